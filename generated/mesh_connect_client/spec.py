@@ -1,0 +1,13 @@
+"""What the spec says beside its operations."""
+
+SERVERS: tuple[str, ...] = (
+    "https://integration-api.meshconnect.com",
+    "https://sandbox-integration-api.meshconnect.com",
+)
+"""The servers' URLs, in the order of the spec."""
+
+API_KEY_HEADERS: dict[str, str] = {
+    "Client-Id": "X-Client-Id",
+    "Client-Secret": "X-Client-Secret",
+}
+"""The header that carries each API key, by the name of the key's security scheme."""

@@ -1,0 +1,52 @@
+"""Fails, with a diff, where source, spec, overlay and generated tree do not belong together."""
+
+import sys
+from collections.abc import Iterator
+from difflib import unified_diff
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from canonical import SpecError
+from generate import OUTPUT, OVERLAY, SPEC, generate
+from import_spec import source_problems
+
+
+def drift(tree: Path, fresh: Path) -> Iterator[str]:
+    """Compare a tree with a fresh one: name each file that differs, and yield its diff."""
+    old, new = _read(tree), _read(fresh)
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            kind = "deleted" if name not in old else "changed" if name in new else "added"
+            path = f"{tree.name}/{name}"
+            yield f"{kind}: {path}"
+            yield from unified_diff(old.get(name, []), new.get(name, []), path, path, lineterm="")
+
+
+def _read(tree: Path) -> dict[str, list[str]]:
+    return {
+        path.relative_to(tree).as_posix(): path.read_bytes().decode("utf-8", "replace").split("\n")
+        for path in tree.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def main() -> int:
+    """Run the command line."""
+    with TemporaryDirectory() as scratch:
+        fresh = Path(scratch, OUTPUT.name)
+        try:
+            generate(SPEC, OVERLAY, fresh)
+        except (SpecError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        found = [*source_problems(SPEC.parent), *drift(OUTPUT, fresh)]
+    if found:
+        print(*found, sep="\n")
+        print("error: drift, see above: run `make spec` and `make generate`", file=sys.stderr)
+        return 1
+    print("No drift: source, spec, overlay and generated tree belong together.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The docs page in its older shape: a block that flattens one operation and is not OpenAPI.
+
+What such a page says in ways of its own is read by the rules that openapi/import.yaml states.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from canonical import SCHEMAS, Json, SpecError, fields, items
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PROSE = re.compile(r"(?:.*\n)*?# (?!Source: )(.+)\n\s*((?:>.*\n)*)\s*## OpenAPI\s*")
+_FILLER = re.compile(r'"<\w+>"')
+
+
+def to_openapi(prose: str, block: Json) -> Json:
+    """Return as an OpenAPI document what a page tells, in its block and in the text above it."""
+    if not (above := _PROSE.fullmatch(prose)):
+        raise SpecError("page: a heading, a quote and '## OpenAPI' are expected above the block")
+    fields(block, "page", ("paths", "components"))
+    schemas = fields(block["components"], "components", ["schemas"])["schemas"]
+    needed = ("path", "method", "servers", "request", "response", "deprecated", "type")
+    told = fields(block["paths"], "paths", needed, ["xMint"])
+    if told["type"] != "path":
+        raise SpecError(f"paths.type: 'path' is expected, not '{told['type']}'")
+    page = _Page()
+    operation = page.operation(told) | {"summary": above[1]}
+    if above[2]:
+        operation["description"] = re.sub(r"^> ?", "", above[2], flags=re.MULTILINE).strip()
+    item = {str(told["method"]).lower(): operation}
+    # Where a schema stands among the components too, it is not flattened there.
+    components = {"schemas": page.schemas | schemas, "securitySchemes": page.schemes}
+    return {"openapi": "3.0.3", "paths": {told["path"]: item}, "components": components}
+
+
+class _Page:
+    """What a page names in passing: schemas (by refIdentifier) and security schemes."""
+
+    def __init__(self) -> None:
+        self.schemas: Json = {}
+        self.schemes: Json = {}
+
+    def operation(self, told: Json) -> Json:
+        needed = ("security", "parameters", "body")
+        request = fields(told["request"], "paths.request", needed, ["codeSamples"])
+        operation = {
+            "deprecated": told["deprecated"],
+            "servers": told["servers"],
+            "security": [
+                self._requirement(one, "paths.request.security")
+                for one in items(request["security"], "paths.request.security")
+            ],
+            "parameters": [
+                {"in": where, "name": name, **self._parameter(one, place)}
+                for where, name, one, place in _placed(
+                    request["parameters"], "paths.request.parameters"
+                )
+            ],
+            "responses": {
+                status: {"description": "", **self._message(one, f"paths.response.{status}")}
+                for status, one in fields(told["response"], "paths.response").items()
+            },
+        }
+        body = self._message(request["body"], "paths.request.body")
+        return operation | ({"requestBody": body} if body else {})
+
+    def _requirement(self, told: Any, place: str) -> Json:
+        parameters = fields(told, place, ("title", "parameters"))["parameters"]
+        requirement: Json = {}
+        for where, name, scheme, _ in _placed(parameters, place):
+            untold: Json = {"apiKey": {"in": where, "name": name}, "oauth2": {"flows": {}}}
+            _tell(self.schemes, name, untold.get(str(scheme.get("type")), {}) | scheme, place)
+            requirement[name] = []
+        return requirement
+
+    def _parameter(self, told: Any, place: str) -> Json:
+        entries = _entries(fields(told, place, ["schema"])["schema"], place)
+        words = {"deprecated", "description"} & entries[0].keys() if len(entries) == 1 else ()
+        lifted = {word: entries[0].pop(word) for word in words}
+        schema, required = self._schema(entries, place)
+        return lifted | required | {"schema": schema}
+
+    def _message(self, told: Any, place: str) -> Json:
+        """Return a request's body or a response."""
+        message: Json = {}
+        for kind, one in fields(told, place).items():
+            here = f"{place}.{kind}"
+            media = fields(one, here, ("schemaArray", "examples"), ["description"])
+            if "description" in media:
+                _tell(message, "description", media["description"], here)
+            if kind == "_mintlify/placeholder":  # no content
+                continue
+            schema, required = self._schema(_entries(media["schemaArray"], here), here)
+            examples = fields(media["examples"], f"{here}.examples")
+            genuine = {n: e for n, e in examples.items() if not _FILLER.search(json.dumps(e))}
+            content = message.setdefault("content", {})
+            content[kind] = {"schema": schema, "examples": genuine}
+            message |= required
+        return message
+
+    def _schema(self, entries: list[Json], place: str) -> tuple[Json, Json]:
+        """Return the schema of some entries, and apart from it whether it is required."""
+        required = [entry.pop("required") for entry in entries if "required" in entry]
+        schemas = [self._entry(entry, place) for entry in entries]
+        schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+        return schema, {"required": True in required}
+
+    def _entry(self, schema: Json, place: str) -> Json:
+        if "requiredProperties" in schema:
+            schema["required"] = schema.pop("requiredProperties")
+        kind = str(schema.get("type"))
+        if kind == "any":
+            del schema["type"]
+        elif kind == "file":
+            schema |= {"type": "string", "format": "binary"}
+        elif kind.startswith("enum<"):
+            schema["type"] = kind[5:-1]
+        if "refIdentifier" not in schema:
+            return schema
+        reference = schema.pop("refIdentifier")
+        _tell(self.schemas, reference.removeprefix(SCHEMAS), schema, place)
+        return {"$ref": reference}
+
+
+def _tell(found: Json, name: str, told: Any, place: str) -> None:
+    if found.setdefault(name, told) != told:
+        raise SpecError(f"{place}: '{name}' is told in two ways in this page")
+
+
+def _entries(told: Any, place: str) -> list[Json]:
+    return [fields(entry, place) for entry in items(told, place)]
+
+
+def _placed(told: Any, place: str) -> Iterator[tuple[str, str, Json, str]]:
+    """Walk the parameters that stand by place (`in`) and name, and say where each is told."""
+    for where, group in fields(told, place, (), ("path", "query", "header", "cookie")).items():
+        for name, one in fields(group, f"{place}.{where}").items():
+            here = f"{place}.{where}.{name}"
+            yield where, name, fields(one, here), here

@@ -1,0 +1,79 @@
+"""Applies an OpenAPI Overlay (version 1.0) to an OpenAPI document."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import jsonpath
+import yaml
+from canonical import SpecError
+
+# The grammar of RFC 9535 alone: an overlay must mean the same to every other tool.
+_RFC_9535 = jsonpath.JSONPathEnvironment(strict=True)
+
+
+def read_document(path: Path) -> Any:
+    """Read YAML or JSON; what an anchor repeats becomes as many nodes of their own."""
+    try:
+        return json.loads(json.dumps(yaml.safe_load(path.read_bytes()), default=str))
+    except yaml.YAMLError as error:
+        raise SpecError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+
+
+def apply_overlay(path: Path, document: Any) -> list[str]:
+    """Apply an overlay to a document, in place; return notes of the actions no longer needed."""
+    match read_document(path):
+        case {"overlay": "1.0.0", "actions": [*actions]}:
+            pass
+        case _:
+            raise SpecError(f"{path}: an overlay has `overlay: 1.0.0` and a list of `actions`")
+    needless: list[str] = []
+    for number, action in enumerate(actions, start=1):
+        before = copy.deepcopy(document)
+        try:
+            _apply(action, document)
+        except (SpecError, jsonpath.JSONPathError) as error:
+            raise SpecError(f"{path}: action {number}: {error.args[0]}") from error
+        if document == before:
+            needless.append(
+                f"{path}: action {number}: {action['target']}: the spec says so already"
+            )
+    return needless
+
+
+def _apply(action: Any, document: Any) -> None:
+    match action:
+        case {"target": "$", "remove": True}:
+            raise SpecError("the document as a whole cannot be removed")
+        case {"target": str(path), "remove": True} | {"target": str(path), "update": _}:
+            # The cast: a strict environment knows no compound paths.
+            target = cast("jsonpath.JSONPath", _RFC_9535.compile(path))
+        case _:
+            raise SpecError("a `target` and an `update` or `remove: true` are expected")
+    remove = action.get("remove")
+    matches = list(target.finditer(document))
+    holder = jsonpath.JSONPath(env=_RFC_9535, segments=target.segments[:-1])
+    if not matches and not (remove and holder.findall(document)):
+        raise SpecError(f"{path} matches nothing: the spec has changed, so must the action")
+    for match in reversed(matches):  # from the end, or removing an item would move the next ones
+        if remove:
+            cast("Any", match.parent).obj.pop(match.parts[-1])
+        else:
+            is_array = isinstance(match.obj, list)
+            _merge(match.obj, [action["update"]] if is_array else action["update"], match.path)
+
+
+def _merge(node: Any, update: Any, place: str) -> None:
+    """Merge as the specification says, except that an array gets no item that it has already."""
+    kinds = {node.__class__, update.__class__}
+    if kinds == {dict}:
+        for key, value in update.items():
+            if key in node and {type(node[key]), type(value)} & {dict, list}:
+                _merge(node[key], value, f"{place}.{key}")
+            else:
+                node[key] = copy.deepcopy(value)
+    elif kinds == {list}:
+        node += copy.deepcopy([item for item in update if item not in node])
+    else:
+        raise SpecError(f"the update does not fit what is at {place}")

@@ -1,0 +1,311 @@
+"""The rules of the canonical form, as openapi/import.yaml states them for any source."""
+
+from typing import Any
+
+import pytest
+from canonical import SpecError, canonical, fields, items, operations_of
+
+Json = dict[str, Any]
+
+KEYS = {"X-Client-Id": "Client-Id", "X-Client-Secret": "Client-Secret"}
+OK: Json = {"200": {"description": "OK"}}
+
+
+def api(operation: Json, **rest: Any) -> Json:
+    return {"paths": {"/x": {"get": {"responses": OK, **operation}}}, **rest}
+
+
+def of(document: Json, **names: str) -> Json:
+    return canonical(document, operations_of(document).values(), KEYS, names)
+
+
+def operation_of(document: Json) -> Json:
+    return of(document)["paths"]["/x"]["get"]
+
+
+def schema_of(schema: Any, **schemas: Any) -> Any:
+    media = {"application/json": {"schema": schema}}
+    responses = {"200": {"description": "OK", "content": media}}
+    carried = operation_of(api({"responses": responses}, components={"schemas": schemas}))
+    return carried["responses"]["200"]["content"]["application/json"]["schema"]
+
+
+def test_operations_are_named_by_method_and_path() -> None:
+    document = {"paths": {"/b": {"get": {}, "parameters": []}, "/a": {"post": {}, "get": {}}}}
+    assert operations_of(document) == {
+        "GET /b": ("/b", "get"),
+        "GET /a": ("/a", "get"),
+        "POST /a": ("/a", "post"),
+    }
+
+
+def test_only_the_wanted_operations_and_what_they_need_are_carried() -> None:
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/A"}}}}
+    document = {
+        "info": {"title": "theirs"},
+        "paths": {"/x": {"get": {"requestBody": body}, "put": {}}, "/y": {"get": {}}},
+        "components": {
+            "schemas": {
+                "A": {"items": {"$ref": "#/components/schemas/B"}},
+                "B": {"properties": {"a": {"$ref": "#/components/schemas/A"}}},
+                "C": {},
+            }
+        },
+    }
+    spec = canonical(document, [("/x", "get")], {}, {})
+    assert spec == {
+        "paths": {"/x": {"get": {"requestBody": body}}},
+        "components": {"schemas": {n: document["components"]["schemas"][n] for n in "AB"}},
+    }
+
+
+def test_a_reference_to_anything_but_a_schema_is_replaced_by_what_it_points_to() -> None:
+    document = api(
+        {"responses": {"400": {"$ref": "#/components/responses/a~1b~0"}}},
+        components={"responses": {"a/b~": {"description": "Bad"}}},
+    )
+    assert operation_of(document)["responses"] == {"400": {"description": "Bad"}}
+
+
+@pytest.mark.parametrize("reference", ["#/components/schemas/Gone", "other.yaml#/X", "#/x/y"])
+def test_a_reference_to_nothing_is_refused(reference: str) -> None:
+    with pytest.raises(SpecError, match=reference):
+        schema_of({"$ref": reference})
+
+
+def test_servers_and_security_of_all_operations_stand_at_the_root() -> None:
+    own = {"servers": [{"url": "https://a"}], "security": [{"K": []}], "responses": OK}
+    schemes = {"securitySchemes": {"K": {"type": "http", "scheme": "bearer"}}}
+    told_by_each = {"paths": {"/x": {"get": own, "put": own}}, "components": schemes}
+    told_at_the_root = {
+        "paths": {"/x": {"get": {"responses": OK}, "put": {"responses": OK}}},
+        "components": schemes,
+        **{word: own[word] for word in ("servers", "security")},
+    }
+    assert of(told_by_each) == of(told_at_the_root) == told_at_the_root
+
+
+def test_servers_and_security_that_differ_stand_at_each_operation() -> None:
+    document = {
+        "servers": [{"url": "https://a"}],
+        "security": [{"K": []}],
+        "paths": {
+            "/x": {
+                "servers": [{"url": "https://b"}],
+                "get": {"responses": OK},
+                "put": {"responses": OK, "servers": [{"url": "https://c"}], "security": []},
+            }
+        },
+        "components": {"securitySchemes": {"K": {"type": "http", "scheme": "bearer"}}},
+    }
+    spec = of(document)
+    assert "servers" not in spec
+    assert "security" not in spec
+    assert spec["paths"]["/x"] == {
+        "get": {"responses": OK, "servers": [{"url": "https://b"}], "security": [{"K": []}]},
+        "put": {"responses": OK, "servers": [{"url": "https://c"}], "security": []},
+    }
+
+
+def test_the_settings_name_the_schemes_that_are_a_known_key() -> None:
+    theirs = {"type": "apiKey", "in": "header", "name": "x-client-id", "description": "Ask"}
+    query = {"type": "apiKey", "in": "query", "name": "X-Client-Id"}
+    document = api(
+        {}, security=[{"A": [], "B": []}], components={"securitySchemes": {"A": theirs, "B": query}}
+    )
+    spec = of(document)
+    assert spec["security"] == [{"Client-Id": [], "B": []}]
+    assert spec["components"] == {"securitySchemes": {"Client-Id": theirs, "B": query}}
+
+
+def header(name: str, **more: Any) -> Json:
+    return {"name": name, "in": "header", "schema": {"type": "string"}, **more}
+
+
+def test_header_parameters_that_are_keys_become_schemes_that_are_needed_at_once() -> None:
+    secret = header("X-Client-Secret", description="Hush", required=True)
+    document = api({"parameters": [header("X-Other"), secret, header("X-Client-Id")]})
+    spec = of(document)
+    assert spec["paths"]["/x"]["get"]["parameters"] == [header("X-Other")]
+    assert spec["security"] == [{"Client-Id": [], "Client-Secret": []}]
+    assert spec["components"]["securitySchemes"] == {
+        "Client-Id": {"type": "apiKey", "in": "header", "name": "X-Client-Id"},
+        "Client-Secret": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Client-Secret",
+            "description": "Hush",
+        },
+    }
+
+
+def test_keys_among_the_parameters_are_needed_in_each_alternative() -> None:
+    document = api(
+        {"parameters": [header("X-Client-Id")], "security": [{"T": []}, {}]},
+        components={"securitySchemes": {"T": {"type": "http", "scheme": "bearer"}}},
+    )
+    assert of(document)["security"] == [{"Client-Id": [], "T": []}, {"Client-Id": []}]
+
+
+def test_the_parameters_of_a_path_stand_at_its_operations_which_may_replace_them() -> None:
+    ours, theirs = {"name": "a", "in": "query", "description": "own"}, {"name": "a", "in": "query"}
+    shared = [theirs, {"name": "b", "in": "path"}, {"name": "a", "in": "cookie"}]
+    document = {"paths": {"/x": {"parameters": shared, "get": {"parameters": [ours]}, "put": {}}}}
+    paths = of(document)["paths"]["/x"]
+    assert paths["get"]["parameters"] == [shared[2], shared[1], ours]
+    assert paths["put"]["parameters"] == [shared[2], shared[1], theirs]
+
+
+@pytest.mark.parametrize(
+    "says_nothing",
+    [
+        {"deprecated": False, "nullable": False, "readOnly": False},
+        {"required": [], "properties": {}},
+    ],
+)
+def test_what_says_nothing_is_dropped(says_nothing: Json) -> None:
+    assert schema_of({"type": "string", **says_nothing}) == {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        {"additionalProperties": False},
+        {"minimum": 0},
+        {"default": False},
+        {"example": {"b": {"required": []}}},
+        {"enum": ["b", "a"]},
+        {"allOf": [{"type": "string"}, {"minLength": 1}]},
+        {"allOf": [{"type": "string"}], "nullable": True},
+        {"properties": {"deprecated": {}, "example": {"type": "string"}, "required": {}}},
+        {"type": "object", "x-thing": {"any": [1]}},
+        {"type": ["string", "integer"]},
+        {"oneOf": [{"type": "string"}, {"type": "integer"}]},
+        {"examples": ["a", "b"]},
+    ],
+)
+def test_a_fact_is_carried_as_it_is(fact: Json) -> None:
+    assert schema_of(fact) == fact
+
+
+def test_required_is_a_set() -> None:
+    assert schema_of({"required": ["b", "a"]}) == {"required": ["a", "b"]}
+    assert schema_of({"required": ["b", 1]}) == {"required": [1, "b"]}
+
+
+def test_a_schema_around_one_schema_is_that_schema() -> None:
+    assert schema_of({"allOf": [{"allOf": [{"type": "string"}]}]}) == {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({"type": ["string", "null"]}, {"type": "string", "nullable": True}),
+        ({"type": ["string"]}, {"type": "string"}),
+        ({"const": "a"}, {"enum": ["a"]}),
+        ({"examples": ["a"]}, {"example": "a"}),
+        (
+            {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "T"},
+            {"allOf": [{"type": "string"}], "title": "T", "nullable": True},
+        ),
+        (
+            {"oneOf": [{"type": "null"}, {"title": "A"}, {"title": "B"}]},
+            {"oneOf": [{"title": "A"}, {"title": "B"}], "nullable": True},
+        ),
+        (
+            {"allOf": [{"title": "A"}], "oneOf": [{"title": "B"}]},
+            {"allOf": [{"title": "A"}, {"title": "B"}]},
+        ),
+    ],
+)
+def test_openapi_3_1_is_said_in_the_words_of_3_0(said: Json, meant: Json) -> None:
+    assert schema_of(said) == meant
+
+
+def test_keywords_beside_a_reference_go_around_it() -> None:
+    pointer = {"$ref": "#/components/schemas/A"}
+    assert schema_of(pointer, A={}) == pointer
+    assert schema_of({**pointer, "readOnly": False}, A={}) == pointer
+    assert schema_of({**pointer, "title": "T"}, A={}) == {"allOf": [pointer], "title": "T"}
+    both = schema_of({**pointer, "allOf": [{"title": "A"}, {"title": "B"}]}, A={})
+    assert both == {"allOf": [pointer, {"title": "A"}, {"title": "B"}]}
+
+
+@pytest.mark.parametrize(
+    ("told", "carried"),
+    [
+        ({"examples": {"example": {"value": 0}}}, {"example": 0}),
+        ({"examples": {}}, {}),
+        *(
+            ({"examples": examples}, {"examples": examples})
+            for examples in (
+                {"other": {"value": 1}},
+                {"example": {"value": 1, "summary": "One"}},
+                {"example": {"value": 1}, "other": {"value": 2}},
+            )
+        ),
+    ],
+)
+def test_a_lone_example_is_the_media_types_example(told: Json, carried: Json) -> None:
+    document = api({"requestBody": {"content": {"application/json": told}}})
+    assert operation_of(document)["requestBody"] == {"content": {"application/json": carried}}
+
+
+def test_a_schema_gets_the_name_that_is_ours_wherever_it_is_named() -> None:
+    theirs = "#/components/schemas/Theirs"
+    document = api(
+        {"parameters": [{"name": "a", "in": "query", "schema": {"$ref": theirs}}]},
+        components={"schemas": {"Theirs": {"items": {"$ref": theirs}}}},
+    )
+    spec = of(document, Theirs="Ours")
+    ours = {"$ref": "#/components/schemas/Ours"}
+    assert spec["components"] == {"schemas": {"Ours": {"items": ours}}}
+    assert spec["paths"]["/x"]["get"]["parameters"][0]["schema"] == ours
+
+
+def test_a_name_of_ours_for_a_schema_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SpecError, match="settings rename the schema 'Gone', which is not there"):
+        of(api({}), Gone="Ours")
+
+
+def test_one_name_for_two_schemas_is_refused() -> None:
+    both = [{"$ref": "#/components/schemas/A"}, {"$ref": "#/components/schemas/B"}]
+    document = api({"requestBody": {"anyOf": both}}, components={"schemas": {"A": {}, "B": {}}})
+    with pytest.raises(SpecError, match="the name of another"):
+        of(document, A="B")
+
+
+@pytest.mark.parametrize(
+    ("document", "place"),
+    [
+        ({}, "paths: a mapping"),
+        ({"paths": {"/x": []}}, r"paths\./x: a mapping"),
+        ({"paths": {"/x": {"get": []}}}, r"paths\./x\.get: a mapping"),
+        (api({"parameters": None}), r"paths\./x\.get\.parameters: a list"),
+        (api({"parameters": [1]}), r"paths\./x\.get\.parameters: a mapping"),
+        (api({"security": {}}), r"paths\./x\.get\.security: a list"),
+        (api({"security": [1]}), r"paths\./x\.get: a mapping"),
+    ],
+)
+def test_what_has_not_the_form_of_openapi_is_refused(document: Json, place: str) -> None:
+    with pytest.raises(SpecError, match=f"^{place} is expected"):
+        of(document)
+
+
+def test_fields_are_a_copy_of_a_mapping_that_has_what_is_needed_and_nothing_unknown() -> None:
+    told = {"a": 1, "b": 2}
+    assert fields(told, "here") == told
+    assert fields(told, "here") is not told
+    assert fields(told, "here", ["a"], ["b", "c"]) == told
+    with pytest.raises(SpecError, match=r"^here: 'c' is missing$"):
+        fields(told, "here", ["c"], ["a", "b"])
+    with pytest.raises(SpecError, match=r"^here: 'b' is not known here$"):
+        fields(told, "here", ["a"])
+    with pytest.raises(SpecError, match=r"^here: 'a' is not known here$"):
+        fields(told, "here", (), ["b"])
+
+
+def test_items_are_a_copy_of_a_list() -> None:
+    assert items([1], "here") == [1]
+    with pytest.raises(SpecError, match=r"^here: a list is expected, not 'text'$"):
+        items("text", "here")

@@ -1,0 +1,301 @@
+"""The docs page in its older shape: what it may hold beyond the page of the balance."""
+
+from typing import Any
+
+import pytest
+from canonical import SpecError
+from docs_page import to_openapi
+
+Json = dict[str, Any]
+
+PROSE = "# Get it\n\n## OpenAPI\n\n"
+KEY: Json = {"type": "apiKey", "description": "Ask us"}
+
+
+def media(*entries: Json, examples: Json | None = None, **more: Any) -> Json:
+    return {"schemaArray": list(entries), "examples": examples or {}, **more}
+
+
+def page(schemas: Json | None = None, **told: Any) -> Json:
+    request: Json = {"security": [], "parameters": {}, "body": {}}
+    request |= {word: told.pop(word) for word in tuple(told) if word in {*request, "codeSamples"}}
+    paths = {
+        "path": "/x",
+        "method": "GET",
+        "servers": [{"url": "https://a.example"}],
+        "request": request,
+        "response": {"200": {}},
+        "deprecated": False,
+        "type": "path",
+    }
+    return {"paths": paths | told, "components": {"schemas": schemas or {}}}
+
+
+def operation(schemas: Json | None = None, **told: Any) -> Json:
+    (item,) = to_openapi(PROSE, page(schemas, **told))["paths"].values()
+    return item["get"]
+
+
+def parameters(**places: Any) -> list[Json]:
+    return operation(parameters=places)["parameters"]
+
+
+def test_a_page_is_an_openapi_document_of_one_operation() -> None:
+    assert to_openapi(PROSE, page()) == {
+        "openapi": "3.0.3",
+        "paths": {
+            "/x": {
+                "get": {
+                    "summary": "Get it",
+                    "deprecated": False,
+                    "servers": [{"url": "https://a.example"}],
+                    "security": [],
+                    "parameters": [],
+                    "responses": {"200": {"description": ""}},
+                }
+            }
+        },
+        "components": {"schemas": {}, "securitySchemes": {}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("prose", "summary", "description"),
+    [
+        ("# A\n## OpenAPI\n", "A", None),
+        ("# Source: https://a.example\n\n# A b\n\n> One.\n\n## OpenAPI\n", "A b", "One."),
+        ("> ## Index\n> Fetch\n\n# A\n\n> One\n>\n> # two\n\n\n## OpenAPI\n", "A", "One\n\n# two"),
+    ],
+)
+def test_the_heading_is_the_summary_and_the_quote_below_it_the_description(
+    prose: str, summary: str, description: str | None
+) -> None:
+    (item,) = to_openapi(prose, page())["paths"].values()
+    assert item["get"]["summary"] == summary
+    assert item["get"].get("description") == description
+
+
+@pytest.mark.parametrize("prose", ["", "## OpenAPI\n", "# A\n\nMore.\n\n## OpenAPI\n", "# A\n"])
+def test_other_text_above_the_block_is_refused(prose: str) -> None:
+    with pytest.raises(SpecError, match=r"^page: a heading, a quote and '## OpenAPI' are expected"):
+        to_openapi(prose, page())
+
+
+def test_parameters_stand_by_place_and_name() -> None:
+    told = parameters(
+        path={"id": {"schema": [{"type": "string", "required": True, "description": "Which"}]}},
+        query={"n": {"schema": [{"type": "integer", "required": False, "deprecated": True}]}},
+        header={"X-Trace": {"schema": [{"type": "string"}]}},
+        cookie={"c": {"schema": [{"type": "enum<string>", "enum": ["a"], "default": "a"}]}},
+    )
+    assert told == [
+        {
+            "in": "path",
+            "name": "id",
+            "required": True,
+            "description": "Which",
+            "schema": {"type": "string"},
+        },
+        {
+            "in": "query",
+            "name": "n",
+            "required": False,
+            "deprecated": True,
+            "schema": {"type": "integer"},
+        },
+        {"in": "header", "name": "X-Trace", "required": False, "schema": {"type": "string"}},
+        {
+            "in": "cookie",
+            "name": "c",
+            "required": False,
+            "schema": {"type": "string", "enum": ["a"], "default": "a"},
+        },
+    ]
+
+
+def test_several_entries_are_alternatives_which_keep_their_descriptions() -> None:
+    (told,) = parameters(
+        query={
+            "n": {
+                "schema": [
+                    {"type": "string", "required": True, "description": "Text"},
+                    {"type": "null", "required": True},
+                ]
+            }
+        }
+    )
+    assert told == {
+        "in": "query",
+        "name": "n",
+        "required": True,
+        "schema": {"anyOf": [{"type": "string", "description": "Text"}, {"type": "null"}]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "schema"),
+    [
+        ({"type": "any", "description": "All"}, {"description": "All"}),
+        ({"type": "file"}, {"type": "string", "format": "binary"}),
+        ({"type": "enum<integer>", "enum": [1]}, {"type": "integer", "enum": [1]}),
+        ({"type": "object", "requiredProperties": ["a"]}, {"type": "object", "required": ["a"]}),
+        ({"enum": ["a"]}, {"enum": ["a"]}),
+    ],
+)
+def test_an_entry_is_a_schema_in_the_words_of_openapi(told: Json, schema: Json) -> None:
+    body = operation(body={"application/json": media(told)})["requestBody"]
+    assert body["content"]["application/json"]["schema"] == schema
+
+
+def test_a_body_is_required_where_its_schema_says_so() -> None:
+    told = {"type": "string", "required": True}
+    body = operation(body={"text/plain": media(told), "text/csv": media(told)})["requestBody"]
+    assert body == {
+        "required": True,
+        "content": {
+            "text/plain": {"schema": {"type": "string"}, "examples": {}},
+            "text/csv": {"schema": {"type": "string"}, "examples": {}},
+        },
+    }
+
+
+def test_responses_without_content_are_told_by_a_placeholder_or_by_nothing() -> None:
+    nothing = media({"type": "any", "description": "Gone"}, description="Gone")
+    responses = operation(
+        response={"204": {"_mintlify/placeholder": nothing}, "4XX": {}, "default": {}}
+    )["responses"]
+    assert responses == {
+        "204": {"description": "Gone"},
+        "4XX": {"description": ""},
+        "default": {"description": ""},
+    }
+
+
+def test_an_example_with_the_pages_own_filler_is_no_example() -> None:
+    examples = {
+        "example": {"value": {"a": [{"b": "<string>"}]}},
+        "named": {"summary": "One", "value": {"a": "< 3 > 2 <b>"}},
+    }
+    told = operation(body={"application/json": media({}, examples=examples)})["requestBody"]
+    assert told["content"]["application/json"]["examples"] == {"named": examples["named"]}
+
+
+def test_a_named_schema_stands_among_the_components() -> None:
+    entry = {"type": "object", "refIdentifier": "#/components/schemas/A"}
+    told = to_openapi(
+        PROSE, page(response={"200": {"a/b": media(entry)}, "400": {"a/b": media(entry)}})
+    )
+    content = told["paths"]["/x"]["get"]["responses"]["400"]["content"]
+    assert content["a/b"]["schema"] == {"$ref": "#/components/schemas/A"}
+    assert told["components"]["schemas"] == {"A": {"type": "object"}}
+
+
+def test_a_named_schema_that_is_among_the_components_is_what_these_say() -> None:
+    entry = {"type": "object", "refIdentifier": "#/components/schemas/A"}
+    whole = {"allOf": [{"title": "B"}, {"title": "C"}]}
+    told = to_openapi(PROSE, page({"A": whole}, response={"200": {"a/b": media(entry)}}))
+    assert told["components"]["schemas"] == {"A": whole}
+
+
+def test_all_keys_of_an_entry_are_needed_and_entries_are_alternatives() -> None:
+    told = to_openapi(
+        PROSE,
+        page(
+            security=[
+                {
+                    "title": "Id & Session",
+                    "parameters": {"header": {"Id": KEY}, "query": {"s": KEY}},
+                },
+                {
+                    "title": "bearer",
+                    "parameters": {
+                        "header": {"Authorization": {"type": "http", "scheme": "bearer"}}
+                    },
+                },
+            ]
+        ),
+    )
+    assert told["paths"]["/x"]["get"]["security"] == [{"Id": [], "s": []}, {"Authorization": []}]
+    assert told["components"]["securitySchemes"] == {
+        "Id": {**KEY, "in": "header", "name": "Id"},
+        "s": {**KEY, "in": "query", "name": "s"},
+        "Authorization": {"type": "http", "scheme": "bearer"},
+    }
+
+
+def test_the_flows_of_oauth2_are_not_told() -> None:
+    entry = {"title": "oauth2", "parameters": {"header": {"Authorization": {"type": "oauth2"}}}}
+    told = to_openapi(PROSE, page(security=[entry]))
+    schemes = told["components"]["securitySchemes"]
+    assert schemes == {"Authorization": {"type": "oauth2", "flows": {}}}
+
+
+def test_code_samples_and_hints_for_the_layout_are_left_out() -> None:
+    assert operation(codeSamples=[{"lang": "C"}], xMint={"mode": "wide"}) == operation()
+
+
+NAMED = {"refIdentifier": "#/components/schemas/A"}
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [
+        ({**page(), "info": {}}, "page: 'info' is not known here"),
+        ({"paths": {}}, "page: 'components' is missing"),
+        ({**page(), "components": {"schemas": {}, "links": {}}}, "components: 'links' is not"),
+        ({**page(), "components": {}}, "components: 'schemas' is missing"),
+        (page(type="webhook"), "paths.type: 'path' is expected, not 'webhook'"),
+        (page(tags=[]), "paths: 'tags' is not known here"),
+        (page(request={}), "paths.request: 'security' is missing"),
+        (page(response=[]), "paths.response: a mapping is expected"),
+        (page(response={"200": []}), "paths.response.200: a mapping is expected"),
+        (page(response={"200": {"a/b": {"headers": {}}}}), "paths.response.200.a/b: 'schemaArray'"),
+        (page(response={"200": {"a/b": media({}, more=1)}}), "paths.response.200.a/b: 'more' is"),
+        (page(response={"200": {"a/b": media(1)}}), "paths.response.200.a/b: a mapping"),
+        (
+            page(response={"200": {"a/b": {"schemaArray": {}, "examples": {}}}}),
+            "paths.response.200.a/b: a list is expected",
+        ),
+        (
+            page(response={"200": {"a/b": {"schemaArray": [{}], "examples": [1]}}}),
+            "paths.response.200.a/b.examples: a mapping is expected",
+        ),
+        (
+            page(body={"a/b": media({}, description="A"), "a/c": media({}, description="B")}),
+            "paths.request.body.a/c: 'description' is told in two ways in this page",
+        ),
+        (
+            page(body={"a/b": media({**NAMED, "title": "B"}), "a/c": media({**NAMED})}),
+            "paths.request.body.a/c: 'A' is told in two ways in this page",
+        ),
+        (page(security={}), "paths.request.security: a list is expected"),
+        (page(security=[{}]), "paths.request.security: 'title' is missing"),
+        (
+            page(security=[{"title": "", "parameters": {"body": {}}}]),
+            "paths.request.security: 'body' is not known here",
+        ),
+        (
+            page(security=[{"title": "", "parameters": {"header": {"A": 1}}}]),
+            "paths.request.security.header.A: a mapping is expected",
+        ),
+        (
+            page(
+                security=[
+                    {"title": "", "parameters": {"header": {"A": {"type": kind}}}}
+                    for kind in ("http", "oauth2")
+                ]
+            ),
+            "paths.request.security: 'A' is told in two ways in this page",
+        ),
+        (page(parameters={"form": {}}), "paths.request.parameters: 'form' is not known here"),
+        (page(parameters={"path": {"id": {}}}), "paths.request.parameters.path.id: 'schema' is"),
+        (
+            page(parameters={"path": {"id": {"schema": None}}}),
+            "paths.request.parameters.path.id: a list is expected",
+        ),
+    ],
+)
+def test_a_page_that_cannot_be_read_whole_is_refused(block: Json, reason: str) -> None:
+    with pytest.raises(SpecError) as refusal:
+        to_openapi(PROSE, block)
+    assert str(refusal.value).startswith(reason)

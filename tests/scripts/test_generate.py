@@ -1,0 +1,367 @@
+import ast
+import inspect
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import generate
+import pytest
+import yaml
+from mesh_connect_client import AuthenticatedClient, Client
+from mesh_connect_client import spec as generated_spec
+from mesh_connect_client.api.balance import get_account_balance
+from mesh_connect_client.models import (
+    ApiResult,
+    ApiResultStatus,
+    B2BBrokerAccountBalanceModel,
+    B2BBrokerAccountBalanceModelApiResult,
+    BalanceBrokerBaseRequest,
+    BrokerType,
+)
+from mesh_connect_client.types import Unset
+from openapi_schema_validator import OAS30ReadValidator
+from overlay import read_document
+
+# What the generated modules import for type checkers only.
+MODELS = {"B2BBrokerAccountBalanceModel": B2BBrokerAccountBalanceModel}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generate from the project's own spec, over an earlier tree with a file that is no more."""
+    output = tmp_path_factory.mktemp("first") / "generated"
+    (output / generate.PACKAGE).mkdir(parents=True)
+    (output / generate.PACKAGE / "stale.py").touch()
+    (output / "stray.txt").touch()
+    assert generate.main([f"--output={output}"]) == 0
+    return output
+
+
+@pytest.fixture
+def old_tree(tmp_path: Path) -> Path:
+    output = tmp_path / "generated"
+    (output / generate.PACKAGE).mkdir(parents=True)
+    (output / generate.PACKAGE / "client.py").write_text("old")
+    return output
+
+
+def contents(tree: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(tree)): p.read_bytes() for p in tree.rglob("*") if p.is_file()}
+
+
+def spec_file(folder: Path, **changes: Any) -> Path:
+    """Write the project's spec with some of its fields replaced."""
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump(read_document(generate.SPEC) | changes))
+    return path
+
+
+# --- the tree -----------------------------------------------------------------------------------
+
+
+def test_no_file_of_an_earlier_tree_survives(tree: Path) -> None:
+    files = contents(tree)
+
+    assert f"{generate.PACKAGE}/py.typed" in files
+    assert not [name for name in files if "stale" in name or "stray" in name]
+
+
+def test_a_second_run_gives_the_same_bytes_wherever_and_however_it_is_started(
+    tree: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "types.py").write_text("raise SystemExit('the caller's modules were imported')")
+    (tmp_path / "ruff.toml").write_text("line-length = 40")
+    ruff = tmp_path / "ruff"
+    ruff.write_text("#!/bin/sh\nexit 1\n")
+    ruff.chmod(0o755)
+    hostile = {
+        "PATH": f"{tmp_path}{os.pathsep}/usr/bin",
+        "LC_ALL": "tr_TR.ISO-8859-9",
+        "PYTHONUTF8": "0",
+        "PYTHONHASHSEED": "77",
+        "RUFF_LINE_LENGTH": "40",
+        "TZ": "Asia/Tokyo",
+    }
+
+    output = tmp_path / "elsewhere" / "generated"
+    command = [sys.executable, generate.__file__, f"--output={output}"]
+    subprocess.run(command, cwd=tmp_path, env=hostile, check=True)
+
+    assert contents(output) == contents(tree)
+
+
+def test_the_tree_is_text_with_unix_line_ends_that_ruff_would_not_change(tree: Path) -> None:
+    assert not [name for name, content in contents(tree).items() if b"\r" in content]
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--no-cache", "--check", tree]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_the_effective_document_is_the_spec_as_the_overlay_corrects_it(tree: Path) -> None:
+    effective = read_document(tree / generate.PACKAGE / "openapi.yaml")
+    spec = read_document(generate.SPEC)
+
+    assert effective["servers"] == spec["servers"]
+    assert effective["components"]["schemas"].keys() == spec["components"]["schemas"].keys()
+    [body] = [operation["requestBody"] for operation in operations(effective)]
+    assert body["required"] is True
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [{"status": "unheardOf"}, {"content": None}, {"errorData": None}, {"errorData": [1]}],
+)
+def test_the_effective_document_allows_what_mesh_may_answer(tree: Path, envelope: Any) -> None:
+    effective = read_document(tree / generate.PACKAGE / "openapi.yaml")
+    schemas = effective["components"]["schemas"]
+    schema = schemas["B2BBrokerAccountBalanceModelApiResult"] | {"components": {"schemas": schemas}}
+
+    assert list(OAS30ReadValidator(schema).iter_errors(envelope)) == []
+
+
+# --- descriptions -------------------------------------------------------------------------------
+
+
+def operations(document: Any) -> Iterator[Any]:
+    for path, method in generate.operations_of(document).values():
+        yield document["paths"][path][method]
+
+
+def descriptions(node: Any, place: str = "$") -> Iterator[tuple[str, str]]:
+    """Walk a spec's texts: each description, and each summary, with its place."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            is_text = key in {"description", "summary"} and isinstance(value, str)
+            yield from (
+                [(f"{place}.{key}", value)] if is_text else descriptions(value, f"{place}.{key}")
+            )
+
+
+def docstrings(tree: Path) -> str:
+    texts = [
+        text
+        for path in tree.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        for text in [ast.get_docstring(node)]
+        if text
+    ]
+    return normalised("\n".join(texts))
+
+
+def normalised(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_every_description_of_the_spec_is_found_in_the_docstrings(tree: Path) -> None:
+    spec = read_document(generate.SPEC)
+    told = {place: text for place, text in descriptions(spec) if not place.startswith("$.info")}
+    found = docstrings(tree)
+
+    assert len(told) >= 15
+    assert [place for place, text in told.items() if normalised(text) not in found] == []
+
+
+# --- what the overlay is for, in the committed client -------------------------------------------
+
+
+def test_the_request_takes_any_broker_and_the_list_of_brokers_stays() -> None:
+    assert get_type_hints(BalanceBrokerBaseRequest)["type_"] is str
+    assert BrokerType.COINBASE == "coinbase"
+
+
+@pytest.mark.parametrize("envelope", [ApiResult, B2BBrokerAccountBalanceModelApiResult])
+def test_an_envelope_takes_any_status_and_the_list_of_statuses_stays(envelope: Any) -> None:
+    assert get_type_hints(envelope, localns=MODELS)["status"] == str | Unset
+    assert envelope.from_dict({"status": "unheardOf"}).status == "unheardOf"
+    assert ApiResultStatus.OK == "ok"
+
+
+def test_the_type_of_the_content_and_of_the_error_data_admits_null() -> None:
+    hints = get_type_hints(B2BBrokerAccountBalanceModelApiResult, localns=MODELS)
+
+    assert hints["content"] == B2BBrokerAccountBalanceModel | None | Unset
+    assert hints["error_data"] == Any | Unset
+
+
+def test_the_operation_needs_its_body_and_takes_a_client_without_a_token() -> None:
+    parameters = inspect.signature(get_account_balance.sync_detailed).parameters
+
+    assert parameters["body"].default is inspect.Parameter.empty
+    assert parameters["client"].annotation == AuthenticatedClient | Client
+
+
+def test_the_hosts_and_the_headers_of_the_keys_are_the_specs() -> None:
+    spec = read_document(generate.SPEC)
+
+    assert tuple(server["url"] for server in spec["servers"]) == generated_spec.SERVERS
+    assert generated_spec.API_KEY_HEADERS == {
+        "Client-Id": "X-Client-Id",
+        "Client-Secret": "X-Client-Secret",
+    }
+
+
+def test_the_script_is_a_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["generate.py", "--help"])
+
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_path(generate.__file__, run_name="__main__")
+
+    assert exit_.value.code == 0
+    assert "--spec" in capsys.readouterr().out
+
+
+# --- what is refused, and what is left then -----------------------------------------------------
+
+
+def failure(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """Run the command, which has to fail with one line, and return that line."""
+    assert generate.main(list(options)) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("error: ")
+    assert output.err.count("\n") == 1
+    return output.err
+
+
+def dangling(**reference: Any) -> Any:
+    answer = {"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}}
+    return {"/a": {"get": {"operationId": "a", "responses": answer}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ("a: [", "not YAML"),
+        ("[]", "a mapping is expected"),
+        ("openapi: 3.0.3", "paths: a mapping is expected"),
+        ("{paths: {/a: {get: {}}}}", "GET /a: responses: a mapping is expected"),
+        ("{paths: {}}", "the generator failed: "),
+    ],
+)
+def test_a_spec_that_is_none_is_refused_and_the_old_tree_stays(
+    capsys: pytest.CaptureFixture[str], old_tree: Path, tmp_path: Path, spec: str, complaint: str
+) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(spec)
+
+    error = failure(capsys, f"--spec={path}", "--overlay=none", f"--output={old_tree}")
+
+    assert complaint in error
+    assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
+    assert {path.name for path in tmp_path.iterdir()} == {"spec.yaml", "generated"}
+
+
+def test_what_the_generator_only_warns_of_is_an_error(
+    capsys: pytest.CaptureFixture[str], old_tree: Path, tmp_path: Path
+) -> None:
+    spec = spec_file(tmp_path, paths=dangling(**{"$ref": "#/components/schemas/Nowhere"}))
+
+    error = failure(capsys, f"--spec={spec}", "--overlay=none", f"--output={old_tree}")
+
+    assert "Could not find reference in parsed models" in error
+    assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
+
+
+def test_a_missing_spec_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "nowhere.yaml" in failure(capsys, f"--spec={tmp_path / 'nowhere.yaml'}")
+
+
+def test_an_overlay_that_does_not_fit_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    spec = spec_file(tmp_path, components={})
+
+    assert "overlay.yaml: action 1: " in failure(capsys, f"--spec={spec}")
+
+
+@pytest.mark.parametrize(
+    "setting", ["post_hook: []", "class_overrides: {A: {clas_name: B}}", "literal_enums: perhaps"]
+)
+def test_a_setting_that_the_generator_does_not_know_is_refused(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    setting: str,
+) -> None:
+    settings = tmp_path / "generator.yaml"
+    settings.write_text(setting)
+    monkeypatch.setattr(generate, "SETTINGS", settings)
+
+    error = failure(capsys, f"--output={tmp_path / 'generated'}")
+
+    assert f"{settings}: 1 validation error" in error
+    assert setting.partition(":")[0] in error
+
+
+def test_a_folder_that_holds_something_else_is_not_replaced(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("work of years")
+
+    assert f"{tmp_path}: holds something else" in failure(capsys, f"--output={tmp_path}")
+
+    assert contents(tmp_path) == {"thesis.txt": b"work of years"}
+
+
+def test_the_old_tree_stays_when_the_new_one_cannot_be_put_in_its_place(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, old_tree: Path
+) -> None:
+    rename = Path.rename
+
+    def failing_rename(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError(28, "No space left on device", str(target))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing_rename)
+    monkeypatch.setattr(generate, "_run_generator", lambda _: None)
+
+    assert "No space left" in failure(capsys, f"--output={old_tree}")
+
+    assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
+
+
+def test_an_action_that_is_no_longer_needed_is_reported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    action = {
+        "target": "$.info",
+        "update": {"version": read_document(generate.SPEC)["info"]["version"]},
+    }
+    overlay.write_text(yaml.safe_dump({"overlay": "1.0.0", "actions": [action]}))
+    monkeypatch.setattr(generate, "_run_generator", lambda _: None)
+
+    assert generate.main([f"--overlay={overlay}", f"--output={tmp_path / 'generated'}"]) == 0
+
+    assert "action 1: $.info: the spec says so already" in capsys.readouterr().out
+
+
+def test_headers_that_are_no_keys_and_parts_without_description_are_left_out(
+    tmp_path: Path,
+) -> None:
+    document = {
+        "paths": {
+            "/a": {
+                "get": {
+                    "parameters": [{"name": "UserId", "description": "Whose"}, {"name": "Other"}],
+                    "responses": {"200": {"description": "OK"}},
+                }
+            }
+        },
+        "components": {"securitySchemes": {"Bearer": {"type": "http", "description": "A token"}}},
+    }
+
+    generate._write_spec(document, tmp_path)
+
+    assert (
+        document["paths"]["/a"]["get"]["description"]
+        == "\n- UserId: Whose\n- 200: OK\n- None: A token"
+    )
+    assert "API_KEY_HEADERS: dict[str, str] = {}" in (tmp_path / "spec.py").read_text()

@@ -1,0 +1,207 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from canonical import SpecError
+from generate import OVERLAY, SPEC
+from overlay import apply_overlay, read_document
+
+
+def document() -> dict[str, Any]:
+    return {
+        "info": {"title": "Balances", "contact": {"name": "Mesh"}},
+        "tags": [{"name": "a"}, {"name": "b"}, {"name": "c"}],
+        "schemas": {
+            "One": {"type": "string", "enum": ["x"], "required": ["x"]},
+            "Two": {"type": "object"},
+        },
+    }
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Any:
+    """Write an overlay of some actions."""
+
+    def write(*actions: Any, version: str = "1.0.0") -> Path:
+        path = tmp_path / "overlay.yaml"
+        path.write_text(yaml.safe_dump({"overlay": version, "actions": list(actions)}))
+        return path
+
+    return write
+
+
+def test_an_update_is_merged_into_each_object_that_its_target_matches(overlay: Any) -> None:
+    changed = document()
+
+    notes = apply_overlay(overlay({"target": "$.schemas.*", "update": {"type": "any"}}), changed)
+
+    assert [schema["type"] for schema in changed["schemas"].values()] == ["any", "any"]
+    assert changed["schemas"]["One"]["enum"] == ["x"]
+    assert notes == []
+
+
+def test_objects_within_an_update_are_merged_and_their_arrays_joined(overlay: Any) -> None:
+    changed = document()
+    update = {
+        "info": {"version": "1", "contact": {"url": "u"}},
+        "schemas": {"One": {"enum": ["y"]}},
+    }
+
+    apply_overlay(overlay({"target": "$", "update": update}), changed)
+
+    assert changed["info"] == {
+        "title": "Balances",
+        "version": "1",
+        "contact": {"name": "Mesh", "url": "u"},
+    }
+    assert changed["schemas"]["One"]["enum"] == ["x", "y"]
+
+
+def test_an_update_of_an_array_is_one_more_item_unless_it_is_there(overlay: Any) -> None:
+    changed = document()
+    action = {"target": "$.schemas.One.required", "update": "y"}
+
+    notes = apply_overlay(overlay(action, action), changed)
+
+    assert changed["schemas"]["One"]["required"] == ["x", "y"]
+    assert len(notes) == 1
+    assert "action 2: $.schemas.One.required: the spec says so already" in notes[0]
+
+
+def test_what_an_update_adds_in_two_places_does_not_change_together(overlay: Any) -> None:
+    changed = document()
+    add = {"target": "$.schemas.*", "update": {"xml": {"name": "n"}, "tags": [{"t": 1}]}}
+    change = {"target": "$.schemas.One.xml", "update": {"name": "other"}}
+    change_item = {"target": "$.schemas.One.tags[0]", "update": {"t": 2}}
+
+    apply_overlay(overlay(add, change, change_item), changed)
+
+    assert changed["schemas"]["Two"]["xml"] == {"name": "n"}
+    assert changed["schemas"]["Two"]["tags"] == [{"t": 1}]
+
+
+def test_a_removal_takes_all_that_its_target_matches(overlay: Any) -> None:
+    changed = document()
+
+    apply_overlay(
+        overlay(
+            {"target": "$.tags[?@.name != 'b']", "remove": True},
+            {"target": "$.schemas.*['enum', 'required']", "remove": True},
+        ),
+        changed,
+    )
+
+    assert changed["tags"] == [{"name": "b"}]
+    assert changed["schemas"]["One"] == {"type": "string"}
+
+
+def test_an_action_whose_effect_is_there_already_is_reported(overlay: Any) -> None:
+    changed = document()
+
+    notes = apply_overlay(
+        overlay(
+            {"target": "$.schemas.Two", "update": {"type": "object"}},
+            {"target": "$.schemas.Two.enum", "remove": True},
+            {"target": "$.schemas.One.enum", "remove": True},
+        ),
+        changed,
+    )
+
+    assert [note.split(": ")[1] for note in notes] == ["action 1", "action 2"]
+
+
+@pytest.mark.parametrize(
+    ("action", "complaint"),
+    [
+        ({"target": "$.nowhere", "update": {}}, "$.nowhere matches nothing"),
+        ({"target": "$.nowhere.enum", "remove": True}, "$.nowhere.enum matches nothing"),
+        ({"target": "$", "remove": True}, "the document as a whole"),
+        ({"target": "schemas", "update": {}}, "expected"),
+        ({"target": "", "update": {}}, "expected"),
+        ({"target": "$.info", "updaet": {}}, "`update` or `remove: true`"),
+        ({"target": "$.info", "remove": False}, "`update` or `remove: true`"),
+        ({"target": 1, "remove": True}, "`target`"),
+        ("remove everything", "`target`"),
+        ({"target": "$.info.title", "update": {"a": 1}}, "does not fit what is at $['info']"),
+        ({"target": "$.info", "update": "text"}, "does not fit what is at $['info']"),
+        ({"target": "$.info", "update": {"title": {"a": 1}}}, "$['info'].title"),
+        ({"target": "$.schemas.One", "update": {"enum": "y"}}, "does not fit what is at"),
+    ],
+)  # fmt: skip
+def test_an_action_that_cannot_be_applied_is_refused_with_its_number_and_reason(
+    overlay: Any, action: Any, complaint: str
+) -> None:
+    path = overlay({"target": "$.info", "update": {"version": "1"}}, action)
+
+    with pytest.raises(SpecError) as refusal:
+        apply_overlay(path, document())
+
+    message = str(refusal.value)
+    assert message.startswith(f"{path}: action 2: ")
+    assert complaint in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["", "[]", "overlay: 1.0.0", "{overlay: 2.0.0, actions: []}"])
+def test_a_document_that_is_no_overlay_of_version_1_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "overlay.yaml"
+    path.write_text(text)
+
+    with pytest.raises(SpecError, match=r"overlay\.yaml: an overlay has `overlay: 1\.0\.0`"):
+        apply_overlay(path, document())
+
+
+def test_a_document_that_is_not_yaml_is_refused_with_the_place_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("actions:\n  - target: [\n")
+
+    with pytest.raises(SpecError, match=r"^\S+broken\.yaml: not YAML: .* line 3, column 1"):
+        read_document(path)
+
+
+def test_what_an_anchor_repeats_does_not_change_together(tmp_path: Path) -> None:
+    path = tmp_path / "anchors.yaml"
+    path.write_text("a: &x {b: 1}\nc: *x\nday: 2024-01-01\n")
+
+    read = read_document(path)
+    read["a"]["b"] = 2
+
+    assert read == {"a": {"b": 2}, "c": {"b": 1}, "day": "2024-01-01"}
+
+
+def test_the_projects_overlay_applies_to_a_spec_with_more_brokers_statuses_and_schemas() -> None:
+    spec = read_document(SPEC)
+    schemas = spec["components"]["schemas"]
+    envelope = schemas["ApiResult"]["properties"]
+    for enum in (schemas["BrokerType"], schemas["ApiResultStatus"], envelope["status"]):
+        enum["enum"].append("unheardOf")
+    schemas["OtherApiResult"] = copy.deepcopy(schemas["ApiResult"])
+
+    notes = apply_overlay(OVERLAY, spec)
+
+    assert notes == []
+    assert "enum" not in schemas["OtherApiResult"]["properties"]["status"]
+
+
+@pytest.mark.parametrize(
+    "form", [{"$ref": "#/components/schemas/ApiResultStatus"}, {"enum": ["ok"]}]
+)
+def test_the_projects_overlay_opens_a_status_in_whatever_form_it_is_closed(form: Any) -> None:
+    spec = read_document(SPEC)
+    properties = spec["components"]["schemas"]["ApiResult"]["properties"]
+    properties["status"] = form
+
+    apply_overlay(OVERLAY, spec)
+
+    assert properties["status"] == {"type": "string"}
+
+
+def test_the_projects_overlay_reports_all_of_its_actions_on_a_spec_that_needs_none() -> None:
+    spec = read_document(SPEC)
+    apply_overlay(OVERLAY, spec)
+
+    notes = apply_overlay(OVERLAY, spec)
+
+    assert len(notes) == len(read_document(OVERLAY)["actions"])
