@@ -207,7 +207,7 @@ def source_problems(openapi: Path = OPENAPI) -> list[str]:
         record = _load((folder / _RECORD).read_text("utf-8"))
         data = (folder / record["file"]).read_bytes()
         spec = import_source(data, read_settings(openapi / "import.yaml"))
-        belongs = (openapi / "mesh.yaml").read_text("utf-8") == spec
+        belongs = (openapi / "mesh.yaml").read_bytes() == spec.encode()
     except (KeyError, OSError, SpecError) as error:
         return [f"{folder}: {error}"]
     problems: list[str] = []

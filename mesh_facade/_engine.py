@@ -1,0 +1,203 @@
+"""The engine under the generated operation: it attempts, bounds and checks.
+
+The generated code calls `request()` on the httpx client that it is given. `SyncEngine` and
+`AsyncEngine` are such clients: their `request()` returns an answer that was accepted, or raises
+what the caller is to see. Both run `Engine.call`, the one over a pool that never suspends.
+"""
+
+import functools
+import json
+import logging
+import ssl
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import attrs
+import httpx
+
+from mesh_facade import _configuration, _wire
+from mesh_facade._pool import Connection, Pool
+from mesh_facade._retry import Budget, find_pause
+from mesh_facade.credentials import Credentials, redact
+from mesh_facade.errors import MeshConnectionError, MeshError, MeshTimeoutError, MeshTLSError
+
+ATTEMPTS = "mesh-facade-attempts"  # a header of accepted answers only: tells the shell
+_HEADERS = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": "mesh-facade"}
+
+T = TypeVar("T")
+_logger = logging.getLogger("mesh_facade")
+
+
+class Accepted(httpx.Response):
+    """An answer as the generated parser knows it: HTTP 200, and decoded already.
+
+    Without httpx's constructor, which takes as long as all that is checked here.
+    """
+
+    def __init__(self, body: bytes, envelope: Any, attempts: int) -> None:
+        self.status_code, self._body, self._envelope = 200, body, envelope
+        self.headers = httpx.Headers({ATTEMPTS: str(attempts)})
+
+    @property
+    def content(self) -> bytes:
+        return self._body
+
+    def json(self, **_: Any) -> Any:
+        return self._envelope
+
+
+@attrs.frozen
+class Engine:
+    """Calls one operation.
+
+    Attributes:
+        base_url: What the operation's path is relative to.
+        pool: The connections.
+        credentials: Sign each attempt.
+        find_problem: Says what keeps a decoded answer from being accepted; None: nothing.
+        budget: Of retries; None for an operation that must not be sent twice.
+        timeout: Seconds that one network wait may take.
+        deadline: Seconds that a call may take in all.
+        max_attempts: How often it is attempted.
+        find_pause: Decides, as `_retry.find_pause`, whether and when another attempt follows.
+    """
+
+    base_url: str
+    pool: Pool
+    credentials: Credentials
+    find_problem: Callable[[Any], str | None]
+    budget: Budget | None
+    timeout: float
+    deadline: float
+    max_attempts: int
+    find_pause: Callable[..., float | None] = find_pause
+
+    def __attrs_post_init__(self) -> None:
+        _configuration.check_seconds("timeout", self.timeout)
+        _configuration.check_seconds("deadline", self.deadline)
+        _configuration.check_count("max_attempts", self.max_attempts)
+
+    def build(self, method: str, path: str, **options: Any) -> httpx.Request:
+        """Build the request that the generated code asks for, without httpx's cookies and hooks."""
+        url, headers = _prepare(self.base_url, path, *options.pop("headers", {}).items())
+        if "json" in options:
+            options["content"] = json.dumps(options.pop("json"))
+        return httpx.Request(method, url, headers=headers, **options)
+
+    async def call(self, request: httpx.Request) -> httpx.Response:
+        """Attempt a request until its answer is accepted or its error stands, which is raised."""
+        deadline_at = time.monotonic() + self.deadline
+        if self.budget:
+            self.budget.deposit()
+        attempts, fresh = 0, False
+        while True:
+            signed = await self.pool.sign(request, self.credentials, deadline_at)
+            connection = await self.pool.acquire(deadline_at, fresh=fresh) if signed else None
+            if connection is None:
+                late = self._too_late("no connection became free" if signed else "no secret")
+                late.attempts = attempts
+                raise late
+            outcome = await self._attempt(request, connection)
+            if outcome is None:  # the server had closed a kept connection: one free try
+                fresh = True
+                continue
+            attempts += 1
+            if not isinstance(outcome, MeshError):
+                return Accepted(*outcome, attempts)
+            outcome.attempts = attempts
+            remaining = deadline_at - time.monotonic()
+            pause = self.find_pause(outcome, self.max_attempts, remaining, self.budget)
+            names = {"mesh_error": type(outcome).__name__, "mesh_attempt": attempts}
+            _logger.debug("attempt failed", extra=names)
+            if pause is None:
+                raise redact(outcome, self.credentials.sent_with(request))
+            await self.pool.sleep(pause)
+
+    async def _attempt(
+        self, request: httpx.Request, connection: Connection
+    ) -> tuple[bytes, Any] | MeshError | None:
+        """Return body and envelope, or the error; None: a kept connection was dead."""
+        outcome: tuple[bytes, Any] | MeshError
+        try:
+            wait = max(0.001, min(self.timeout, connection.deadline_at - time.monotonic()))
+            timeout = dict.fromkeys(("connect", "read", "write", "pool"), wait)
+            request.extensions = {"timeout": timeout, **self.pool.follow(connection)}
+            response, body = await self.pool.exchange(connection, request)
+            outcome = _wire.judge(response, body, self.find_problem)
+        except (httpx.TransportError, TimeoutError) as error:
+            outcome = self._failure(error)
+            if isinstance(error, TimeoutError) or time.monotonic() > connection.deadline_at - 0.01:
+                outcome = self._too_late("no answer")
+        finally:
+            await self.pool.release(connection)
+        if type(outcome) is MeshConnectionError and connection.is_reused and self.budget:
+            return outcome if connection.received else None
+        return outcome
+
+    def _too_late(self, what: str) -> MeshTimeoutError:
+        return MeshTimeoutError(f"{what} within the deadline of {self.deadline:g} s")
+
+    def _failure(self, error: BaseException | None) -> MeshConnectionError:
+        """Name a failure without the words of other libraries, which may quote what was sent."""
+        kind, reason, error_class = type(error).__name__, "", MeshConnectionError
+        if isinstance(error, httpx.TimeoutException):
+            return MeshTimeoutError(f"no answer within the timeout of {self.timeout:g} s ({kind})")
+        while error is not None:
+            if isinstance(error, OSError) and error.strerror:
+                reason = f": {error.strerror}"
+            if isinstance(error, ssl.SSLError) and not isinstance(error, _CUT_OFF):
+                error_class = MeshTLSError
+            error = error.__cause__ or error.__context__
+        return error_class(f"the connection failed ({kind}){reason}")
+
+
+_CUT_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the connection ended; TLS did not object
+
+
+@functools.lru_cache
+def _prepare(
+    base_url: str, path: str, *headers: tuple[str, str]
+) -> tuple[httpx.URL, httpx.Headers]:
+    """Make once what all requests of an operation share."""
+    url = httpx.URL(base_url.rstrip("/") + path)
+    return url, httpx.Headers({"host": url.netloc.decode(), **_HEADERS, **dict(headers)})
+
+
+class SyncEngine(httpx.Client):
+    """The httpx client that the generated sync operation runs on."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(transport=httpx.BaseTransport())
+        self._engine = engine
+
+    def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
+        return self.send(self._engine.build(method, str(url), **options))
+
+    def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
+        return drive(self._engine.call(request))
+
+
+class AsyncEngine(httpx.AsyncClient):
+    """The httpx client that the generated async operation runs on."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(transport=httpx.AsyncBaseTransport())
+        self._engine = engine
+
+    async def request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
+        return await self.send(self._engine.build(method, str(url), **options))
+
+    async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
+        return await self._engine.call(request)
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends, and return what it returns."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a coroutine of the sync engine has suspended")

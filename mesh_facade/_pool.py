@@ -1,0 +1,312 @@
+"""Connections: one httpx transport each, kept in a stack, and kept only when beyond doubt.
+
+A call takes the connection used last, which is the warmest, or opens one: the cost does not grow
+with their number. Each process and each event loop has its own. All that waits is a coroutine; of
+a pool for threads none ever suspends, so that everything is written once for both modes.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import math
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from mesh_facade._wire import MAX_BODY_BYTES, Body
+from mesh_facade.errors import MeshError
+
+KEEP_IDLE = 30.0
+"""Seconds after which an unused connection is closed rather than used again."""
+
+
+class Connection:
+    """A transport with at most one network connection, and what the current answer brought in."""
+
+    def __init__(self, transport: Any, stack: "_Stack") -> None:
+        self.transport = transport
+        self.stack = stack
+        self.deadline_at = math.inf
+        self.idle_since = 0.0
+        self.is_reused = False
+        self.is_clean = False
+        self.received = bytearray()
+
+    def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Follow httpcore's `trace` extension: what is connected, and when a request starts."""
+        if event.endswith(("connect_tcp.started", "start_tls.started")):
+            info["timeout"] = min(info["timeout"], self._left() / _count_addresses(info))
+        elif event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self.is_reused = False
+            info["return_value"].read = self._watched(info["return_value"].read)
+        elif event.endswith("send_request_headers.started"):
+            self.received.clear()
+
+    async def trace_async(self, event: str, info: dict[str, Any]) -> None:
+        """Do the same where httpcore awaits it, and asyncio bounds what it connects."""
+        if not event.endswith(("connect_tcp.started", "start_tls.started")):
+            self.trace(event, info)
+
+    def _left(self) -> float:
+        return max(0.001, self.deadline_at - time.monotonic())
+
+    def _watched(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        """Record what is read, and let no read outlast the deadline, as drop by drop it would."""
+
+        def record(data: bytes) -> bytes:
+            if len(self.received) <= 2 * MAX_BODY_BYTES:  # who sends more is not kept
+                self.received += data
+            return data
+
+        def read_sync(max_bytes: int, timeout: float) -> bytes:
+            return record(read(max_bytes, min(timeout, self._left())))
+
+        async def read_async(max_bytes: int, timeout: float) -> bytes:  # noqa: ASYNC109 — httpcore's
+            return record(await read(max_bytes, min(timeout, self._left())))
+
+        return read_async if inspect.iscoroutinefunction(read) else read_sync
+
+    def judge(self, response: httpx.Response) -> None:
+        """Find out whether the answer's last byte is the last that came in.
+
+        What lies behind it would be taken for the answer to the next call, which may be another
+        user's. Where that cannot be told, the connection is not used again.
+        """
+        head, _, framed = bytes(self.received).partition(b"\r\n\r\n")
+        lengths = response.headers.get_list("content-length")
+        if "transfer-encoding" in response.headers:
+            is_exact = not lengths and _is_one_chunked_body(framed)
+        else:
+            is_exact = lengths == [str(len(framed))]
+        self.is_clean = is_exact and head[9:10] != b"1"  # an interim answer came before
+
+
+def _is_one_chunked_body(framed: bytes) -> bool:
+    position, size = 0, -1
+    while size:
+        line_end = framed.find(b"\r\n", position)
+        try:
+            size = int(framed[position:line_end].partition(b";")[0], 16)
+        except ValueError:  # trailers too: they are rare, and the price is a new connection
+            return False
+        position = line_end + size + 4
+    return position == len(framed)
+
+
+def _count_addresses(info: dict[str, Any]) -> int:
+    """Count what a connect will try in turn, each for as long as it is given."""
+    with contextlib.suppress(OSError):  # the connect itself will say so
+        return len(
+            socket.getaddrinfo(info.get("host"), info.get("port", 0), proto=socket.IPPROTO_TCP)
+        )
+    return 1
+
+
+class _Stack(deque[Connection]):
+    """The idle connections of one process or event loop, the warmest last, and their slots."""
+
+    def __init__(self, slots: Any) -> None:
+        super().__init__()
+        self.slots = slots
+
+
+class Pool:
+    """Lends connections to threads, at most `size` at a time, first come, first served.
+
+    Args:
+        open_transport: Makes a transport for one connection.
+        size: How many connections there may be.
+        shared: A caller's own transport: all calls use it, and nothing is kept or dropped.
+    """
+
+    def __init__(self, open_transport: Callable[[], Any], size: int, shared: Any = None) -> None:
+        self._open_transport = open_transport
+        self._size = size
+        self._shared = shared
+        self._is_closed = False
+        self._stacks: dict[object, _Stack] = {}
+
+    async def acquire(self, deadline_at: float, *, fresh: bool) -> Connection | None:
+        """Wait for a connection, kept or fresh; None: none became free in time."""
+        home = self._home()
+        stack = self._stacks.get(home)
+        if stack is None:  # what a child or another loop finds here belongs to others
+            stack = self._stacks.setdefault(home, _Stack(self._make_slots()))
+            for other in self._stacks.copy():
+                if other != home:
+                    self._stacks.pop(other, None)
+        if not await self._wait(stack.slots, max(0.0, deadline_at - time.monotonic())):
+            return None
+        if self._is_closed:
+            stack.slots.release()
+            raise MeshError("this client is closed")
+        connection = None
+        if not fresh:
+            with contextlib.suppress(IndexError):
+                connection = stack.pop()
+                connection.is_reused = True
+        connection = connection or Connection(self._shared or self._open_transport(), stack)
+        connection.deadline_at, connection.is_clean = deadline_at, False
+        return connection
+
+    async def release(self, connection: Connection) -> None:
+        """Give back the slot, and the connection where it is beyond doubt."""
+        stack, now = connection.stack, time.monotonic()
+        unwanted: Connection | None = connection
+        if connection.is_clean and not self._is_closed:
+            connection.idle_since = now
+            stack.append(connection)
+            unwanted = None
+            with contextlib.suppress(IndexError):  # one a call: the oldest lies at the bottom
+                unwanted = stack.popleft() if stack[0].idle_since < now - KEEP_IDLE else None
+        try:
+            if unwanted and unwanted.transport is not self._shared:
+                await self._close(unwanted.transport)
+        finally:
+            stack.slots.release()
+
+    async def close(self) -> None:
+        """Close what is idle now; what is in use is closed once its call is done."""
+        self._is_closed = True
+        stack = self._stacks.get(self._home())
+        while stack:
+            await self._close(stack.pop().transport)
+        if self._shared:
+            await self._close(self._shared)
+
+    def follow(self, connection: Connection) -> dict[str, Any]:
+        """Return the request extension that lets a connection follow what happens on it."""
+        return {} if connection.transport is self._shared else {"trace": connection.trace}
+
+    # What waits. `AsyncPool` does the same where waiting means `await`.
+
+    async def sign(self, request: httpx.Request, auth: httpx.Auth, deadline_at: float) -> bool:
+        """Add the keys to a request; return whether that was done in time."""
+        next(auth.sync_auth_flow(request))
+        return time.monotonic() < deadline_at
+
+    async def exchange(
+        self, connection: Connection, request: httpx.Request
+    ) -> tuple[httpx.Response, Body]:
+        """Send a request, and read its answer as far as the body wants it."""
+        response = connection.transport.handle_request(request)
+        body = Body(response)
+        if all(map(body.feed, response.stream)):
+            response.stream.close()
+            connection.judge(response)
+        return response, body
+
+    async def sleep(self, seconds: float) -> None:
+        """Pause between two attempts."""
+        time.sleep(seconds)  # noqa: ASYNC251 — a pool for threads never suspends
+
+    async def _close(self, transport: Any) -> None:
+        with contextlib.suppress(Exception):  # it is thrown away whatever it says
+            transport.close()
+
+    async def _wait(self, slots: Any, seconds: float) -> bool:
+        return bool(slots.acquire(seconds))
+
+    def _make_slots(self) -> Any:
+        return _Slots(self._size)
+
+    def _home(self) -> object:
+        return os.getpid()
+
+
+class AsyncPool(Pool):
+    """Lends connections to the tasks of an event loop; only how it waits differs."""
+
+    def follow(self, connection: Connection) -> dict[str, Any]:
+        return {} if connection.transport is self._shared else {"trace": connection.trace_async}
+
+    async def sign(self, request: httpx.Request, auth: httpx.Auth, deadline_at: float) -> bool:
+        self._home()
+        bound = asyncio.timeout(deadline_at - time.monotonic())
+        flow = auth.async_auth_flow(request)
+        try:
+            async with bound:
+                await anext(flow)
+                await flow.aclose()
+        except TimeoutError:  # ours, or the secret function's own
+            if not bound.expired():
+                raise
+        return not bound.expired() and time.monotonic() < deadline_at
+
+    async def exchange(
+        self, connection: Connection, request: httpx.Request
+    ) -> tuple[httpx.Response, Body]:
+        async with asyncio.timeout(connection.deadline_at - time.monotonic()):
+            response = await connection.transport.handle_async_request(request)
+            body = Body(response)
+            async for chunk in response.stream:
+                if not body.feed(chunk):
+                    return response, body
+            await response.stream.aclose()
+        connection.judge(response)
+        return response, body
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def _close(self, transport: Any) -> None:
+        with contextlib.suppress(Exception):
+            await asyncio.shield(transport.aclose())  # a second cancellation must not cut it short
+
+    async def _wait(self, slots: Any, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return bool(await slots.acquire())
+        return False
+
+    def _make_slots(self) -> Any:
+        return asyncio.Semaphore(self._size)
+
+    def _home(self) -> object:
+        with contextlib.suppress(RuntimeError):
+            return asyncio.get_running_loop()
+        raise MeshError("AsyncMeshClient works in a running asyncio event loop, and nowhere else")
+
+
+class _Slots:
+    """A bounded number of threads at a time, first come, first served."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._turns: deque[threading.Lock] = deque()
+        self._lock = threading.Lock()
+
+    def acquire(self, seconds: float) -> bool:
+        turn = threading.Lock()
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return True
+            turn.acquire()  # who gives a slot back releases it
+            self._turns.append(turn)
+        has_turn = False
+        try:
+            has_turn = turn.acquire(timeout=seconds)
+        finally:
+            if not has_turn and not self._leave(turn):
+                self.release()  # it came as the time ran out: pass it on
+        return has_turn
+
+    def release(self) -> None:
+        with self._lock:
+            if self._turns:
+                self._turns.popleft().release()
+            else:
+                self._free += 1
+
+    def _leave(self, turn: threading.Lock) -> bool:
+        with self._lock, contextlib.suppress(ValueError):
+            self._turns.remove(turn)
+            return True
+        return False

@@ -1,0 +1,220 @@
+"""What goes over the wire and what it means: arguments to request, answer to balance or error.
+
+Pure: nothing here waits or sends. The wire's names are read off the generated models, so that a
+regenerated client takes this module along.
+"""
+
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from operator import attrgetter
+from types import NoneType
+from typing import Any, TypeVar, cast
+
+import attrs
+import httpx
+from mesh_connect_client.models import (
+    ApiResult,
+    ApiResultStatus,
+    B2BBrokerAccountBalance,
+    B2BBrokerAccountBalanceModel,
+    B2BBrokerAccountBalanceModelApiResult,
+    BalanceBrokerBaseRequest,
+    BrokerType,
+)
+from mesh_connect_client.types import UNSET, Response, Unset
+
+from mesh_facade import errors
+from mesh_facade._json import decode
+from mesh_facade._retry import retry_after
+from mesh_facade.balances import AccountBalance, CurrencyBalance
+
+MAX_BODY_BYTES = 1024 * 1024
+"""The largest body that is read, as sent and inflated: a rule of ours, not of Mesh."""
+
+_SURELY_DOUBLE = 300  # any number of fewer digits than this lies in the range of a double
+
+T = TypeVar("T")
+
+_ERRORS: list[tuple[int, str, type[errors.MeshAPIError]]] = [
+    (400, "badRequest", errors.BadRequestError),
+    (401, "", errors.AuthenticationError),
+    (403, "permissionDenied", errors.PermissionDeniedError),
+    (404, "notFound", errors.NotFoundError),
+    (409, "conflict", errors.ConflictError),
+    (423, "locked", errors.LockedError),
+    (429, "tooManyRequest", errors.RateLimitError),
+    (451, "unavailableForLegalReasons", errors.UnavailableForLegalReasonsError),
+    (500, "serverFailure", errors.ServerError),
+]
+_BY_HTTP_STATUS = {http_status: kind for http_status, _, kind in _ERRORS}
+_BY_STATUS = {status.lower(): kind for _, status, kind in _ERRORS if status}
+
+
+def balance_request(auth_token: str, broker: BrokerType | str) -> BalanceBrokerBaseRequest:
+    """Check the arguments of a call: TypeError or ValueError where they cannot be sent."""
+    for name, value in (("auth_token", auth_token), ("broker", broker)):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+        if not value.strip():
+            raise ValueError(f"{name} is empty")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError(f"{name} is not Unicode text: it holds half of a surrogate pair")
+    return BalanceBrokerBaseRequest(auth_token, getattr(broker, "value", broker))
+
+
+class Body:
+    """A body on its way in: inflated as it comes, and never more than `MAX_BODY_BYTES` of it."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        self.problem = "" if encoding in {"identity", "gzip"} else "its encoding was not asked for"
+        self.content = bytearray()
+        self._received = 0
+        self._gzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+
+    def feed(self, chunk: bytes) -> bool:
+        """Take a chunk as sent; return whether more is wanted."""
+        self._received += len(chunk)
+        if self._gzip and not self.problem:
+            try:
+                chunk = self._gzip.decompress(chunk, MAX_BODY_BYTES - len(self.content) + 1)
+            except zlib.error:
+                self.problem = "its gzip encoding is damaged"
+        self.content += chunk
+        if max(self._received, len(self.content)) > MAX_BODY_BYTES:
+            self.problem = f"its body is larger than {MAX_BODY_BYTES} bytes"
+        return not self.problem
+
+    def decoded(self) -> tuple[Any, str]:
+        """Return what the whole body says, and what keeps it from being read, if anything does."""
+        if self._gzip and not self.problem and (not self._gzip.eof or self._gzip.unused_data):
+            self.problem = "its gzip encoding does not end where the body ends"
+        try:
+            return (None if self.problem else decode(bytes(self.content))), self.problem
+        except UnicodeError:
+            return None, "it is not UTF-8 text"
+        except (ValueError, ArithmeticError, RecursionError):  # their texts may quote the body
+            return None, "it is not JSON, or not JSON that all readers agree about"
+
+
+def judge(
+    response: httpx.Response, body: Body, find_problem: Callable[[Any], str | None]
+) -> tuple[bytes, Any] | errors.MeshError:
+    """Say what an answer means: its body and envelope where it is accepted, else the error."""
+    envelope, problem = body.decoded()
+    result = ApiResult.from_dict(envelope if type(envelope) is dict else {})
+    status = _text(result.status)
+    error_class: type[errors.MeshAPIError] | None = _BY_STATUS.get((status or "").lower())
+    if error_class is None and not response.is_success:
+        other = errors.MeshAPIError if response.is_error else None
+        error_class = _BY_HTTP_STATUS.get(min(response.status_code, 500), other)
+        problem = "it is neither an answer nor an error"
+    elif error_class is None and status == ApiResultStatus.OK:
+        problem = problem or find_problem(envelope) or ""
+        if not problem:
+            return bytes(body.content), envelope
+    elif error_class is None and status is not None:
+        error_class = errors.MeshAPIError
+    error: errors.MeshResponseError | errors.MeshAPIError
+    if error_class is None:
+        problem = problem or "it is no envelope with a status"
+        error = errors.MeshResponseError(
+            f"Mesh's answer (HTTP {response.status_code}) cannot be used: {problem}"
+        )
+    else:
+        reasons = [reason for reason in (status, _text(result.error_type)) if reason]
+        said = [f"Mesh answered HTTP {response.status_code}", *reasons, _text(result.message)]
+        error = error_class(": ".join(filter(None, said)))
+        error.status, error.error_type = status, _text(result.error_type)
+        error.message, error.display_message = _text(result.message), _text(result.display_message)
+        error.error_hash, error.error_data = _text(result.error_hash), _known(result.error_data)
+        error.retry_after = retry_after(response.headers)
+    error.http_status = response.status_code
+    error.request_id = response.headers.get("x-request-id") or response.headers.get("cf-ray")
+    return error
+
+
+def find_balance_problem(envelope: Any) -> str | None:
+    """Say what keeps a decoded answer from being a balance as the contract allows it."""
+    wrong = (place for place, is_right in _check_balance(envelope) if not is_right)
+    return next((f"{place} is not what the contract allows" for place in wrong), None)
+
+
+def _check_balance(envelope: Any) -> Iterator[tuple[str, bool]]:
+    texts = ("message", "display_message", "error_hash", "error_type")
+    yield from _check("a text", [envelope.get(_ENVELOPE[name]) for name in texts], _are_texts)
+    content: Any = envelope.get(_ENVELOPE["content"])
+    yield "content", type(content) is dict and not content.keys().isdisjoint(_CONTENT.values())
+    yield from _check("a total", [content.get(key) for key in _TOTALS], _are_amounts)
+    rows: Any = content.get(_CONTENT["balances"])
+    rows = [] if rows is None else rows
+    yield "content.balances", type(rows) is list
+    place = "content.balances[{}]"
+    yield from _check(place, rows, lambda rows: {*map(type, rows)} <= {dict})
+    yield from _check(place, [row.get(_CODE) for row in rows], _are_texts)
+    for key in _AMOUNTS:
+        yield from _check(f"{place}.{key}", [row.get(key) for row in rows], _are_amounts)
+
+
+def _check(
+    place: str, values: list[Any], are_right: Callable[[list[Any]], bool]
+) -> Iterator[tuple[str, bool]]:
+    """Check values together, which is quick, and find the one that is wrong only if one is."""
+    if not are_right(values):
+        first = next(index for index, value in enumerate(values) if not are_right([value]))
+        yield place.format(first), False
+
+
+def account_balance(answer: Response[Any]) -> AccountBalance:
+    """Turn what the generated operation returned into the domain's terms."""
+    content = cast("B2BBrokerAccountBalanceModelApiResult", answer.parsed).content
+    content = cast("B2BBrokerAccountBalanceModel", content)
+    rows = tuple(
+        CurrencyBalance(*[None if value is UNSET else value for value in _row_values(row)])
+        for row in content.balances or ()
+    )
+    totals = content.total_cash_usd_value, content.total_buying_power_usd_value
+    cash, buying_power = [cast("Any", _known(total)) for total in totals]
+    return AccountBalance(rows, cash, buying_power, answer.content)
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return {*map(type, values)} <= {str, NoneType}
+
+
+def _are_amounts(values: list[Any]) -> bool:
+    """Whether all are null, or numbers within the range of the spec's `double`."""
+    numbers = [value for value in values if value is not None]
+    return {*map(type, numbers)} <= {Decimal} and all(map(_is_double, numbers))
+
+
+def _is_double(number: Decimal) -> bool:
+    if -_SURELY_DOUBLE < number.adjusted() < _SURELY_DOUBLE:
+        return True
+    return bool(number) == bool(float(number)) and abs(float(number)) < math.inf
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _known(value: T | Unset) -> T | None:
+    return None if isinstance(value, Unset) else value
+
+
+def _wire_names(model: type[attrs.AttrsInstance]) -> dict[str, str]:
+    """Map a generated model's attributes to the names that they have on the wire."""
+    marks = {attribute.name: object() for attribute in attrs.fields(model)}
+    written = cast("Any", model)(**marks).to_dict()
+    return {name: key for key, value in written.items() for name in marks if marks[name] is value}
+
+
+_ENVELOPE = _wire_names(B2BBrokerAccountBalanceModelApiResult)
+_CONTENT = _wire_names(B2BBrokerAccountBalanceModel)
+_ROW = _wire_names(B2BBrokerAccountBalance)
+_ROW_FIELDS = ("currency_code", "cash", "buying_power", "cryptocurrency_buying_power")
+_row_values: Callable[[B2BBrokerAccountBalance], tuple[Any, ...]] = attrgetter(*_ROW_FIELDS)
+_TOTALS = [_CONTENT[name] for name in ("total_cash_usd_value", "total_buying_power_usd_value")]
+_CODE, *_AMOUNTS = (_ROW[name] for name in _ROW_FIELDS)

@@ -1,0 +1,116 @@
+"""What every test starts from: an empty environment, both modes, a clock of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+from mesh_facade import AccountBalance, AsyncMeshClient, MeshClient
+from tests.support import KEYS, TOKEN, Peer, Server
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep keys, proxies and certificates of the machine out of the tests."""
+    for name in os.environ:
+        if name.startswith(("MESH_", "SSL_CERT_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@attrs.frozen
+class Caller:
+    """A client of either mode, used in the same way."""
+
+    client: Any
+    mode: Mode
+
+    def read(self, auth_token: Any = TOKEN, broker: Any = "coinbase") -> AccountBalance:
+        balance: AccountBalance = self.mode.run(self.client.get_account_balance(auth_token, broker))
+        return balance
+
+    def with_options(self, **options: Any) -> Caller:
+        return Caller(self.client.with_options(**options), self.mode)
+
+    def close(self) -> None:
+        self.mode.run(self.client.aclose() if self.mode.is_async else self.client.close())
+
+
+class Mode:
+    """Sync or async: a test that takes it runs in both."""
+
+    def __init__(self, *, is_async: bool) -> None:
+        self.is_async = is_async
+        self.client_class: type[Any] = AsyncMeshClient if is_async else MeshClient
+        self._runner = asyncio.Runner()
+        self._callers: list[Caller] = []
+
+    def client(self, **options: Any) -> Caller:
+        """Return a client with keys, which is closed after the test."""
+        caller = Caller(self.client_class(**{**KEYS, **options}), self)
+        self._callers.append(caller)
+        return caller
+
+    def run(self, outcome: Any) -> Any:
+        return self._runner.run(outcome) if self.is_async else outcome
+
+    def close(self) -> None:
+        with contextlib.closing(self._runner):
+            for caller in self._callers:
+                caller.close()
+
+
+@pytest.fixture(params=["sync", "async"])
+def mode(request: pytest.FixtureRequest) -> Iterator[Mode]:
+    with contextlib.closing(Mode(is_async=request.param == "async")) as each:
+        yield each
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start servers on loopback that last as long as the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(handle: Callable[[Peer], object] = Peer.answer_all, **options: Any) -> Server:
+            return stack.enter_context(Server(handle, **options))
+
+        yield start
+
+
+class Clock:
+    """Stands in for the module `time`: only a pause lets it go on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Give the facade a clock that only its own pauses move."""
+    clock = Clock()
+    core = [module for name, module in sys.modules.items() if name.startswith("mesh_facade.")]
+    for module in core:
+        if vars(module).get("time") is time and module.__name__ != "mesh_facade.testing":
+            monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(asyncio, "sleep", clock.sleep_async)
+    return clock

@@ -1,0 +1,254 @@
+"""The faults: what goes over the wire, and what a careful client with three attempts makes of it."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from tests.faults.server import (
+    CLOSE,
+    RESET,
+    SILENCE,
+    Answer,
+    Drip,
+    Endless,
+    Pause,
+    Script,
+    Stage,
+    head,
+)
+
+
+class Verdict(enum.Enum):
+    """What a careful client makes of what it got."""
+
+    ANSWER = "the user's own answer"
+    UNREACHABLE = "nothing usable came back"
+    LATE = "out of time"
+    UNTRUSTED = "TLS was refused"
+    UNUSABLE = "the answer is not what was agreed"
+
+
+@attrs.frozen
+class Bounds:
+    """The seconds that a client is given for one wait, and for a call."""
+
+    timeout: float
+    deadline: float
+
+
+QUICK = Bounds(10, 20)  # nothing waits: whatever lasts longer than a blink is a defect
+WAITING = Bounds(0.25, 1.25)  # each attempt waits in vain, and all of them have time to
+ENDLESS = Bounds(10, 0.75)  # no single wait lasts: the deadline alone ends it
+
+
+@attrs.frozen
+class Fault:
+    """A misbehaviour, and what is to come of it.
+
+    Attributes:
+        attempts: How often a client with three attempts tries.
+        is_free: Whether on a kept connection it cannot be told from one that was closed long ago,
+            which costs one free try.
+        tls: Whether it is seen with TLS only.
+    """
+
+    name: str
+    script: Script
+    verdict: Verdict = Verdict.UNREACHABLE
+    attempts: int = 3
+    stage: Stage = Stage.REQUEST
+    bounds: Bounds = QUICK
+    is_free: bool = False
+    tls: bool = False
+
+    def expected_strikes(self, *, reused: bool) -> int:
+        """Say how often the server is to see it."""
+        if self.stage in {Stage.LISTEN, Stage.BACKLOG}:
+            return 0
+        return self.attempts + (reused and self.is_free)
+
+
+def _late(name: str, script: Script, stage: Stage = Stage.REQUEST) -> Fault:
+    return Fault(name, script, Verdict.LATE, stage=stage, bounds=WAITING)
+
+
+def _endless(name: str, script: Script, stage: Stage = Stage.REQUEST, *, tls: bool = False) -> Fault:
+    return Fault(name, script, Verdict.LATE, 1, stage, ENDLESS, tls=tls)
+
+
+def _untrusted(name: str, script: Script) -> Fault:
+    return Fault(name, script, Verdict.UNTRUSTED, 1, Stage.ACCEPT, tls=True)
+
+
+def _harmless(name: str, script: Script) -> Fault:
+    return Fault(name, script, Verdict.ANSWER, 1)
+
+
+def _unusable(name: str, script: Script) -> Fault:
+    return Fault(name, script, Verdict.UNUSABLE, 1)
+
+
+def _with_head(answer: Answer, *headers: str) -> bytes:
+    return head(*headers) + answer.body
+
+
+def _start(answer: Answer) -> bytes:
+    return head(f"Content-Length: {len(answer.body)}")
+
+
+def _half(answer: Answer) -> bytes:
+    return answer.whole[: -len(answer.body) // 2]
+
+
+def _half_chunked(answer: Answer) -> bytes:
+    return answer.chunked[: -len(answer.chunks) // 2]
+
+
+_CHUNKED = head("Transfer-Encoding: chunked")
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TLS_RECORD = b"\x16\x03\x03\x40\x00"  # the header of a handshake record of 16 KiB
+_TLS_ALERT = b"\x15\x03\x03\x00\x02\x02\x28"  # handshake_failure, fatal
+_HTTP2_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+_NOISE = bytes((31 * i * i + 7 * i) % 251 for i in range(2000))  # the same at each run
+
+_CONNECTING = (
+    Fault("refused", lambda _: [], stage=Stage.LISTEN),
+    _late("never-accepted", lambda _: [], Stage.BACKLOG),
+    Fault("closed-on-accept", lambda _: [CLOSE], stage=Stage.ACCEPT),
+    Fault("reset-on-accept", lambda _: [RESET], stage=Stage.ACCEPT),
+    _late("silent-on-accept", lambda _: [SILENCE], Stage.ACCEPT),
+    _untrusted("plain-text-for-tls", lambda _: [b"HTTP/1.1 400 Bad Request\r\n\r\n", CLOSE]),
+    _untrusted("noise-for-tls", lambda _: [_NOISE, CLOSE]),
+    _untrusted("tls-alert", lambda _: [_TLS_ALERT, CLOSE]),
+    Fault(
+        "closed-in-tls-handshake", lambda _: [_TLS_RECORD, CLOSE], stage=Stage.ACCEPT, tls=True
+    ),
+    _endless(
+        "drips-in-tls-handshake",
+        lambda _: [_TLS_RECORD, Drip(bytes(1000))],
+        Stage.ACCEPT,
+        tls=True,
+    ),
+)
+
+_BROKEN_OFF = (
+    Fault("closed-while-we-send", lambda _: [CLOSE], stage=Stage.REQUEST_STARTS, is_free=True),
+    Fault("reset-while-we-send", lambda _: [RESET], stage=Stage.REQUEST_STARTS, is_free=True),
+    Fault("closed-before-answer", lambda _: [CLOSE], is_free=True),
+    Fault("reset-before-answer", lambda _: [RESET], is_free=True),
+    Fault("closed-in-status-line", lambda a: [a.whole[:12], CLOSE]),
+    Fault("reset-in-status-line", lambda a: [a.whole[:12], RESET]),
+    Fault("closed-in-headers", lambda a: [a.whole[:40], CLOSE]),
+    Fault("reset-in-headers", lambda a: [a.whole[:40], RESET]),
+    Fault("closed-before-body", lambda a: [_start(a), CLOSE]),
+    Fault("reset-before-body", lambda a: [_start(a), RESET]),
+    Fault("closed-in-body", lambda a: [_half(a), CLOSE]),
+    Fault("reset-in-body", lambda a: [_half(a), RESET]),
+    Fault("closed-one-byte-early", lambda a: [a.whole[:-1], CLOSE]),
+    Fault("closed-in-chunk-size", lambda a: [a.chunked[: len(_CHUNKED) + 1], CLOSE]),
+    Fault("closed-in-chunk", lambda a: [_half_chunked(a), CLOSE]),
+    Fault("reset-in-chunk", lambda a: [_half_chunked(a), RESET]),
+    Fault("closed-without-last-chunk", lambda a: [a.chunked[:-5], CLOSE]),
+    Fault("closed-in-last-chunk", lambda a: [a.chunked[:-2], CLOSE]),
+    Fault("closed-after-interim", lambda _: [_CONTINUE, CLOSE]),
+    Fault("reset-for-end-of-file", lambda a: [_with_head(a)[:-20], Pause(), RESET]),
+    _unusable("cut-by-end-of-file", lambda a: [_with_head(a)[:-20], CLOSE]),
+)
+
+_WAITING = (
+    _late("silent-before-answer", lambda _: [SILENCE]),
+    _late("silent-in-status-line", lambda a: [a.whole[:12], SILENCE]),
+    _late("silent-in-headers", lambda a: [a.whole[:40], SILENCE]),
+    _late("silent-before-body", lambda a: [_start(a), SILENCE]),
+    _late("silent-in-body", lambda a: [_half(a), SILENCE]),
+    _late("silent-in-chunk", lambda a: [_half_chunked(a), SILENCE]),
+    _late("silent-before-last-chunk", lambda a: [a.chunked[:-5], SILENCE]),
+    _late("silent-after-interim", lambda _: [_CONTINUE, SILENCE]),
+    _late("no-length-and-never-closed", lambda a: [_with_head(a), SILENCE]),
+    _late(
+        "length-too-long", lambda a: [_with_head(a, f"Content-Length: {len(a.body) + 1}"), SILENCE]
+    ),
+    _endless("drips-in-headers", lambda a: [Drip(a.whole)]),
+    _endless("drips-in-body", lambda a: [_start(a), Drip(a.body)]),
+    _endless("drips-in-chunks", lambda a: [_CHUNKED, Drip(a.chunks)]),
+    _endless("header-after-header", lambda a: [_start(a)[:-2], Endless(b"X-More: 1\r\n", 0.05)]),
+    _endless("chunk-after-chunk", lambda _: [_CHUNKED, Endless(b"1\r\n \r\n", 0.05)]),
+    _endless("interim-after-interim", lambda _: [Endless(_CONTINUE, 0.05)]),
+    _endless("flood-of-interims", lambda _: [Endless(_CONTINUE * 40)]),
+)
+
+_SMUGGLED = (
+    _harmless("answered-twice", lambda a: [a.whole + a.whole]),
+    _harmless("other-users-answer-glued-on", lambda a: [a.whole + a.other_users]),
+    _harmless("other-users-answer-after-chunks", lambda a: [a.chunked + a.other_users]),
+    _harmless("other-users-answer-in-pieces", lambda a: [a.whole + a.other_users[:30]]),
+    _harmless("other-users-answer-in-next-record", lambda a: [a.whole, a.other_users]),
+    _harmless("other-users-answer-later", lambda a: [a.whole, Pause(), a.other_users]),
+    _harmless("timeout-sent-while-idle", lambda a: [a.whole, Pause(), _REQUEST_TIMEOUT, CLOSE]),
+    _harmless(
+        "length-and-chunks",
+        lambda a: [
+            head("Content-Length: 5", "Transfer-Encoding: chunked") + a.chunks + a.other_users
+        ],
+    ),
+    _unusable(
+        "length-too-short", lambda a: [_with_head(a, f"Content-Length: {len(a.body) - 20}")]
+    ),
+    _unusable(
+        "length-zero", lambda a: [_with_head(a, "Content-Length: 0"), a.other_users]
+    ),
+    _unusable("no-content-and-yet-some", lambda a: [_NO_CONTENT + a.other_users]),
+    Fault(
+        "two-lengths",
+        lambda a: [_with_head(a, f"Content-Length: {len(a.body)}", "Content-Length: 9")],
+    ),
+)
+_REQUEST_TIMEOUT = head("Content-Length: 0", status="HTTP/1.1 408 Request Timeout")
+_NO_CONTENT = head(status="HTTP/1.1 204 No Content")
+
+_GARBAGE = (
+    Fault("noise", lambda _: [_NOISE, CLOSE]),
+    Fault("endless-noise", lambda _: [Endless(b"x" * 4096)]),
+    Fault("body-without-head", lambda a: [a.body, CLOSE]),
+    Fault("http-2", lambda _: [_HTTP2_SETTINGS * 4, CLOSE]),
+    Fault("status-of-four-digits", lambda a: [a.whole.replace(b"200", b"2000"), CLOSE]),
+    Fault("status-of-letters", lambda a: [a.whole.replace(b"200", b"yes"), CLOSE]),
+    Fault("switching-protocols", lambda _: [b"HTTP/1.1 101 Switching Protocols\r\n\r\n", CLOSE]),
+    Fault("header-without-colon", lambda a: [_with_head(a, "Content-Length 5"), CLOSE]),
+    Fault("header-with-nul", lambda a: [_with_head(a, "X-Nul: \0"), CLOSE]),
+    Fault("space-before-colon", lambda a: [_with_head(a, "Content-Length : 5"), CLOSE]),
+    Fault("length-negative", lambda a: [_with_head(a, "Content-Length: -5"), CLOSE]),
+    Fault("length-of-letters", lambda a: [_with_head(a, "Content-Length: all"), CLOSE]),
+    Fault("length-astronomic", lambda a: [_with_head(a, f"Content-Length: {10**15}"), CLOSE]),
+    Fault("unknown-transfer-encoding", lambda a: [_with_head(a, "Transfer-Encoding: br"), CLOSE]),
+    Fault("chunk-size-of-letters", lambda _: [_CHUNKED + b"size\r\n", CLOSE]),
+    Fault("chunk-size-negative", lambda _: [_CHUNKED + b"-5\r\nhello\r\n", CLOSE]),
+    Fault("chunk-size-astronomic", lambda _: [_CHUNKED + b"f" * 40 + b"\r\n", CLOSE]),
+    Fault("endless-chunk-extension", lambda _: [_CHUNKED + b"5;", Endless(b"x" * 4096)]),
+    Fault("giant-header", lambda a: [_with_head(a, "X-Giant: " + "x" * 300_000), CLOSE]),
+    Fault("countless-headers", lambda _: [head()[:-2], Endless(b"X-More: 1\r\n" * 400)]),
+    _unusable("endless-body", lambda _: [_CHUNKED, Endless(b"1000\r\n" + b" " * 4096 + b"\r\n")]),
+)
+
+_HARMLESS = (
+    _harmless("one-interim", lambda a: [_CONTINUE + a.whole]),
+    _harmless("hints-with-headers", lambda a: [_EARLY_HINTS + a.whole]),
+    _harmless("end-of-file", lambda a: [_with_head(a), CLOSE]),
+    _harmless("http-1.0", lambda a: [head(status="HTTP/1.0 200 OK") + a.body, CLOSE]),
+    _harmless("trailers", lambda a: [a.chunked[:-2] + b"X-Trailer: 1\r\n\r\n"]),
+    _harmless("bare-line-feeds", lambda a: [_start(a).replace(b"\r", b"") + a.body]),
+    _harmless("closed-after-answer", lambda a: [a.whole, CLOSE]),
+    _harmless("reset-after-answer", lambda a: [a.whole, Pause(), RESET]),
+)
+_EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+
+FAULTS: tuple[Fault, ...] = (
+    *_CONNECTING,
+    *_BROKEN_OFF,
+    *_WAITING,
+    *_SMUGGLED,
+    *_GARBAGE,
+    *_HARMLESS,
+)

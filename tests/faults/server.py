@@ -1,0 +1,380 @@
+"""A server that misbehaves when it is told to: raw asyncio on loopback, one misbehaviour a port.
+
+A fault is a short script of what goes over the wire and when; here is what runs it. Nothing in
+this package knows the client that is put through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import functools
+import itertools
+import json
+import re
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Self, TypeVar
+
+import attrs
+import trustme
+
+T = TypeVar("T")
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
+_SETTLING = 5.0
+
+
+class Step(enum.Enum):
+    """What a script does beside sending bytes; where it ends, the next request is awaited."""
+
+    CLOSE = "closes the connection"
+    RESET = "resets the connection"
+    SILENCE = "says nothing until the client has left"
+
+
+CLOSE, RESET, SILENCE = Step.CLOSE, Step.RESET, Step.SILENCE
+
+
+@attrs.frozen
+class Drip:
+    """Bytes sent one at a time."""
+
+    data: bytes
+    interval: float = 0.05
+
+
+@attrs.frozen
+class Endless:
+    """Bytes sent again and again until the client has left."""
+
+    data: bytes
+    interval: float = 0.0
+
+
+@attrs.frozen
+class Pause:
+    """A moment, for what the client has been sent so far to be dealt with."""
+
+    seconds: float = 0.02
+
+
+@attrs.frozen
+class Answer:
+    """The right answer to a request, from which scripts cut what they send."""
+
+    request: bytes
+
+    @property
+    def number(self) -> int:
+        """The amount that is this user's own: the digits in which the token ends."""
+        found = re.search(rb'"authToken":\s*"[^"]*?(\d+)"', self.request)
+        return int(found[1]) if found else 0
+
+    @property
+    def body(self) -> bytes:
+        """An envelope with the user's own amount."""
+        return _envelope(self.number)
+
+    @property
+    def other_users(self) -> bytes:
+        """A whole answer that would be right for another user."""
+        return _with_length(_envelope(self.number + 1_000_000))
+
+    @property
+    def whole(self) -> bytes:
+        """The answer as it should be."""
+        return _with_length(self.body)
+
+    @property
+    def chunked(self) -> bytes:
+        """The same in three chunks."""
+        return head("Transfer-Encoding: chunked") + self.chunks
+
+    @property
+    def chunks(self) -> bytes:
+        """The body of that."""
+        third = len(self.body) // 3
+        parts = (self.body[:third], self.body[third : 2 * third], self.body[2 * third :], b"")
+        return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+def head(*headers: str, status: str = "HTTP/1.1 200 OK") -> bytes:
+    """Write the head of an answer with these headers and no others."""
+    return "\r\n".join([status, "Content-Type: application/json", *headers, "", ""]).encode()
+
+
+def _envelope(number: int) -> bytes:
+    rows = [{"currencyCode": "USD", "cash": number, "buyingPower": None}]
+    content = {"balances": rows, "totalCashUsdValue": number}
+    return json.dumps({"status": "ok", "message": "", "content": content}).encode()
+
+
+def _with_length(body: bytes) -> bytes:
+    return head(f"Content-Length: {len(body)}") + body
+
+
+Script = Callable[[Answer], Sequence["bytes | Step | Drip | Endless | Pause"]]
+
+
+class Stage(enum.Enum):
+    """When a fault strikes."""
+
+    LISTEN = "nobody listens"
+    BACKLOG = "connections are never accepted"
+    ACCEPT = "as soon as there is a connection, before any TLS"
+    REQUEST_STARTS = "at a request's first byte"
+    REQUEST = "after a request"
+
+
+class Endpoint:
+    """A port that answers rightly while it is well, and as its script says while it is ill.
+
+    Attributes:
+        port: Where it listens, on 127.0.0.1.
+        strikes: How often the script has run.
+        received: All that clients have sent, TLS taken off.
+        connections: How many have been accepted.
+    """
+
+    def __init__(
+        self, run: Callable[[Coroutine[Any, Any, Any]], Any], script: Script, stage: Stage
+    ) -> None:
+        self._run = run
+        self._script = script
+        self._stage = stage
+        self._is_ill = False
+        self._acting = 0
+        self._visits: set[asyncio.Task[None]] = set()
+        self._fillers: list[socket.socket] = []
+        self._accepting: asyncio.Task[None] | None = None
+        self._context: ssl.SSLContext | None = None
+        self._bind(0)
+        self.port: int = self._listener.getsockname()[1]
+        self.strikes = 0
+        self.connections = 0
+        self.received = bytearray()
+
+    @property
+    def url(self) -> str:
+        """Where a client calls."""
+        return f"http{'s' if self._context else ''}://127.0.0.1:{self.port}"
+
+    def start(self, context: ssl.SSLContext | None) -> Self:
+        """Listen, with TLS where there is a context for it."""
+        self._context = context
+        self._run(self._listen())
+        return self
+
+    def fall_ill(self) -> None:
+        """Follow the script from now on."""
+        self._run(self._fall_ill())
+
+    def recover(self) -> None:
+        """Answer rightly from now on."""
+        self._run(self._recover())
+
+    def settle(self) -> None:
+        """Wait until no script is running."""
+        give_up_at = time.monotonic() + _SETTLING
+        while self._acting and time.monotonic() < give_up_at:
+            time.sleep(0.001)
+
+    def close(self) -> None:
+        """Drop every connection and stop listening."""
+        self._run(self._drop(listener=True))
+
+    def _bind(self, port: int) -> None:
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", port))
+
+    async def _listen(self) -> None:
+        self._listener.setblocking(False)  # noqa: FBT003 — the standard library's signature
+        self._listener.listen(1024)
+        self._accepting = asyncio.create_task(self._accept())
+
+    async def _fall_ill(self) -> None:
+        self._is_ill = True
+        if self._stage in {Stage.LISTEN, Stage.BACKLOG, Stage.ACCEPT}:
+            await self._drop(listener=self._stage is not Stage.ACCEPT)
+        if self._stage in {Stage.LISTEN, Stage.BACKLOG}:
+            self._bind(self.port)  # nobody else gets it in between
+        if self._stage is Stage.BACKLOG:
+            self._listener.listen(0)
+            for _ in range(3):  # the kernel drops what does not fit into the queue
+                filler = socket.socket()
+                filler.setblocking(False)  # noqa: FBT003 — the standard library's signature
+                filler.connect_ex(("127.0.0.1", self.port))
+                self._fillers.append(filler)
+
+    async def _recover(self) -> None:
+        self._is_ill = False
+        while self._fillers:
+            self._fillers.pop().close()
+        if self._accepting is None:
+            await self._listen()
+
+    async def _drop(self, *, listener: bool) -> None:
+        tasks = set(self._visits)
+        if listener and self._accepting:
+            tasks.add(self._accepting)
+            self._accepting = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if listener:
+            self._listener.close()
+            while self._fillers:
+                self._fillers.pop().close()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            connection, _ = await loop.sock_accept(self._listener)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.connections += 1
+            visit = asyncio.create_task(self._visit(connection))
+            self._visits.add(visit)
+            visit.add_done_callback(self._visits.discard)
+
+    async def _visit(self, connection: socket.socket) -> None:
+        """Serve one connection for as long as client and script keep it."""
+        is_struck = self._is_ill and self._stage is Stage.ACCEPT
+        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader(limit=2**20)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        context = None if is_struck else self._context
+        try:
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol, connection, ssl=context
+            )
+        except OSError:  # the handshake failed
+            connection.close()
+            return
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        try:
+            with contextlib.suppress(OSError, EOFError):
+                keeps = not is_struck or await self._act(Answer(b""), reader, writer)
+                while keeps:
+                    keeps = await self._serve(reader, writer)
+        finally:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer a request; return whether to wait for another one."""
+        request = await reader.readexactly(1)
+        self.received += request
+        if self._is_ill and self._stage is Stage.REQUEST_STARTS:
+            return await self._act(Answer(request), reader, writer)
+        request += await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", request)
+        request += await reader.readexactly(int(length[1]) if length else 0)
+        self.received += request[1:]
+        if self._is_ill:
+            return await self._act(Answer(request), reader, writer)
+        writer.write(Answer(request).whole)
+        await writer.drain()
+        return True
+
+    async def _act(
+        self, answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Run the script once; return whether it leaves the connection open."""
+        self.strikes += 1
+        self._acting += 1
+        try:
+            for step in self._script(answer):
+                match step:
+                    case Step.CLOSE:
+                        return False
+                    case Step.RESET:
+                        raw: socket.socket = writer.get_extra_info("socket")
+                        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                        writer.transport.abort()
+                        return False
+                    case Step.SILENCE:
+                        while await reader.read(2**16):
+                            pass
+                    case Pause():
+                        await asyncio.sleep(step.seconds)
+                    case _:
+                        await self._send(step, reader, writer)
+        finally:
+            self._acting -= 1
+        return True
+
+    async def _send(
+        self,
+        step: bytes | Drip | Endless,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        interval, parts = 0.0, iter((step,) if isinstance(step, bytes) else ())
+        if isinstance(step, Drip):
+            interval, parts = step.interval, (bytes([byte]) for byte in step.data)
+        elif isinstance(step, Endless):
+            interval, parts = step.interval, itertools.repeat(step.data)
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(interval)
+            if reader.at_eof() or writer.is_closing():
+                raise EOFError
+
+
+class FaultServer:
+    """Endpoints on an event loop in a background thread, and the authority that vouches for them.
+
+    Attributes:
+        authority: Signs the endpoints' certificates.
+        client_context: An SSL context for clients, which trusts that authority alone.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._endpoints: list[Endpoint] = []
+        self.authority = trustme.CA()
+        self.client_context = ssl.create_default_context()
+        self.authority.configure_trust(self.client_context)
+
+    def __enter__(self) -> Self:
+        self._loop.set_exception_handler(lambda _loop, _context: None)  # clients break off: fine
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for endpoint in self._endpoints:
+            endpoint.close()
+        self._run(self._loop.shutdown_default_executor())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @functools.cached_property
+    def server_context(self) -> ssl.SSLContext:
+        """A context for endpoints, with a certificate for 127.0.0.1 and localhost."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+        return context
+
+    def open(
+        self,
+        script: Script = lambda answer: [answer.whole],
+        *,
+        stage: Stage = Stage.REQUEST,
+        tls: bool | ssl.SSLContext = False,
+    ) -> Endpoint:
+        """Open a port, which is well as yet; `tls` takes a server's context of one's own too."""
+        context = (self.server_context if tls else None) if isinstance(tls, bool) else tls
+        endpoint = Endpoint(self._run, script, stage).start(context)
+        self._endpoints.append(endpoint)
+        return endpoint
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_SETTLING)

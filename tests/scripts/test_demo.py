@@ -1,0 +1,116 @@
+"""The demo proves what it says, shows a balance and an error, and fails where a proof fails."""
+
+from __future__ import annotations
+
+import runpy
+from typing import TYPE_CHECKING
+
+import demo
+import pytest
+
+from mesh_facade import AsyncMeshClient, MeshClient
+from mesh_facade.testing import StandIn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_each_step_says_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(demo.__file__, run_name="__main__")
+
+    assert caught.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    steps = [line for line in out.splitlines() if line[0] != " "]
+    assert [step[:2] for step in steps] == ["1.", "2.", "3.", "4.", "5."]
+    assert "mesh.yaml is the same, byte for byte" in steps[0]
+    assert "generated/ is the same, byte for byte" in steps[1]
+    assert "http://127.0.0.1:" in steps[2]
+    assert "AuthenticationError" in steps[4]
+
+
+@pytest.fixture
+def _asyncio_without_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep Python 3.11 tracing, and so coverage true: it stops where asyncio waits for a socket."""
+    listening = StandIn.async_client
+    monkeypatch.setattr(
+        StandIn, "async_client", lambda mesh: listening(mesh, transport=mesh.transport())
+    )
+
+
+@pytest.mark.usefixtures("_asyncio_without_sockets")
+def test_the_balance_is_an_aligned_table(capsys: pytest.CaptureFixture[str]) -> None:
+    demo.main()
+
+    table = [line for line in capsys.readouterr().out.splitlines() if line[0] == " "]
+    assert [line.split() for line in table] == [
+        ["cash", "buying", "power"],
+        ["USD", "158.5", "258.5"],
+        ["EUR", "10", "10"],
+        ["total", "in", "USD", "10", "10"],
+    ]
+    assert len({len(line) for line in table}) == 1
+
+
+def fails_with(capsys: pytest.CaptureFixture[str]) -> str:
+    assert demo.main() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_a_spec_that_is_not_what_the_page_says_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "source_problems", lambda: ["mesh.yaml is another", "and more"])
+
+    assert fails_with(capsys) == "error: mesh.yaml is another: run `make spec`"
+
+
+def test_a_client_that_is_not_what_the_spec_gives_fails_and_names_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    stale = tmp_path / "generated"
+    stale.mkdir()
+    (stale / "__init__.py").touch()
+    monkeypatch.setattr(demo, "OUTPUT", stale)
+
+    line = fails_with(capsys)
+    assert "generated/__init__.py" in line
+    assert "make generate" in line
+
+
+@pytest.mark.usefixtures("_asyncio_without_sockets")
+def test_two_different_balances_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read_with_asyncio = StandIn.async_client
+
+    def async_client(mesh: StandIn) -> AsyncMeshClient:
+        mesh.answers(demo.ACCOUNT[0], cash={"USD": "158.6"})
+        return read_with_asyncio(mesh)
+
+    monkeypatch.setattr(StandIn, "async_client", async_client)
+
+    assert "different balances" in fails_with(capsys)
+
+
+@pytest.mark.usefixtures("_asyncio_without_sockets")
+def test_an_accepted_wrong_secret_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def client(mesh: StandIn, **_: object) -> MeshClient:
+        return MeshClient(mesh.client_id, mesh.client_secret, base_url=mesh.url)
+
+    monkeypatch.setattr(StandIn, "client", client)
+
+    assert "wrong secret was accepted" in fails_with(capsys)
+
+
+def test_a_stand_in_that_cannot_be_read_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(StandIn, "client_secret", "no key")
+
+    assert "client_secret" in fails_with(capsys)

@@ -1,0 +1,178 @@
+"""The public surface: its names, its signatures, its tree of errors, its documentation."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from importlib import metadata
+from typing import Any, get_type_hints
+
+import pytest
+
+import mesh_facade
+from mesh_facade import AsyncMeshClient, MeshClient, errors
+
+NAMES = [
+    "AccountBalance",
+    "AsyncMeshClient",
+    "AuthenticationError",
+    "BadRequestError",
+    "BrokerType",
+    "ConflictError",
+    "CurrencyBalance",
+    "LockedError",
+    "MeshAPIError",
+    "MeshClient",
+    "MeshConfigurationError",
+    "MeshConnectionError",
+    "MeshError",
+    "MeshResponseError",
+    "MeshTLSError",
+    "MeshTimeoutError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "ServerError",
+    "UnavailableForLegalReasonsError",
+    "__version__",
+]
+OPTIONS = {
+    "client_id": None,
+    "client_secret": None,
+    "environment": None,
+    "base_url": None,
+    "timeout": 10.0,
+    "deadline": 30.0,
+    "max_attempts": 3,
+    "max_connections": 100,
+    "proxy": None,
+    "verify": True,
+    "transport": None,
+}
+TWINS = {"close": "aclose", "__enter__": "__aenter__", "__exit__": "__aexit__"}
+
+
+def test_the_export_list_is_exactly_this() -> None:
+    assert mesh_facade.__all__ == NAMES
+    assert {name for name in vars(mesh_facade) if name[0].isupper()} == set(NAMES[:-1])
+
+
+def test_every_exported_name_is_there() -> None:
+    for name in NAMES:
+        assert getattr(mesh_facade, name) is not None
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert mesh_facade.__version__ == metadata.version("mesh-facade")
+
+
+def test_everything_public_is_documented() -> None:
+    for name in NAMES[:-1]:
+        value = getattr(mesh_facade, name)
+        assert inspect.getdoc(value), name
+        for attribute, member in vars(value).items():
+            if inspect.isfunction(member) and not attribute.startswith("_"):
+                assert inspect.getdoc(member), f"{name}.{attribute}"
+
+
+@pytest.mark.parametrize("client_class", [MeshClient, AsyncMeshClient])
+def test_the_options_of_a_client_are_exactly_these(client_class: type[Any]) -> None:
+    parameters = inspect.signature(client_class).parameters
+
+    assert {name: parameter.default for name, parameter in parameters.items()} == OPTIONS
+    kinds = [parameter.kind for parameter in parameters.values()]
+    assert kinds[:2] == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2
+    assert set(kinds[2:]) == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_every_option_is_documented() -> None:
+    documentation = inspect.getdoc(MeshClient) or ""
+
+    assert re.findall(r"^    (\w+): ", documentation, re.MULTILINE)[: len(OPTIONS)] == list(OPTIONS)
+
+
+def public(client_class: type[Any]) -> set[str]:
+    own = {name for each in client_class.__mro__[:-1] for name in vars(each)}
+    return {name for name in own if not name.startswith("_")} | {*TWINS, *TWINS.values()} & own
+
+
+def test_the_twins_have_the_same_methods_with_the_same_signatures() -> None:
+    names = public(MeshClient)
+
+    assert {TWINS.get(name, name) for name in names} == public(AsyncMeshClient)
+    assert {"get_account_balance", "with_options", "close"} <= names
+    for name in names:
+        sync = getattr(MeshClient, name)
+        twin = getattr(AsyncMeshClient, TWINS.get(name, name))
+        assert inspect.signature(sync) == inspect.signature(twin), name
+        assert get_type_hints(sync) == get_type_hints(twin), name
+
+
+def test_a_call_takes_token_and_broker_and_is_awaited_in_the_async_twin() -> None:
+    signature = inspect.signature(MeshClient.get_account_balance)
+
+    assert list(signature.parameters) == ["self", "auth_token", "broker"]
+    assert inspect.iscoroutinefunction(AsyncMeshClient.get_account_balance)
+    assert inspect.iscoroutinefunction(AsyncMeshClient.aclose)
+
+
+def test_with_options_takes_the_bounds_alone() -> None:
+    parameters = inspect.signature(MeshClient.with_options).parameters
+
+    assert list(parameters) == ["self", "timeout", "deadline", "max_attempts"]
+
+
+def drawn_tree() -> dict[str, str]:
+    """Read each class and its parent off the tree in the docstring."""
+    lines = (errors.__doc__ or "").splitlines()
+    tree, path = {"MeshError": "Exception"}, ["MeshError"]
+    for line in lines:
+        names = re.findall(r"[├└]── (\w+)", line)
+        if names:
+            depth = re.search("[├└]", line).start() // 4 + 1  # type: ignore[union-attr] — there is
+            tree |= dict.fromkeys(names, path[depth - 1])
+            path[depth:] = [names[-1]]
+    return tree
+
+
+def test_the_tree_of_errors_is_as_drawn() -> None:
+    classes = {
+        name: value
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
+
+    assert {name: value.__bases__[0].__name__ for name, value in classes.items()} == drawn_tree()
+    assert set(classes) < set(NAMES)
+    assert all(getattr(mesh_facade, name) is value for name, value in classes.items())
+    assert [name for name, value in classes.items() if len(value.__bases__) > 1] == [
+        "MeshConfigurationError"
+    ]
+
+
+def test_every_error_has_attempts_and_every_refusal_its_fields() -> None:
+    for name in drawn_tree():
+        assert getattr(errors, name)("x").attempts == 0
+    refusal = mesh_facade.MeshAPIError("x")
+    fields = "http_status status error_type message display_message error_hash error_data"
+    for field in [*fields.split(), "retry_after", "reconnect_required", "request_id"]:
+        assert hasattr(refusal, field)
+
+
+def loaded_by(statement: str) -> set[str]:
+    program = f"{statement}; import sys; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in run.stdout.split()}
+
+
+def test_importing_loads_nothing_but_what_a_call_needs() -> None:
+    more = loaded_by("import mesh_facade") - loaded_by("import httpx, attrs, urllib.request")
+
+    assert {name for name in more if name not in sys.stdlib_module_names} == {
+        "mesh_connect_client",
+        "mesh_facade",
+    }
