@@ -152,7 +152,13 @@ class Engine:
         return error_class(f"the connection failed ({kind}){reason}")
 
 
-_CUT_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the connection ended; TLS did not object
+_CUT_OFF = (  # the connection ended; TLS had nothing against it
+    ssl.SSLEOFError,
+    ssl.SSLZeroReturnError,
+    ssl.SSLWantReadError,
+    ssl.SSLWantWriteError,
+    ssl.SSLSyscallError,
+)
 
 
 @functools.lru_cache

@@ -11,6 +11,7 @@ import inspect
 import math
 import os
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -19,11 +20,14 @@ from typing import Any
 
 import httpx
 
-from mesh_facade._wire import MAX_BODY_BYTES, Body
+from mesh_facade._wire import Body
 from mesh_facade.errors import MeshError
 
 KEEP_IDLE = 30.0
 """Seconds after which an unused connection is closed rather than used again."""
+
+
+_LARGEST_JUDGED = 32 * 1024  # bytes; asyncio may hold back what lies behind a larger answer
 
 
 class Connection:
@@ -32,6 +36,7 @@ class Connection:
     def __init__(self, transport: Any, stack: "_Stack") -> None:
         self.transport = transport
         self.stack = stack
+        self.stream: Any = None
         self.deadline_at = math.inf
         self.idle_since = 0.0
         self.is_reused = False
@@ -40,11 +45,16 @@ class Connection:
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
         """Follow httpcore's `trace` extension: what is connected, and when a request starts."""
-        if event.endswith(("connect_tcp.started", "start_tls.started")):
+        if event.endswith(
+            "connect_tcp.started"
+        ):  # it tries each address for as long as it is given
             info["timeout"] = min(info["timeout"], self._left() / _count_addresses(info))
+        elif event.endswith("start_tls.started"):
+            info["timeout"] = min(info["timeout"], self._left())
         elif event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self.is_reused = False
-            info["return_value"].read = self._watched(info["return_value"].read)
+            self.stream = info["return_value"]
+            self.stream.read = self._watched(self.stream.read)
         elif event.endswith("send_request_headers.started"):
             self.received.clear()
 
@@ -54,13 +64,16 @@ class Connection:
             self.trace(event, info)
 
     def _left(self) -> float:
-        return max(0.001, self.deadline_at - time.monotonic())
+        left = self.deadline_at - time.monotonic()
+        if left <= 0:  # a server that never pauses keeps every single wait short
+            raise httpx.ReadTimeout("the deadline has passed")
+        return left
 
     def _watched(self, read: Callable[..., Any]) -> Callable[..., Any]:
         """Record what is read, and let no read outlast the deadline, as drop by drop it would."""
 
         def record(data: bytes) -> bytes:
-            if len(self.received) <= 2 * MAX_BODY_BYTES:  # who sends more is not kept
+            if len(self.received) <= _LARGEST_JUDGED:
                 self.received += data
             return data
 
@@ -84,7 +97,22 @@ class Connection:
             is_exact = not lengths and _is_one_chunked_body(framed)
         else:
             is_exact = lengths == [str(len(framed))]
-        self.is_clean = is_exact and head[9:10] != b"1"  # an interim answer came before
+        is_interim = head[9:10] == b"1"
+        is_judged = 0 < len(self.received) <= _LARGEST_JUDGED and not is_interim
+        self.is_clean = is_judged and is_exact and self._is_drained()
+
+    def _is_drained(self) -> bool:
+        """Whether asyncio's TLS holds nothing back; a socket is looked at before its next use."""
+        tls = self.stream.get_extra_info("ssl_object")
+        if not isinstance(tls, ssl.SSLObject):
+            return True
+        try:
+            tls.read(1)
+        except ssl.SSLWantReadError:
+            return True
+        except ssl.SSLError:  # it has been closed
+            return False
+        return False
 
 
 def _is_one_chunked_body(framed: bytes) -> bool:
@@ -168,6 +196,8 @@ class Pool:
         try:
             if unwanted and unwanted.transport is not self._shared:
                 await self._close(unwanted.transport)
+                if unwanted.stream:  # a transport that was cut short may have left it open
+                    await self._close(unwanted.stream)
         finally:
             stack.slots.release()
 
@@ -206,9 +236,9 @@ class Pool:
         """Pause between two attempts."""
         time.sleep(seconds)  # noqa: ASYNC251 — a pool for threads never suspends
 
-    async def _close(self, transport: Any) -> None:
+    async def _close(self, closable: Any) -> None:
         with contextlib.suppress(Exception):  # it is thrown away whatever it says
-            transport.close()
+            closable.close()
 
     async def _wait(self, slots: Any, seconds: float) -> bool:
         return bool(slots.acquire(seconds))
@@ -255,9 +285,9 @@ class AsyncPool(Pool):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def _close(self, transport: Any) -> None:
+    async def _close(self, closable: Any) -> None:
         with contextlib.suppress(Exception):
-            await asyncio.shield(transport.aclose())  # a second cancellation must not cut it short
+            await asyncio.shield(closable.aclose())  # a second cancellation must not cut it short
 
     async def _wait(self, slots: Any, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):

@@ -91,8 +91,11 @@ class _Shell(Generic[Secret, Transport]):
         changes: dict[str, Any] = {
             name: value for name, value in bounds.items() if value is not None
         }
+        return self._on(attrs.evolve(self._engine, **changes))
+
+    def _on(self, engine: Engine) -> Self:
         sibling = object.__new__(type(self))
-        sibling._run_on(attrs.evolve(self._engine, **changes))
+        sibling._run_on(engine)
         return sibling
 
     def __repr__(self) -> str:

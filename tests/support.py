@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -18,12 +17,13 @@ import httpx
 from mesh_facade import AccountBalance, MeshClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    import ssl
+    from collections.abc import Callable, Generator, Mapping
 
 CLIENT_ID = "client-id/canary+0001"
 CLIENT_SECRET = "client-secret/canary+0002"
 TOKEN = 'auth-token/"canary"+0003'
-KEYS = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+KEYS: dict[str, Any] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 
 OK = (
     b'{"status": "ok", "content": {"balances": [{"currencyCode": "USD", "cash": 158.5, '
@@ -146,10 +146,13 @@ class Peer:
         self._file.close()
         self._socket.close()
 
+    def hang_up(self) -> None:
+        with contextlib.suppress(OSError):  # it was closed before
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         self.is_open = False
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self.hang_up()
         self._file.close()
         self._socket.close()
 
@@ -161,13 +164,13 @@ def message(body: bytes = OK, *lines: str, status: int = 200) -> bytes:
 
 
 @contextlib.contextmanager
-def silent_port() -> Iterator[int]:
+def silent_port() -> Generator[int]:
     """Yield a port on loopback where a connection is neither accepted nor refused."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):  # they fill the queue
             client = stack.enter_context(socket.socket())
-            client.setblocking(False)
+            client.settimeout(0)
             client.connect_ex(listener.getsockname())
         yield listener.getsockname()[1]
 
@@ -197,8 +200,7 @@ class Server:
         self.is_over.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         for peer in self._peers:
-            with contextlib.suppress(OSError):
-                peer._socket.shutdown(socket.SHUT_RDWR)
+            peer.hang_up()
         for thread in self._threads:
             thread.join(5)
         self._listener.close()

@@ -390,11 +390,12 @@ def test_a_connection_that_does_not_become_free_in_time_is_a_timeout(
 ) -> None:
     def answer_late(peer: Peer) -> None:
         peer.receive()
+        is_asked.set()
         go_on.wait(5)
         peer.answer()
         peer.answer_all()
 
-    go_on = threading.Event()
+    is_asked, go_on = threading.Event(), threading.Event()
     server = serve(answer_late)
     caller = mode.client(base_url=server.url, max_connections=1)
     hasty = caller.with_options(deadline=0.2)
@@ -404,8 +405,7 @@ def test_a_connection_that_does_not_become_free_in_time_is_a_timeout(
 
         async def both() -> None:
             slow = asyncio.create_task(caller.client.get_account_balance(TOKEN, "coinbase"))
-            while not server.requests:
-                await asyncio.sleep(0.005)
+            await asyncio.to_thread(is_asked.wait, 5)
             try:
                 await hasty.client.get_account_balance(TOKEN, "coinbase")
             except MeshError as error:
@@ -417,8 +417,7 @@ def test_a_connection_that_does_not_become_free_in_time_is_a_timeout(
     else:
         with ThreadPoolExecutor(1) as executor:
             slow = executor.submit(caller.read)
-            while not server.requests:
-                time.sleep(0.005)
+            is_asked.wait(5)
             with pytest.raises(MeshTimeoutError) as caught:
                 hasty.read()
             go_on.set()
@@ -559,8 +558,7 @@ def test_a_call_under_way_ends_when_the_client_is_closed(mode: Mode, serve: Serv
 
         async def close_within() -> Any:
             call = asyncio.create_task(caller.client.get_account_balance(TOKEN, "coinbase"))
-            while not is_asked.is_set():
-                await asyncio.sleep(0.005)
+            await asyncio.to_thread(is_asked.wait, 5)
             await caller.client.aclose()
             is_closed.set()
             return await call

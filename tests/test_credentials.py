@@ -1,4 +1,4 @@
-"""The keys and the token: where they come from, when they are refused, and that nobody sees them."""
+"""Keys and token: where they come from, when they are refused, and that nobody sees them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import pytest
 
 from mesh_facade import (
     MeshAPIError,
+    MeshClient,
     MeshConfigurationError,
     MeshConnectionError,
     MeshError,
@@ -268,16 +269,16 @@ def test_a_callable_secret_that_takes_too_long_is_a_timeout(
 
 
 def test_an_async_secret_is_refused_by_the_sync_client(serve: Serve) -> None:
-    from mesh_facade import MeshClient
-
     async def secret() -> str:
         return CLIENT_SECRET
 
     server = serve()
     any_client: Any = MeshClient
-    with any_client(CLIENT_ID, secret, base_url=server.url) as mesh:
-        with pytest.raises(MeshConfigurationError, match="only AsyncMeshClient can wait for"):
-            mesh.get_account_balance(TOKEN, "coinbase")
+    with (
+        any_client(CLIENT_ID, secret, base_url=server.url) as mesh,
+        pytest.raises(MeshConfigurationError, match="only AsyncMeshClient can wait for"),
+    ):
+        mesh.get_account_balance(TOKEN, "coinbase")
 
     assert server.requests == []
 
@@ -304,14 +305,24 @@ def test_a_client_cannot_leave_the_process(mode: Mode, clone: Callable[..., Any]
         clone(client._engine.credentials)
 
 
+CODE = (
+    type,
+    types.ModuleType,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.CodeType,
+    types.FrameType,
+    types.TracebackType,
+    asyncio.AbstractEventLoop,
+)
+
+
 def reachable(roots: list[Any]) -> Iterator[str]:
     """Walk over every text that objects lead to; code and what it belongs to are left out."""
-    beyond = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
-    beyond += (types.FrameType, types.TracebackType, types.CodeType, asyncio.AbstractEventLoop)
     seen: dict[int, Any] = {}
     while roots:
         item = roots.pop()
-        if id(item) in seen or isinstance(item, beyond):
+        if id(item) in seen or isinstance(item, CODE):
             continue
         seen[id(item)] = item
         if isinstance(item, (bytes, bytearray)):

@@ -131,7 +131,7 @@ def drawn_tree() -> dict[str, str]:
     for line in lines:
         names = re.findall(r"[├└]── (\w+)", line)
         if names:
-            depth = re.search("[├└]", line).start() // 4 + 1  # type: ignore[union-attr] — there is
+            depth = len(line.split("── ")[0]) // 4 + 1
             tree |= dict.fromkeys(names, path[depth - 1])
             path[depth:] = [names[-1]]
     return tree

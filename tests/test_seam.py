@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import importlib
 import inspect
 import json
 import os
@@ -185,9 +186,8 @@ def literals(path: Path) -> Iterator[str]:
         if isinstance(statement, ast.Expr)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) not in prose:
-                yield node.value
+        if isinstance(node, ast.Constant) and id(node) not in prose and isinstance(node.value, str):
+            yield node.value
 
 
 def test_no_path_method_or_wire_name_stands_in_handwritten_code() -> None:
@@ -297,10 +297,9 @@ def portfolio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     (folder / "generated" / generate.PACKAGE).rename(folder / "portfolio_client")
     sys.path.insert(0, str(folder))
     try:
-        from portfolio_client import Client as PortfolioClient  # noqa: PLC0415 — it is made above
-        from portfolio_client.api.balance import get_portfolio  # noqa: PLC0415
-
-        yield lambda: (PortfolioClient(base_url="https://x"), get_portfolio)
+        package = importlib.import_module("portfolio_client")
+        operation = importlib.import_module("portfolio_client.api.balance.get_portfolio")
+        yield lambda: (package.Client(base_url="https://x"), operation)
     finally:
         sys.path.remove(str(folder))
         for name in [name for name in sys.modules if name.startswith("portfolio_client")]:

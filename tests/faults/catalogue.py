@@ -1,4 +1,4 @@
-"""The faults: what goes over the wire, and what a careful client with three attempts makes of it."""
+"""The faults: what goes over the wire, and what a careful client makes of it in three attempts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.faults.server import (
     Pause,
     Script,
     Stage,
+    Together,
     head,
 )
 
@@ -51,7 +52,7 @@ class Fault:
         attempts: How often a client with three attempts tries.
         is_free: Whether on a kept connection it cannot be told from one that was closed long ago,
             which costs one free try.
-        tls: Whether it is seen with TLS only.
+        tls: Whether it is for connections with TLS alone, or those without; None: for both.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Fault:
     stage: Stage = Stage.REQUEST
     bounds: Bounds = QUICK
     is_free: bool = False
-    tls: bool = False
+    tls: bool | None = None
 
     def expected_strikes(self, *, reused: bool) -> int:
         """Say how often the server is to see it."""
@@ -74,7 +75,9 @@ def _late(name: str, script: Script, stage: Stage = Stage.REQUEST) -> Fault:
     return Fault(name, script, Verdict.LATE, stage=stage, bounds=WAITING)
 
 
-def _endless(name: str, script: Script, stage: Stage = Stage.REQUEST, *, tls: bool = False) -> Fault:
+def _endless(
+    name: str, script: Script, stage: Stage = Stage.REQUEST, *, tls: bool | None = None
+) -> Fault:
     return Fault(name, script, Verdict.LATE, 1, stage, ENDLESS, tls=tls)
 
 
@@ -108,6 +111,7 @@ def _half_chunked(answer: Answer) -> bytes:
 
 _CHUNKED = head("Transfer-Encoding: chunked")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LONG_HINTS = head("Link: " + 4000 * "x", status="HTTP/1.1 103 Early Hints")
 _TLS_RECORD = b"\x16\x03\x03\x40\x00"  # the header of a handshake record of 16 KiB
 _TLS_ALERT = b"\x15\x03\x03\x00\x02\x02\x28"  # handshake_failure, fatal
 _HTTP2_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -122,8 +126,12 @@ _CONNECTING = (
     _untrusted("plain-text-for-tls", lambda _: [b"HTTP/1.1 400 Bad Request\r\n\r\n", CLOSE]),
     _untrusted("noise-for-tls", lambda _: [_NOISE, CLOSE]),
     _untrusted("tls-alert", lambda _: [_TLS_ALERT, CLOSE]),
+    Fault("closed-in-tls-handshake", lambda _: [_TLS_RECORD, CLOSE], stage=Stage.ACCEPT, tls=True),
     Fault(
-        "closed-in-tls-handshake", lambda _: [_TLS_RECORD, CLOSE], stage=Stage.ACCEPT, tls=True
+        "reset-in-tls-handshake",
+        lambda _: [_TLS_RECORD, Pause(), RESET],
+        stage=Stage.ACCEPT,
+        tls=True,
     ),
     _endless(
         "drips-in-tls-handshake",
@@ -153,7 +161,9 @@ _BROKEN_OFF = (
     Fault("closed-without-last-chunk", lambda a: [a.chunked[:-5], CLOSE]),
     Fault("closed-in-last-chunk", lambda a: [a.chunked[:-2], CLOSE]),
     Fault("closed-after-interim", lambda _: [_CONTINUE, CLOSE]),
-    Fault("reset-for-end-of-file", lambda a: [_with_head(a)[:-20], Pause(), RESET]),
+    Fault(  # with TLS, Python takes a reset for an end of file
+        "reset-for-end-of-file", lambda a: [_with_head(a)[:-20], Pause(), RESET], tls=False
+    ),
     _unusable("cut-by-end-of-file", lambda a: [_with_head(a)[:-20], CLOSE]),
 )
 
@@ -176,7 +186,7 @@ _WAITING = (
     _endless("header-after-header", lambda a: [_start(a)[:-2], Endless(b"X-More: 1\r\n", 0.05)]),
     _endless("chunk-after-chunk", lambda _: [_CHUNKED, Endless(b"1\r\n \r\n", 0.05)]),
     _endless("interim-after-interim", lambda _: [Endless(_CONTINUE, 0.05)]),
-    _endless("flood-of-interims", lambda _: [Endless(_CONTINUE * 40)]),
+    _endless("flood-of-interims", lambda _: [Endless(_LONG_HINTS * 16)]),
 )
 
 _SMUGGLED = (
@@ -184,7 +194,7 @@ _SMUGGLED = (
     _harmless("other-users-answer-glued-on", lambda a: [a.whole + a.other_users]),
     _harmless("other-users-answer-after-chunks", lambda a: [a.chunked + a.other_users]),
     _harmless("other-users-answer-in-pieces", lambda a: [a.whole + a.other_users[:30]]),
-    _harmless("other-users-answer-in-next-record", lambda a: [a.whole, a.other_users]),
+    _harmless("other-users-answer-in-next-record", lambda a: [Together([a.whole, a.other_users])]),
     _harmless("other-users-answer-later", lambda a: [a.whole, Pause(), a.other_users]),
     _harmless("timeout-sent-while-idle", lambda a: [a.whole, Pause(), _REQUEST_TIMEOUT, CLOSE]),
     _harmless(
@@ -193,12 +203,8 @@ _SMUGGLED = (
             head("Content-Length: 5", "Transfer-Encoding: chunked") + a.chunks + a.other_users
         ],
     ),
-    _unusable(
-        "length-too-short", lambda a: [_with_head(a, f"Content-Length: {len(a.body) - 20}")]
-    ),
-    _unusable(
-        "length-zero", lambda a: [_with_head(a, "Content-Length: 0"), a.other_users]
-    ),
+    _unusable("length-too-short", lambda a: [_with_head(a, f"Content-Length: {len(a.body) - 20}")]),
+    _unusable("length-zero", lambda a: [_with_head(a, "Content-Length: 0"), a.other_users]),
     _unusable("no-content-and-yet-some", lambda a: [_NO_CONTENT + a.other_users]),
     Fault(
         "two-lengths",

@@ -97,8 +97,9 @@ def _meet(
     reused: bool,
 ) -> None:
     with build() as call:
-        if reused:
-            call(FIRST)
+        if reused and (outcome := try_call(call, FIRST)).error:
+            notes.put(outcome)
+            return
         endpoint.fall_ill()
         notes.put(try_call(call, STRUCK))
         endpoint.settle()

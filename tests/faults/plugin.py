@@ -44,7 +44,7 @@ def expose_to(
             for name, reused, tls in itertools.product(
                 client_factories, (False, True), (False, True)
             )
-            if tls or not fault.tls
+            if fault.tls in {None, tls}
         ]
         with ThreadPoolExecutor(len(ways)) as executor:
             found = executor.map(

@@ -27,6 +27,7 @@ import trustme
 T = TypeVar("T")
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
+_CORK = getattr(socket, "TCP_CORK", socket.TCP_NODELAY)  # Linux has it; elsewhere it is luck
 _SETTLING = 5.0
 
 
@@ -47,6 +48,13 @@ class Drip:
 
     data: bytes
     interval: float = 0.05
+
+
+@attrs.frozen
+class Together:
+    """Pieces sent at one go and yet apart: with TLS each is a record of its own."""
+
+    pieces: Sequence[bytes]
 
 
 @attrs.frozen
@@ -119,7 +127,7 @@ def _with_length(body: bytes) -> bytes:
     return head(f"Content-Length: {len(body)}") + body
 
 
-Script = Callable[[Answer], Sequence["bytes | Step | Drip | Endless | Pause"]]
+Script = Callable[[Answer], Sequence["bytes | Step | Drip | Together | Endless | Pause"]]
 
 
 class Stage(enum.Enum):
@@ -217,7 +225,7 @@ class Endpoint:
         self._is_ill = False
         while self._fillers:
             self._fillers.pop().close()
-        if self._accepting is None:
+        if self._accepting is None and self._listener.fileno() >= 0:
             await self._listen()
 
     async def _drop(self, *, listener: bool) -> None:
@@ -288,12 +296,12 @@ class Endpoint:
         self.strikes += 1
         self._acting += 1
         try:
+            raw: socket.socket = writer.get_extra_info("socket")
             for step in self._script(answer):
                 match step:
                     case Step.CLOSE:
                         return False
                     case Step.RESET:
-                        raw: socket.socket = writer.get_extra_info("socket")
                         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
                         writer.transport.abort()
                         return False
@@ -302,6 +310,11 @@ class Endpoint:
                             pass
                     case Pause():
                         await asyncio.sleep(step.seconds)
+                    case Together():
+                        raw.setsockopt(socket.IPPROTO_TCP, _CORK, 1)
+                        for piece in step.pieces:
+                            writer.write(piece)
+                        raw.setsockopt(socket.IPPROTO_TCP, _CORK, 0)
                     case _:
                         await self._send(step, reader, writer)
         finally:

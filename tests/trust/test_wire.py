@@ -1,0 +1,66 @@
+"""The wire: whatever a server or the network does, a call ends in time, in the right way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from mesh_facade import (
+    MeshConnectionError,
+    MeshError,
+    MeshResponseError,
+    MeshTimeoutError,
+    MeshTLSError,
+)
+from tests.faults.catalogue import FAULTS, Fault, Verdict
+from tests.faults.matrix import NEXT, OWN_AMOUNT, STRUCK, Observation
+
+MARGIN = 0.25
+
+ERRORS: dict[Verdict, type[MeshError]] = {
+    Verdict.UNREACHABLE: MeshConnectionError,
+    Verdict.LATE: MeshTimeoutError,
+    Verdict.UNTRUSTED: MeshTLSError,
+    Verdict.UNUSABLE: MeshResponseError,
+}
+
+
+def test_there_are_at_least_sixty_faults_and_each_has_a_name() -> None:
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 60
+
+
+@pytest.mark.usefixtures("no_backoff")
+def test_a_fault_gives_the_right_error_in_time_and_the_next_call_its_own_answer(
+    fault: Fault, expose_to: Callable[[Fault], dict[str, Observation]]
+) -> None:
+    problems = {
+        way: found
+        for way, seen in expose_to(fault).items()
+        if (found := [*_problems(fault, seen, reused="kept" in way)])
+    }
+
+    assert not problems
+
+
+def _problems(fault: Fault, seen: Observation, *, reused: bool) -> list[str]:
+    outcome, following = seen.outcome, seen.next_outcome
+    strikes = fault.expected_strikes(reused=reused)
+    checks = {
+        f"has not ended after {fault.bounds.deadline} s and more": outcome.has_ended,
+        f"took {outcome.seconds:.2f} s": outcome.seconds <= fault.bounds.deadline + MARGIN,
+        f"server saw {seen.strikes} attempts, not {strikes}": seen.strikes == strikes,
+        f"next call gave {following.value or following.error!r}": (
+            following.value == OWN_AMOUNT[NEXT]
+        ),
+    }
+    if fault.verdict is Verdict.ANSWER:
+        checks[f"gave {outcome.value or outcome.error!r}"] = outcome.value == OWN_AMOUNT[STRUCK]
+    else:
+        error_class = ERRORS[fault.verdict]
+        checks[f"raised {outcome.error!r}, not {error_class.__name__}"] = (
+            type(outcome.error) is error_class
+        )
+        attempts = getattr(outcome.error, "attempts", None)
+        checks[f"told of {attempts} attempts, not {fault.attempts}"] = attempts == fault.attempts
+    return [problem for problem, is_fine in checks.items() if not is_fine]
