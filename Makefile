@@ -7,11 +7,17 @@ MAKEFLAGS += --no-builtin-rules
 
 VENV := .venv
 RUN := $(VENV)/bin/python
-SOURCE ?= openapi/source/get-account-balance.md
+BASE ?= origin/main
+REDOCLY := 2.77.0
 
 # The first Python on the PATH that is new enough; `make PYTHON=… demo` chooses another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+
+# An update that was killed while it moved files is finished before anything else is done.
+ifneq ($(wildcard .make/update.journal),)
+$(info $(shell $(RUN) scripts/update.py --finish))
+endif
 
 .PHONY: help
 help: ## Show this list
@@ -84,8 +90,8 @@ format: $(VENV)/.project ## Format the handwritten code
 # --- the spec loop ----------------------------------------------------------------------------
 
 .PHONY: spec
-spec: $(VENV)/.project ## Import SOURCE (a docs page, a spec, a URL) into openapi/mesh.yaml
-	@$(RUN) scripts/import_spec.py "$(SOURCE)" --output openapi/mesh.yaml --adopt
+spec: $(VENV)/.project ## Import SOURCE=… (a docs page, a spec, an address) into openapi/mesh.yaml
+	@$(RUN) scripts/import_spec.py "$(or $(SOURCE),$(filter-out %/provenance.yaml,$(wildcard openapi/source/*)))" --output openapi/mesh.yaml --adopt
 
 .PHONY: generate
 generate: $(VENV)/.project ## Regenerate generated/ from openapi/mesh.yaml and openapi/overlay.yaml
@@ -94,3 +100,46 @@ generate: $(VENV)/.project ## Regenerate generated/ from openapi/mesh.yaml and o
 .PHONY: check-drift
 check-drift: $(VENV)/.project ## Fail, with a diff, where generated/ is not what the spec gives
 	@$(RUN) scripts/check_drift.py
+
+.PHONY: changes
+changes: $(VENV)/.project ## Tell what changed for callers since the git ref BASE=…, and whether it breaks them
+	@$(RUN) scripts/changes.py --base "$(BASE)"
+
+.PHONY: update
+update: $(VENV)/.project ## All of the loop in one, with a report: SOURCE=… (default: what Mesh publishes)
+	@$(RUN) scripts/update.py $(if $(SOURCE),"$(SOURCE)")
+
+.PHONY: redocly
+redocly: $(VENV)/node_modules/.redocly ## Add redocly, with which `changes` and `update` compare the wire (needs npm)
+
+$(VENV)/node_modules/.redocly: Makefile $(VENV)/.project
+	@npm install --prefix $(VENV) --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --silent @redocly/cli@$(REDOCLY)
+	@touch $@
+
+# --- trust ------------------------------------------------------------------------------------
+
+.PHONY: test-again
+test-again: $(VENV)/.project ## All tests ten times, shuffled, four at a time
+	@for seed in 1 2 3 4 5 6 7 8 9 10; do \
+		$(RUN) -m pytest -q -n 4 -p no:cacheprovider --randomly-seed=$$seed || exit 1; done
+
+WHEEL := .make/wheel
+.PHONY: test-wheel
+test-wheel: $(VENV)/.lint ## Tests of the facade against the wheel, VERSIONS=lowest or highest
+	@rm -rf $(WHEEL) && mkdir -p $(WHEEL)
+	@$(VENV)/bin/hatchling build -t wheel -d $(WHEEL) >/dev/null
+	@$(RUN) -m venv $(WHEEL)/venv
+	@$(VENV)/bin/uv pip install --quiet --python $(WHEEL)/venv/bin/python \
+		--resolution $(if $(filter lowest,$(VERSIONS)),lowest-direct,highest) \
+		"$$(ls $(WHEEL)/*.whl)[testing]" 'pytest>=9' 'pytest-randomly>=4' 'trustme>=1.2'
+	@cp -R tests openapi $(WHEEL)
+	@cd $(WHEEL) && venv/bin/python -m pytest -q --rootdir . --import-mode=importlib -p tests.faults.plugin \
+		tests/test_balances.py tests/test_client.py tests/test_configuration.py tests/test_credentials.py \
+		tests/test_errors.py tests/test_mapping.py tests/test_retry.py tests/trust/test_wire.py
+
+.PHONY: canary
+canary: $(VENV)/.project ## Regenerate and test with the newest generator, ruff and httpx; changes .venv and generated/
+	@rm -f $(VENV)/.dev
+	@$(RUN) -m pip install --quiet --upgrade openapi-python-client ruff httpx httpcore attrs
+	@$(RUN) scripts/generate.py
+	@$(RUN) -m pytest -q -n 2

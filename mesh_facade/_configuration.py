@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from mesh_facade._pool import KEEP_IDLE
 from mesh_facade.errors import MeshConfigurationError
 
 
@@ -89,7 +90,7 @@ def transport_maker(
     verify: bool | ssl.SSLContext,
 ) -> Callable[[], Any]:
     """Return a function that makes a transport for one connection."""
-    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+    limits = httpx.Limits(max_connections=1, keepalive_expiry=KEEP_IDLE)
     problem = ""
     try:
         if isinstance(verify, bool):

@@ -78,7 +78,8 @@ def redact(error: MeshError, secrets: Iterable[str]) -> MeshError:
     """Strike out of all that an error says the secrets that a server echoed."""
     spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
     if spellings:
-        pattern = re.compile("|".join(map(re.escape, sorted(spellings, key=len, reverse=True))))
+        longest_first = sorted(spellings, key=len, reverse=True)
+        pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
         error.args = _redacted(error.args, pattern)
         vars(error).update(_redacted(vars(error), pattern))
     return error

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
 CLIENT_ID = "client-id/canary+0001"
-CLIENT_SECRET = "client-secret/canary+0002"
-TOKEN = 'auth-token/"canary"+0003'
+CLIENT_SECRET = "client-secret/canary+0002???>>>"  # its base64 has a + and a /
+TOKEN = 'auth-token/"canary" +0003'
 KEYS: dict[str, Any] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 
 OK = (

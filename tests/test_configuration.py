@@ -251,6 +251,10 @@ def test_a_socks_proxy_says_what_to_install(mode: Mode) -> None:
         mode.client(proxy="socks5://127.0.0.1:1080")
 
 
+def test_https_takes_any_proxy_for_it_sees_no_key(mode: Mode) -> None:
+    assert mode.client(base_url="https://mesh.example", proxy="http://proxy.example:8080")
+
+
 def test_plain_http_to_loopback_takes_no_proxy_that_would_see_the_keys(mode: Mode) -> None:
     with pytest.raises(MeshConfigurationError, match="proxy would see the keys"):
         mode.client(base_url="http://127.0.0.1:1", proxy="http://proxy.example:8080")

@@ -402,6 +402,19 @@ def test_no_refused_argument_leads_to_a_secret(mode: Mode) -> None:
         assert [text for text in reachable([caught.value]) if leaks(text)] == []
 
 
+def test_a_callable_secret_s_own_mesh_error_leads_to_no_secret(mode: Mode) -> None:
+    def secret() -> str:
+        try:
+            return {"old": "old"}[CLIENT_SECRET]
+        except KeyError:
+            raise MeshError("the vault is sealed")  # noqa: B904 — as careless code would
+
+    with pytest.raises(MeshError, match="the vault is sealed") as caught:
+        mode.client(client_secret=secret, transport=Script(OK)).read()
+
+    assert [text for text in reachable([caught.value]) if leaks(text)] == []
+
+
 def test_no_interruption_leads_to_a_secret(mode: Mode) -> None:
     interruption = asyncio.CancelledError() if mode.is_async else KeyboardInterrupt()
     caller = mode.client(transport=Script(interruption))

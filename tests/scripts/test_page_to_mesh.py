@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import import_spec
 import yaml
 
-OPENAPI = Path(__file__).parents[2] / "openapi"
-PAGE = (OPENAPI / "source" / "get-account-balance.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[1] / "data" / "get-account-balance.md").read_text("utf-8")
 BLOCK = yaml.safe_load(PAGE.split("````")[1].partition("\n")[2])
-MESH = yaml.safe_load((OPENAPI / "mesh.yaml").read_text("utf-8"))
-SETTINGS = yaml.safe_load((OPENAPI / "import.yaml").read_text("utf-8"))
+SETTINGS = import_spec.read_settings()
+MESH = yaml.safe_load(import_spec.import_source(PAGE.encode(), SETTINGS))
 
 OPERATION = ("paths", "/api/v1/balance/get", "post")
 SCHEMES = {"X-Client-Id": "Client-Id", "X-Client-Secret": "Client-Secret"}

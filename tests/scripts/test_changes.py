@@ -1,0 +1,557 @@
+"""Which changes of a spec break callers: forty mutations of the project's own, and the command.
+
+What redocly says of each mutation is on record in redocly.json, so that these tests need no Node.
+Where redocly is installed (`make redocly`), the record is compared with it; with the environment
+variable RECORD set, the record is written anew.
+"""
+
+import copy
+import io
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import changes
+import generate
+import openapi_python_client
+import pytest
+import yaml
+from canonical import SpecError
+from changes import Finding
+from jinja2 import Environment, FileSystemBytecodeCache
+from openapi_python_client.config import Config, ConfigFile, MetaType
+from overlay import apply_overlay, read_document
+from python_api import compare_packages
+
+RECORD = Path(__file__).with_name("redocly.json")
+SPEC = read_document(generate.SPEC)
+PATH = "/api/v1/balance/get"
+
+Mutation = Callable[[Any], object]
+
+
+# --- the mutations ------------------------------------------------------------------------------
+
+
+def operation(spec: Any) -> Any:
+    return spec["paths"][PATH]["post"]
+
+
+def schema(spec: Any, name: str) -> Any:
+    return spec["components"]["schemas"][name]
+
+
+def request(spec: Any) -> Any:
+    return schema(spec, "BalanceBrokerBaseRequest")
+
+
+def envelope(spec: Any) -> Any:
+    return schema(spec, "B2BBrokerAccountBalanceModelApiResult")
+
+
+def row(spec: Any) -> Any:
+    return schema(spec, "B2BBrokerAccountBalance")
+
+
+def answers(spec: Any) -> Any:
+    return operation(spec)["responses"]
+
+
+def body(spec: Any) -> Any:
+    return operation(spec)["requestBody"]["content"]
+
+
+def schemes(spec: Any) -> Any:
+    return spec["components"]["securitySchemes"]
+
+
+def brokers(spec: Any) -> list[list[str]]:
+    return [schema(spec, "BrokerType")["enum"], request(spec)["properties"]["type"]["enum"]]
+
+
+def statuses(spec: Any) -> list[list[str]]:
+    envelopes = (envelope(spec), schema(spec, "ApiResult"))
+    inline = [holder["properties"]["status"]["enum"] for holder in envelopes]
+    return [schema(spec, "ApiResultStatus")["enum"], *inline]
+
+
+def each(values: list[list[str]], change: Callable[[list[str]], object]) -> None:
+    for enum in values:
+        change(enum)
+
+
+def rename(holder: Any, old: str, new: str) -> None:
+    holder[new] = holder.pop(old)
+
+
+def rename_schema(spec: Any) -> None:
+    renamed = json.dumps(spec).replace('B2BBrokerAccountBalance"', 'FiatBalance"')
+    spec.update(json.loads(renamed))
+
+
+def add_key(spec: Any) -> None:
+    schemes(spec)["Team"] = {"type": "apiKey", "in": "header", "name": "X-Team-Id"}
+    spec["security"][0]["Team"] = []
+
+
+def use_pascal_case(spec: Any) -> None:
+    for enum in statuses(spec):
+        enum[:] = [status[0].upper() + status[1:] for status in enum]
+
+
+def reword(spec: Any) -> None:
+    operation(spec).update(description="Other words", summary="Get fiat holdings")
+    row(spec)["properties"]["cash"]["description"] = "Other words"
+    answers(spec)["403"]["description"] = "Other words"
+
+
+MUTATIONS: dict[str, tuple[str, Mutation]] = {
+    "a broker is added": ("additive", lambda s: each(brokers(s), lambda e: e.append("new"))),
+    "a broker is removed": ("breaking", lambda s: each(brokers(s), list.pop)),
+    "a status is added": ("additive", lambda s: each(statuses(s), lambda e: e.append("new"))),
+    "a status is removed": ("breaking", lambda s: each(statuses(s), list.pop)),
+    "the statuses are spelt otherwise": ("breaking", use_pascal_case),
+    "an answer has a new property": (
+        "additive",
+        lambda s: envelope(s)["properties"].update(teamCode={"type": "string", "nullable": True}),
+    ),
+    "an answer loses a property": ("breaking", lambda s: row(s)["properties"].pop("buyingPower")),
+    "a property of an answer gets another type": (
+        "breaking",
+        lambda s: row(s)["properties"]["cash"].update(type="string"),
+    ),
+    "a property of an answer gets another format": (
+        "breaking",
+        lambda s: row(s)["properties"]["cash"].update(format="float"),
+    ),
+    "a property of an answer is always there": (
+        "additive",
+        lambda s: row(s).update(required=["cash"]),
+    ),
+    "a property of an answer is never null": (
+        "additive",
+        lambda s: row(s)["properties"]["cash"].pop("nullable"),
+    ),
+    "a request has a new property": (
+        "additive",
+        lambda s: request(s)["properties"].update(mfaCode={"type": "string"}),
+    ),
+    "a request has a new property that is needed": (
+        "breaking",
+        lambda s: (
+            request(s)["properties"].update(mfaCode={"type": "string"}),
+            request(s)["required"].append("mfaCode"),
+        ),
+    ),
+    "a request's property is renamed": (
+        "breaking",
+        lambda s: (
+            rename(request(s)["properties"], "authToken", "token"),
+            request(s).update(required=["token", "type"]),
+        ),
+    ),
+    "a request's property gets another type": (
+        "breaking",
+        lambda s: request(s)["properties"].update(authToken={"type": "integer"}),
+    ),
+    "a request's property is not needed": (
+        "additive",
+        lambda s: request(s)["required"].remove("type"),
+    ),
+    "a request's property may be null": (
+        "additive",
+        lambda s: request(s)["properties"]["authToken"].update(nullable=True),
+    ),
+    "a path is renamed": ("breaking", lambda s: rename(s["paths"], PATH, "/api/v2/balance/get")),
+    "a method is changed": ("breaking", lambda s: rename(s["paths"][PATH], "post", "put")),
+    "a path is added": (
+        "additive",
+        lambda s: s["paths"].update(
+            {"/other": {"get": {"operationId": "o", "responses": {"200": {"description": "OK"}}}}}
+        ),
+    ),
+    "an answer's status is added": (
+        "additive",
+        lambda s: answers(s).update({"429": {"description": "Too many requests"}}),
+    ),
+    "an answer's status is removed": ("breaking", lambda s: answers(s).pop("400")),
+    "a media type is changed": (
+        "breaking",
+        lambda s: rename(body(s), "application/json", "text/json"),
+    ),
+    "a media type is added": (
+        "additive",
+        lambda s: body(s).update({"text/json": body(s)["application/json"]}),
+    ),
+    "a key is needed besides": ("breaking", add_key),
+    "a key's header is renamed": (
+        "breaking",
+        lambda s: schemes(s)["Client-Id"].update(name="X-Id"),
+    ),
+    "the tag is changed": ("breaking", lambda s: operation(s).update(tags=["Fiat"])),
+    "the operationId is changed": (
+        "breaking",
+        lambda s: operation(s).update(operationId="getFiatBalance"),
+    ),
+    "a schema is renamed": ("breaking", rename_schema),
+    "a host is changed": ("breaking", lambda s: s["servers"][0].update(url="https://api.example")),
+    "a host is added": ("additive", lambda s: s["servers"].append({"url": "https://eu.example"})),
+    "words are changed": ("cosmetic", reword),
+    "an example is changed": (
+        "none",
+        lambda s: body(s)["application/json"].update(example={"authToken": "a", "type": "b"}),
+    ),
+}  # fmt: skip
+
+# The other way round, from what is mutated to what is published.
+REVERSED = {
+    "a property of an answer is always there": "breaking",
+    "a property of an answer is never null": "breaking",
+    "a request's property is not needed": "breaking",
+    "a request's property may be null": "breaking",
+    "a path is added": "breaking",
+    "a media type is added": "breaking",
+    "an answer's status is removed": "additive",
+}
+CASES = {name: expected for name, (expected, _) in MUTATIONS.items()}
+CASES |= {f"not {name}": expected for name, expected in REVERSED.items()}
+
+
+def pair(name: str) -> list[Any]:
+    """Return a spec and what it becomes."""
+    mutated = copy.deepcopy(SPEC)
+    MUTATIONS[name.removeprefix("not ")][1](mutated)
+    order = [SPEC, mutated]
+    return order[::-1] if name.startswith("not ") else order
+
+
+def effective(specs: list[Any]) -> list[Any]:
+    """Correct both by the overlay, or neither, as the command does."""
+    corrected = copy.deepcopy(specs)
+    try:
+        for spec in corrected:
+            apply_overlay(generate.OVERLAY, spec)
+    except SpecError:
+        return copy.deepcopy(specs)
+    return corrected
+
+
+def grow(document: Any, folder: Path) -> Path:
+    """Generate from a document as `generate` does, but in this process and without formatting."""
+    package = folder / generate.PACKAGE
+    package.mkdir(parents=True)
+    generate._write_spec(document, package)
+    source = folder / "openapi.json"  # is read faster than YAML
+    source.write_text(json.dumps(document))
+    settings = ConfigFile(post_hooks=[], content_type_overrides={"text/json": "application/json"})
+    config = Config.from_sources(
+        settings, MetaType.NONE, source, "utf-8", overwrite=True, output_path=package
+    )
+    with redirect_stdout(io.StringIO()):
+        assert not openapi_python_client.generate(config=config)
+    return folder
+
+
+def worst(findings: list[Finding]) -> str:
+    kinds = {finding.kind for finding in findings}
+    return next((kind for kind in ("breaking", "additive", "cosmetic") if kind in kinds), "none")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the generator compile its templates once."""
+    cache = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            openapi_python_client, "Environment", partial(Environment, bytecode_cache=cache)
+        )
+        yield
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    """Generate what is published, with the overlay and without."""
+    folder = tmp_path_factory.mktemp("published")
+    corrected = effective([SPEC])[0]
+    return {
+        True: grow(corrected, folder / "corrected"),
+        False: grow(copy.deepcopy(SPEC), folder / "uncorrected"),
+    }
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_mutation_of_the_spec_is_classed_as_callers_feel_it(
+    name: str, published: dict[bool, Path], tmp_path: Path
+) -> None:
+    before, after = pair(name), effective(pair(name))
+    trees = [
+        published[after != before] if spec is SPEC else grow(document, tmp_path)
+        for spec, document in zip(before, after, strict=True)
+    ]
+
+    findings = [Finding(*finding) for finding in json.loads(RECORD.read_text())[name]]
+    for breaks, place, says in compare_packages(*trees, generate.PACKAGE):
+        findings.append(Finding("breaking" if breaks else "additive", "python", place, says))
+
+    assert worst(findings) == CASES[name]
+
+
+@pytest.mark.skipif(not changes.REDOCLY.exists(), reason="redocly is not installed")
+def test_the_record_of_what_redocly_says_is_current(tmp_path: Path) -> None:
+    said: dict[str, Any] = {}
+    for name in CASES:
+        documents = []
+        for position, document in enumerate(effective(pair(name))):
+            folder = tmp_path / f"{position}"
+            folder.mkdir(exist_ok=True)
+            generate._write_spec(document, folder)
+            documents.append(folder / "openapi.yaml")
+        found, skipped = changes.wire_changes(*documents)
+        assert not skipped
+        said[name] = [attrs.astuple(finding) for finding in found]
+    if os.environ.get("RECORD"):
+        RECORD.write_text(json.dumps(said, indent=1) + "\n")
+
+    assert json.loads(json.dumps(said)) == json.loads(RECORD.read_text())
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def no_redocly(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let redocly be missing, but where its record is compared with it."""
+    if "record" not in request.node.name:
+        monkeypatch.setattr(changes, "REDOCLY", Path("/nowhere"))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generate in this process."""
+
+    def generate_quickly(spec: Path, overlay: Path | None, output: Path) -> None:
+        document = read_document(spec)
+        if overlay:
+            apply_overlay(overlay, document)
+        shutil.rmtree(output, ignore_errors=True)
+        grow(document, output)
+
+    monkeypatch.setattr(changes, "generate", generate_quickly)
+
+
+@pytest.fixture
+def redocly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a Node on the PATH that answers whatever redocly is asked."""
+
+    def answering(text: str) -> None:
+        node = tmp_path / "bin" / "node"
+        node.parent.mkdir()
+        node.write_text(f"#!/bin/sh\necho it failed >&2\ncat <<'END'\n{text}\nEND\n")
+        node.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{node.parent}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setattr(changes, "REDOCLY", node)
+
+    return answering
+
+
+def spec_file(folder: Path, name: str) -> Path:
+    """Write what the spec becomes by a mutation."""
+    path = folder / "mutated.yaml"
+    path.write_text(yaml.safe_dump(pair(name)[1]))
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    code = changes.main([str(argument) for argument in arguments])
+    return code, capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("quick")
+def test_nothing_is_found_in_identical_specs_even_where_redocly_is_missing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(capsys, generate.SPEC, generate.SPEC) == (0, "Nothing breaks.\n")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_skipped_view_is_told_and_nothing_that_breaks_could_be_told_without_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, text = run(capsys, generate.SPEC, spec_file(tmp_path, "a broker is added"))
+
+    broker = "mesh_connect_client.models.broker_type.BrokerType.NEW"
+    assert code == 2
+    assert text.splitlines() == [
+        f"additive  python  {broker}: is new",
+        "The wire view was skipped: it needs Node and redocly (`make redocly`).",
+        "Nothing that was looked at breaks, but not all was looked at.",
+    ]
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_breaks_is_told_first_and_also_where_a_view_was_skipped(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, text = run(capsys, generate.SPEC, spec_file(tmp_path, "the tag is changed"))
+
+    assert code == 1
+    assert text.startswith(
+        "breaking  python  mesh_connect_client.api.balance: is no longer there\n"
+    )
+
+
+CHANGES = {
+    "changes": [
+        {
+            "path": "#/paths/~1a~0b/get",
+            "kind": "modified",
+            "impact": impact,
+            "property": name,
+            "verdicts": [{"message": message} for message in messages],
+        }
+        for impact, name, messages in (
+            ("patch", "summary", []),
+            ("patch", "nullable", []),
+            ("minor", "servers", []),
+            ("major", "x|y", ["It is gone.", "For good."]),
+        )
+    ]
+}
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_redocly_says_is_told_in_markdown(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, redocly: Callable[[str], None]
+) -> None:
+    redocly(json.dumps(CHANGES))
+    spec = spec_file(tmp_path, "words are changed")
+
+    code, text = run(capsys, generate.SPEC, spec, "--format=markdown")
+
+    assert code == 1
+    assert text.splitlines() == [
+        "| class | view | where | what |",
+        "| --- | --- | --- | --- |",
+        "| breaking | wire | paths > /a~b > get | It is gone; For good |",
+        "| additive | wire | paths > /a~b > get | `nullable` was modified |",
+        "| additive | wire | paths > /a~b > get | `servers` was modified |",
+        "| cosmetic | wire | paths > /a~b > get | `summary` was modified |",
+        "",
+        "",
+        "This breaks callers: say in CHANGELOG.md what they do, and release a major version.",
+    ]
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_redocly_says_is_told_in_json(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, redocly: Callable[[str], None]
+) -> None:
+    redocly(json.dumps({"changes": CHANGES["changes"][:1]}))
+    spec = spec_file(tmp_path, "words are changed")
+
+    code, text = run(capsys, generate.SPEC, spec, "--format=json")
+
+    finding = {"kind": "cosmetic", "view": "wire", "place": "paths > /a~b > get"}
+    finding["sentence"] = "`summary` was modified"
+    assert code == 0
+    assert json.loads(text) == {"code": 0, "findings": [finding], "skipped": ""}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_failure_of_redocly_is_a_skipped_view(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, redocly: Callable[[str], None]
+) -> None:
+    redocly("")
+
+    code, text = run(capsys, generate.SPEC, spec_file(tmp_path, "words are changed"))
+
+    assert code == 2
+    assert "The wire view was skipped: redocly failed: it failed" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_overlay_that_fits_no_longer_breaks_and_the_rest_is_told_without_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, text = run(capsys, generate.SPEC, spec_file(tmp_path, "a request's property is renamed"))
+
+    assert code == 1
+    assert "breaking  overlay " in text
+    assert "matches nothing" in text
+    assert "BalanceBrokerBaseRequest.auth_token: is no longer there" in text
+
+
+def test_the_script_is_a_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["changes.py", "--help"])
+
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_path(changes.__file__, run_name="__main__")
+
+    assert exit_.value.code == 0
+    assert "--base" in capsys.readouterr().out
+
+
+def test_a_spec_that_cannot_be_read_is_an_error_not_a_verdict(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert changes.main([str(tmp_path / "nowhere.yaml"), str(generate.SPEC)]) == 2
+    assert "nowhere.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["one.yaml"], ["--base=main", "a.yaml", "b.yaml"]])
+def test_two_specs_or_a_base_are_needed(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        changes.main(arguments)
+
+    assert exit_.value.code == 2
+    assert "OLD and NEW or --base" in capsys.readouterr().err
+
+
+# --- against a git ref --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a repository of the spec and a facade, whose one commit is tagged `v1`."""
+    root = tmp_path / "checkout"
+    (root / "mesh_facade").mkdir(parents=True)
+    (root / "mesh_facade/__init__.py").write_text("def read(token): ...\n")
+    shutil.copytree(generate.SPEC.parent, root / "openapi")
+    for command in ("init -q", "add .", "commit -q -m one", "tag v1"):
+        git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com", *command.split()]
+        subprocess.run(git, cwd=root, check=True)
+    monkeypatch.setattr(changes, "ROOT", root)
+    monkeypatch.setattr(changes, "SPEC", root / "openapi/mesh.yaml")
+    return root
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_working_tree_with_its_facade_is_compared_with_a_git_ref(
+    capsys: pytest.CaptureFixture[str], checkout: Path
+) -> None:
+    unchanged = run(capsys, "--base=v1")
+    (checkout / "mesh_facade/__init__.py").write_text("def read(token, broker): ...\n")
+    changed = run(capsys, "--base=v1")
+
+    assert unchanged == (0, "Nothing breaks.\n")
+    assert changed[0] == 1
+    assert "breaking  python  mesh_facade.read(1: broker): is new, and required" in changed[1]
+
+
+def test_a_ref_that_is_none_is_an_error(capsys: pytest.CaptureFixture[str], checkout: Path) -> None:
+    assert checkout.exists()
+    assert changes.main(["--base=v2"]) == 2
+    assert "error: v2: fatal: " in capsys.readouterr().err

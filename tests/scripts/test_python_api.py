@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import pytest
+from python_api import compare_packages
+
+
+def changes(tmp_path: Path, old: str, new: str) -> list[tuple[bool, str, str]]:
+    """Compare two versions of a package of one module, and leave out the module's name."""
+    for folder, source in (("old", old), ("new", new)):
+        package = tmp_path / folder / "package"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(source)
+    found = compare_packages(tmp_path / "old", tmp_path / "new", "package")
+    return [(breaks, place.removeprefix("package."), says) for breaks, place, says in found]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        # What comes and goes.
+        ("x = 1", "", [(True, "x", "is no longer there")]),
+        ("", "def f(a): ...", [(False, "f", "is new")]),
+        ("class A:\n  x: int", "", [(True, "A", "is no longer there")]),
+        ("_x = 1", "", []),
+        ("from os import path as p\n__all__ = ['p']", "", [(True, "p", "is no longer there")]),
+        ("from os import path", "", []),
+        ("def f(): ...", "f = 1", [(True, "f", "is a attribute, and was a function")]),
+        ("x = 1", "x = 2", [(True, "x", "is `2`, and was `1`")]),
+        ("class A(B, C): ...", "class A(B): ...", [(True, "A", "is `B`, and was `B | C`")]),
+        ("class A(B): ...", "class A(B, C): ...", [(False, "A", "is `B | C`, and was `B`")]),
+        # What callers give.
+        ("def f(a: X): 1", "def f(a: X | Y): 1", [(False, "f(0: a)", "is `X | Y`, and was `X`")]),
+        ("def f(a: X | Y): 1", "def f(a: X): 1", [(True, "f(0: a)", "is `X`, and was `X | Y`")]),
+        ("def f(a=1): ...", "def f(a): ...", [(True, "f(0: a)", "is now required")]),
+        ("def f(a): ...", "def f(a=1): ...", [(False, "f(0: a)", "is no longer required")]),
+        ("def f(): ...", "def f(a): ...", [(True, "f(0: a)", "is new, and required")]),
+        ("def f(): ...", "def f(*, a=1): ...", [(False, "f(a)", "is new")]),
+        ("def f(*, a, b): ...", "def f(*, b, a): ...", []),
+        # What they get.
+        ("def f() -> X: ...", "def f() -> X | Y: ...", [(True, "f", "is `X | Y`, and was `X`")]),
+        ("def f() -> X | Y: ...", "def f() -> X: ...", [(False, "f", "is `X`, and was `X | Y`")]),
+    ],
+)  # fmt: skip
+def test_a_change_breaks_if_callers_must_give_more_or_get_something_else(
+    tmp_path: Path, old: str, new: str, expected: list[tuple[bool, str, str]]
+) -> None:
+    assert changes(tmp_path, old, new) == expected
+
+
+def test_arguments_that_change_places_break_those_who_give_them_by_position(tmp_path: Path) -> None:
+    found = changes(tmp_path, "def f(a, b): ...", "def f(b, a): ...")
+
+    assert [place for breaks, place, _ in found if breaks] == [
+        "f(0: a)",
+        "f(0: b)",
+        "f(1: a)",
+        "f(1: b)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("use", "wider", "narrower", "required"),
+    [
+        ("def f(a: A): ...", False, True, True),
+        ("def f() -> A: ...", True, False, False),
+        ("def f(a: A) -> A: ...", True, True, True),
+        ("", True, True, True),
+        ("class B:\n  a: A\ndef f(b: list[B]): ...", False, True, True),
+        ("class B:\n  a: A\ndef f() -> B | None: ...", True, False, False),
+    ],
+)
+def test_the_use_of_a_class_decides_which_changes_of_its_attributes_break(
+    tmp_path: Path, use: str, *, wider: bool, narrower: bool, required: bool
+) -> None:
+    narrow = f"class A:\n  x: int = 1\n{use}"
+    wide = f"class A:\n  x: int | str = 1\n{use}"
+    more = f"class A:\n  x: int = 1\n  y: int\n{use}"
+
+    assert [breaks for breaks, *_ in changes(tmp_path / "wider", narrow, wide)] == [wider]
+    assert [breaks for breaks, *_ in changes(tmp_path / "narrower", wide, narrow)] == [narrower]
+    assert [breaks for breaks, *_ in changes(tmp_path / "required", narrow, more)] == [required]
+
+
+def test_what_an_operation_may_answer_is_left_to_the_wire(tmp_path: Path) -> None:
+    for folder, answer in (("old", "A"), ("new", "A | B")):
+        api = tmp_path / folder / "package" / "api"
+        api.mkdir(parents=True)
+        for module in (api.parent / "__init__.py", api / "__init__.py"):
+            module.touch()
+        (api / "operation.py").write_text(f"def sync() -> {answer}: ...")
+
+    assert list(compare_packages(tmp_path / "old", tmp_path / "new", "package")) == []
+
+
+def test_what_a_private_base_passes_on_is_told_of_each_public_class(tmp_path: Path) -> None:
+    source = (
+        "class _Base:\n  def __init__(self, *, a=1): ...\nclass A(_Base): ...\nclass B(_Base): ..."
+    )
+
+    found = changes(tmp_path, source, source.replace("a=1", "a"))
+
+    assert [place for _, place, _ in found] == ["A.__init__(a)", "B.__init__(a)"]
+
+
+def test_what_a_public_base_passes_on_is_told_once(tmp_path: Path) -> None:
+    source = "class Base:\n  def f(self, *, a=1): ...\nclass A(Base): ..."
+
+    found = changes(tmp_path, source, source.replace("a=1", "a"))
+
+    assert [place for _, place, _ in found] == ["Base.f(a)"]

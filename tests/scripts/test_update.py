@@ -1,0 +1,224 @@
+import runpy
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import import_spec
+import pytest
+import update
+from canonical import SpecError
+from changes import Report
+
+OLD = {"mesh.yaml": "old", "source/page.md": "old", "client.py": "old", "overlay.yaml": "ours"}
+NEW = {"mesh.yaml": "new", "source/swagger.json": "new", "client.py": "new", "overlay.yaml": "ours"}
+
+
+class KilledError(BaseException):
+    """Stands for a kill: nothing is done after it, not even in a `finally`."""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a checkout that says `old` everywhere, and an update to `new` that takes no time."""
+    root = tmp_path / "checkout"
+    for path in ("openapi/source", "generated", ".venv"):
+        (root / path).mkdir(parents=True)
+    for path in ("openapi/mesh.yaml", "openapi/source/page.md", "generated/client.py"):
+        (root / path).write_text("old")
+    (root / "openapi/overlay.yaml").write_text("ours")
+
+    def import_new(arguments: list[str]) -> int:
+        source, output = arguments[0], Path(arguments[1].removeprefix("--output="))
+        assert arguments[2] == "--adopt"
+        if source == "broken":
+            return 1
+        output.write_text("new")
+        (output.parent / "source/page.md").unlink()
+        (output.parent / "source/swagger.json").write_text("new")
+        return 0
+
+    def generate_new(spec: Path, overlay: Path, output: Path) -> None:
+        assert (spec.read_text(), overlay) == ("new", root / "openapi/overlay.yaml")
+        (output / "client.py").write_text("new")
+
+    def compare(old: Path, new: Path) -> Report:
+        assert (old.read_text(), new.read_text()) == ("old", "new")
+        return Report([], "")
+
+    for name, value in {
+        "ROOT": root,
+        "SPEC": root / "openapi/mesh.yaml",
+        "OVERLAY": root / "openapi/overlay.yaml",
+        "OUTPUT": root / "generated",
+        "COPY": root / ".make/update",
+        "JOURNAL": root / ".make/update.journal",
+        "REPORT": root / ".make/update.md",
+        "generate": generate_new,
+        "compare": compare,
+    }.items():
+        monkeypatch.setattr(update, name, value)
+    monkeypatch.setattr(import_spec, "main", import_new)
+    return root
+
+
+def state(root: Path) -> dict[str, str]:
+    folders = (root / "openapi", root / "generated")
+    return {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_an_update_replaces_spec_source_and_client_and_reports(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert update.main(["page.md", "--untested"]) == 0
+
+    assert state(checkout) == NEW
+    assert {path.name for path in (checkout / ".make").iterdir()} == {"update.md"}
+    report = (checkout / ".make/update.md").read_text()
+    assert report == "# Mesh's spec, from page.md\n\nNothing breaks.\n\nThe tests were left out.\n"
+    assert report in capsys.readouterr().out
+
+
+def test_without_a_source_it_is_the_one_of_the_settings(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert update.main(["--untested"]) == 0
+
+    assert state(checkout) == NEW
+    assert f"from {import_spec.read_settings()['source']}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("code", "verdict"), [(0, "passed"), (1, "failed")])
+def test_the_tests_run_on_the_copy_and_decide(
+    checkout: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    verdict: str,
+) -> None:
+    python = checkout / "python"
+    python.write_text(
+        "#!/bin/sh\n"
+        '[ "$1 $2" = "-m pytest" ] && [ "$PYTHONPATH" = "$PWD:$PWD/generated" ] || exit 9\n'
+        f'[ "$(cat generated/client.py)" = new ] && exit {code}\n'
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    assert update.main(["page.md"]) == code
+
+    assert state(checkout) == (OLD if code else NEW)
+    output = capsys.readouterr()
+    assert f"The tests {verdict}." in output.out
+    assert ("nothing was updated" in output.err) == bool(code)
+    assert not (checkout / ".make/update").exists()
+
+
+def test_a_source_that_cannot_be_imported_changes_nothing(checkout: Path) -> None:
+    assert update.main(["broken"]) == 1
+
+    assert state(checkout) == OLD
+    assert not (checkout / ".make/update").exists()
+
+
+def test_an_overlay_that_does_not_fit_changes_nothing(
+    checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise SpecError("overlay.yaml: action 1: matches nothing")
+
+    monkeypatch.setattr(update, "generate", refuse)
+
+    assert update.main(["page.md"]) == 1
+
+    assert state(checkout) == OLD
+    assert "error: overlay.yaml: action 1: matches nothing\n" in capsys.readouterr().err
+
+
+STEPS = [
+    (shutil, "copytree"),
+    (import_spec, "main"),
+    (update, "generate"),
+    (update, "compare"),
+    (Path, "write_text"),
+    (Path, "touch"),
+    (Path, "rename"),
+    (Path, "unlink"),
+    (shutil, "rmtree"),
+]
+
+
+def kill_at(step: int, patch: pytest.MonkeyPatch) -> list[str]:
+    """Let the process be killed before its nth step; return the steps that it was asked for."""
+    done: list[str] = []
+
+    def killing(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            done.append(name)
+            if len(done) >= step:
+                raise KilledError
+            return function(*arguments, **options)
+
+        return run
+
+    for holder, name in STEPS:
+        patch.setattr(holder, name, killing(getattr(holder, name), name))
+    return done
+
+
+@pytest.mark.parametrize("step", range(1, 24))
+def test_a_kill_at_any_point_leaves_the_old_or_after_the_next_command_the_new(
+    checkout: Path, capsys: pytest.CaptureFixture[str], step: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        done = kill_at(step, patch)
+        with pytest.raises(KilledError):
+            update.main(["page.md", "--untested"])
+    was_moving = (checkout / ".make/update.journal").exists()
+
+    assert update.main(["--finish"]) == 0
+
+    has_moved = "rename" in done[:-1]
+    assert state(checkout) == (NEW if was_moving or has_moved else OLD)
+    assert ("was finished" in capsys.readouterr().out) == was_moving
+
+
+def test_a_kill_while_it_is_finished_is_finished_too(checkout: Path) -> None:
+    for step in (16, 2, 3):
+        with pytest.MonkeyPatch.context() as patch:
+            kill_at(step, patch)
+            with pytest.raises(KilledError):
+                update.main(["page.md", "--untested"])
+
+    update.main(["--finish"])
+
+    assert state(checkout) == NEW
+
+
+def test_what_a_killed_update_left_is_not_in_the_way_of_the_next(checkout: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(5, patch)
+        with pytest.raises(KilledError):
+            update.main(["page.md", "--untested"])
+
+    assert update.main(["page.md", "--untested"]) == 0
+
+    assert state(checkout) == NEW
+
+
+def test_the_script_is_a_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["update.py", "--help"])
+
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_path(update.__file__, run_name="__main__")
+
+    assert exit_.value.code == 0
+    assert "--finish" in capsys.readouterr().out
