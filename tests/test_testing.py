@@ -392,7 +392,7 @@ def test_keys_are_asked_where_the_document_names_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "http_status", "seen"),
+    ("preset", "http_status", "seen"),
     [
         ("rate-limited", 429, '"status": "tooManyRequest"'),
         ("server-failure", 500, '"status": "serverFailure"'),
@@ -407,11 +407,11 @@ def test_keys_are_asked_where_the_document_names_them() -> None:
     ],
 )
 def test_a_fault_is_answered_by_its_name(
-    either: Either, fault: str, http_status: int, seen: str
+    either: Either, preset: str, http_status: int, seen: str
 ) -> None:
     mesh, client = either
 
-    mesh.fails("a-token", fault)
+    mesh.fails("a-token", preset)
 
     answer = client.post(PATH, json=BODY)
     assert answer.status_code == http_status
@@ -431,7 +431,7 @@ def test_faults_say_what_only_headers_can(either: Either) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"),
+    ("preset", "error"),
     [
         ("reset", httpx.ReadError),
         ("truncated", httpx.RemoteProtocolError),
@@ -439,11 +439,11 @@ def test_faults_say_what_only_headers_can(either: Either) -> None:
     ],
 )
 def test_a_fault_of_the_network_is_the_same_error_with_and_without_a_socket(
-    either: Either, fault: str, error: type[Exception]
+    either: Either, preset: str, error: type[Exception]
 ) -> None:
     mesh, client = either
 
-    mesh.fails("a-token", fault, times=1)
+    mesh.fails("a-token", preset, times=1)
 
     with pytest.raises(error):
         client.post(PATH, json=BODY, timeout=0.05)

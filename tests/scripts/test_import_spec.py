@@ -342,6 +342,11 @@ def test_the_script_runs_as_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path:
 # --- addresses ----------------------------------------------------------------------------------
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:  # who has read enough hangs up
+        pass
+
+
 class Handler(BaseHTTPRequestHandler):
     released = threading.Event()
 
@@ -379,7 +384,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     Handler.released.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+    with Server(("127.0.0.1", 0), Handler) as listening:
         listening.socket = context.wrap_socket(listening.socket, server_side=True)
         thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
         thread.start()
