@@ -125,7 +125,7 @@ class Engine:
             request.extensions = {"timeout": timeout, **self.pool.follow(connection)}
             response, body = await self.pool.exchange(connection, request)
             outcome = _wire.judge(response, body, self.find_problem)
-        except (httpx.TransportError, TimeoutError) as error:
+        except (httpx.TransportError, OSError) as error:  # anyio lets some of TLS's through
             outcome = self._failure(error)
             if isinstance(error, TimeoutError) or time.monotonic() > connection.deadline_at - 0.01:
                 outcome = self._too_late("no answer")

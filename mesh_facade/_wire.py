@@ -16,7 +16,6 @@ import attrs
 import httpx
 from mesh_connect_client.models import (
     ApiResult,
-    ApiResultStatus,
     B2BBrokerAccountBalance,
     B2BBrokerAccountBalanceModel,
     B2BBrokerAccountBalanceModelApiResult,
@@ -82,6 +81,8 @@ class Body:
                 chunk = self._gzip.decompress(chunk, MAX_BODY_BYTES - len(self.content) + 1)
             except zlib.error:
                 self.problem = "its gzip encoding is damaged"
+            if self._gzip.unused_data:
+                self.problem = "its body goes on behind the end of its gzip encoding"
         self.content += chunk
         if max(self._received, len(self.content)) > MAX_BODY_BYTES:
             self.problem = f"its body is larger than {MAX_BODY_BYTES} bytes"
@@ -89,8 +90,8 @@ class Body:
 
     def decoded(self) -> tuple[Any, str]:
         """Return what the whole body says, and what keeps it from being read, if anything does."""
-        if self._gzip and not self.problem and (not self._gzip.eof or self._gzip.unused_data):
-            self.problem = "its gzip encoding does not end where the body ends"
+        if self._gzip and not self._gzip.eof and not self.problem:
+            self.problem = "its gzip encoding is cut off"
         try:
             return (None if self.problem else decode(bytes(self.content))), self.problem
         except UnicodeError:
@@ -104,14 +105,14 @@ def judge(
 ) -> tuple[bytes, Any] | errors.MeshError:
     """Say what an answer means: its body and envelope where it is accepted, else the error."""
     envelope, problem = body.decoded()
-    result = ApiResult.from_dict(envelope if type(envelope) is dict else {})
-    status = _text(result.status)
+    said: dict[str, Any] = envelope if type(envelope) is dict else {}
+    status = _text(said.get(_RESULT["status"]))
     error_class: type[errors.MeshAPIError] | None = _BY_STATUS.get((status or "").lower())
     if error_class is None and not response.is_success:
         other = errors.MeshAPIError if response.is_error else None
         error_class = _BY_HTTP_STATUS.get(min(response.status_code, 500), other)
         problem = "it is neither an answer nor an error"
-    elif error_class is None and status == ApiResultStatus.OK:
+    elif error_class is None and status == "ok":
         problem = problem or find_problem(envelope) or ""
         if not problem:
             return bytes(body.content), envelope
@@ -124,12 +125,12 @@ def judge(
             f"Mesh's answer (HTTP {response.status_code}) cannot be used: {problem}"
         )
     else:
-        reasons = [reason for reason in (status, _text(result.error_type)) if reason]
-        said = [f"Mesh answered HTTP {response.status_code}", *reasons, _text(result.message)]
-        error = error_class(": ".join(filter(None, said)))
-        error.status, error.error_type = status, _text(result.error_type)
-        error.message, error.display_message = _text(result.message), _text(result.display_message)
-        error.error_hash, error.error_data = _text(result.error_hash), _known(result.error_data)
+        names = ("status", "error_type", "message", "display_message", "error_hash")
+        texts = {name: _text(said.get(_RESULT[name])) for name in names}
+        shown = [texts["status"], texts["error_type"], texts["message"]]
+        told = [f"Mesh answered HTTP {response.status_code}", *filter(None, shown)]
+        error = error_class(": ".join(told))
+        vars(error).update(texts, error_data=said.get(_RESULT["error_data"]))
         error.retry_after = retry_after(response.headers)
     error.http_status = response.status_code
     error.request_id = response.headers.get("x-request-id") or response.headers.get("cf-ray")
@@ -204,16 +205,27 @@ def _known(value: T | Unset) -> T | None:
     return None if isinstance(value, Unset) else value
 
 
-def _wire_names(model: type[attrs.AttrsInstance]) -> dict[str, str]:
-    """Map a generated model's attributes to the names that they have on the wire."""
-    marks = {attribute.name: object() for attribute in attrs.fields(model)}
-    written = cast("Any", model)(**marks).to_dict()
-    return {name: key for key, value in written.items() for name in marks if marks[name] is value}
+class _WireNames(dict[str, str]):
+    """The names that the attributes of a generated model have on the wire.
+
+    One that this version of the spec lacks has the name that Mesh would give it.
+    """
+
+    def __init__(self, model: type[attrs.AttrsInstance]) -> None:
+        marks = {attribute.name: object() for attribute in attrs.fields(model)}
+        written = cast("Any", model)(**marks).to_dict()
+        names = {id(value): key for key, value in written.items()}
+        super().__init__({name: names[id(mark)] for name, mark in marks.items()})
+
+    def __missing__(self, name: str) -> str:
+        head, *tail = name.split("_")
+        return head + "".join(map(str.title, tail))
 
 
-_ENVELOPE = _wire_names(B2BBrokerAccountBalanceModelApiResult)
-_CONTENT = _wire_names(B2BBrokerAccountBalanceModel)
-_ROW = _wire_names(B2BBrokerAccountBalance)
+_RESULT = _WireNames(ApiResult)
+_ENVELOPE = _WireNames(B2BBrokerAccountBalanceModelApiResult)
+_CONTENT = _WireNames(B2BBrokerAccountBalanceModel)
+_ROW = _WireNames(B2BBrokerAccountBalance)
 _ROW_FIELDS = ("currency_code", "cash", "buying_power", "cryptocurrency_buying_power")
 _row_values: Callable[[B2BBrokerAccountBalance], tuple[Any, ...]] = attrgetter(*_ROW_FIELDS)
 _TOTALS = [_CONTENT[name] for name in ("total_cash_usd_value", "total_buying_power_usd_value")]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,13 +56,21 @@ def _apply(action: Any, document: Any) -> None:
     matches = list(target.finditer(document))
     holder = jsonpath.JSONPath(env=_RFC_9535, segments=target.segments[:-1])
     if not matches and not (remove and holder.findall(document)):
-        raise SpecError(f"{path} matches nothing: the spec has changed, so must the action")
+        raise SpecError(f"{path} matches nothing: {_guess(path, document)}")
     for match in reversed(matches):  # from the end, or removing an item would move the next ones
         if remove:
             cast("Any", match.parent).obj.pop(match.parts[-1])
         else:
             is_array = isinstance(match.obj, list)
             _merge(match.obj, [action["update"]] if is_array else action["update"], match.path)
+
+
+def _guess(path: str, document: Any) -> str:
+    """Say why a target is not there: most often Mesh has renamed a schema."""
+    schema = re.match(r"\$\.components\.schemas\.(\w+)", path)
+    if schema and schema[1] not in document.get("components", {}).get("schemas", {}):
+        return f"there is no schema {schema[1]}; map its new name to it in openapi/import.yaml"
+    return "the spec has changed, so must the action"
 
 
 def _merge(node: Any, update: Any, place: str) -> None:

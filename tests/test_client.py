@@ -71,13 +71,13 @@ def test_a_call_sends_one_request_with_token_and_broker(mode: Mode) -> None:
     assert str(balance.cash("USD")) == "158.5"
 
 
-@pytest.mark.parametrize("broker", [BrokerType.COINBASE, "coinbase"])
+@pytest.mark.parametrize("broker", [BrokerType.COINBASE, BrokerType.COINBASE.value])
 def test_a_broker_is_a_member_or_its_value(mode: Mode, broker: Any) -> None:
     script = Script(OK)
 
     mode.client(transport=script).read(TOKEN, broker)
 
-    assert script.requests[0].fields["type"] == "coinbase"
+    assert script.requests[0].fields["type"] == BrokerType.COINBASE.value
 
 
 @pytest.mark.parametrize("broker", ["brokerOfTomorrow", "Kraken OAuth", "ß🏦"])
