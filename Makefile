@@ -54,7 +54,7 @@ endef
 
 .PHONY: lock
 lock: $(VENV)/.lint ## Update the locked versions in requirements/*.txt from requirements/*.in
-	cd requirements && for part in dev lint; do \
+	cd requirements && for part in dev lint bench mutants; do \
 		../$(VENV)/bin/uv --quiet pip compile --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" $$part.in -o $$part.txt || exit 1; done
 
@@ -123,6 +123,24 @@ test-again: $(VENV)/.project ## All tests ten times, shuffled, four at a time
 	@for seed in 1 2 3 4 5 6 7 8 9 10; do \
 		$(RUN) -m pytest -q -n 4 -p no:cacheprovider --randomly-seed=$$seed || exit 1; done
 
+.PHONY: fuzz
+fuzz: $(VENV)/.project ## 100,000 made-up bodies: a balance or a MeshResponseError, nothing else
+	@FUZZ_EXAMPLES=100000 $(RUN) -m pytest -q -n 2 -p no:cacheprovider tests/trust/test_bodies.py
+
+.PHONY: soak
+soak: $(VENV)/.project ## 100,000 calls, one in ten at fault: descriptors and memory stay flat
+	@$(RUN) -m tests.trust.soak
+
+.PHONY: mutants
+mutants: $(VENV)/.mutants ## Change the wire, retry and redaction modules at random: do the tests notice?
+	@$(VENV)/bin/mutmut run --max-children 2 >mutants.log 2>&1 || { tail -5 mutants.log; exit 1; }
+	@tr '\r' '\n' <mutants.log | grep / | tail -1
+	@$(VENV)/bin/mutmut results
+
+.PHONY: compare
+compare: $(VENV)/.project ## What bare httpx, the generated client and the facade make of the faults
+	@$(RUN) -m tests.faults.compare
+
 WHEEL := .make/wheel
 .PHONY: test-wheel
 test-wheel: $(VENV)/.lint ## Tests of the facade against the wheel, VERSIONS=lowest or highest
@@ -143,3 +161,9 @@ canary: $(VENV)/.project ## Regenerate and test with the newest generator, ruff 
 	@$(RUN) -m pip install --quiet --upgrade openapi-python-client ruff httpx httpcore attrs
 	@$(RUN) scripts/generate.py
 	@$(RUN) -m pytest -q -n 2
+
+# --- speed ------------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: $(VENV)/.bench ## Time the facade against bare httpx and peers; writes benchmarks/RESULTS.md
+	@$(RUN) benchmarks/run.py

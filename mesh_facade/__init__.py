@@ -4,6 +4,7 @@ from mesh_connect_client.models import BrokerType
 
 from mesh_facade._version import __version__
 from mesh_facade.balances import AccountBalance, CurrencyBalance
+from mesh_facade.bulk import LinkedAccount, Outcome
 from mesh_facade.client import AsyncMeshClient, MeshClient
 from mesh_facade.errors import (
     AuthenticationError,
@@ -32,6 +33,7 @@ __all__ = [
     "BrokerType",
     "ConflictError",
     "CurrencyBalance",
+    "LinkedAccount",
     "LockedError",
     "MeshAPIError",
     "MeshClient",
@@ -42,6 +44,7 @@ __all__ = [
     "MeshTLSError",
     "MeshTimeoutError",
     "NotFoundError",
+    "Outcome",
     "PermissionDeniedError",
     "RateLimitError",
     "ServerError",

@@ -7,6 +7,7 @@ a pool for threads none ever suspends, so that everything is written once for bo
 
 import asyncio
 import contextlib
+import importlib
 import inspect
 import math
 import os
@@ -22,6 +23,9 @@ import httpx
 
 from mesh_facade._wire import Body
 from mesh_facade.errors import MeshError
+
+# A look-up would import it when it is first made, and a fork in that moment would hang its child.
+importlib.import_module("encodings.idna")
 
 KEEP_IDLE = 30.0
 """Seconds after which an unused connection is closed rather than used again."""

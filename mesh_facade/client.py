@@ -2,6 +2,7 @@
 
 import ssl
 import traceback
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, NoReturn, Self, TypeVar
 
@@ -13,11 +14,12 @@ from mesh_connect_client.models import BrokerType
 from mesh_connect_client.spec import API_KEY_HEADERS, SERVERS
 from mesh_connect_client.types import Response
 
-from mesh_facade import _configuration, _wire
+from mesh_facade import _configuration, _wire, bulk
 from mesh_facade._engine import ATTEMPTS, AsyncEngine, Engine, SyncEngine, drive
 from mesh_facade._pool import AsyncPool, Pool
 from mesh_facade._retry import Budget
 from mesh_facade.balances import AccountBalance
+from mesh_facade.bulk import LinkedAccount, Outcome
 from mesh_facade.credentials import AsyncClientSecret, ClientSecret, Credentials, redact
 from mesh_facade.errors import MeshConfigurationError, MeshError
 
@@ -91,11 +93,11 @@ class _Shell(Generic[Secret, Transport]):
         changes: dict[str, Any] = {
             name: value for name, value in bounds.items() if value is not None
         }
-        return self._on(attrs.evolve(self._engine, **changes))
+        return self._evolve(**changes)
 
-    def _on(self, engine: Engine) -> Self:
+    def _evolve(self, **changes: Any) -> Self:
         sibling = object.__new__(type(self))
-        sibling._run_on(engine)
+        sibling._run_on(attrs.evolve(self._engine, **changes))
         return sibling
 
     def __repr__(self) -> str:
@@ -164,6 +166,29 @@ class MeshClient(_Shell[ClientSecret, httpx.BaseTransport]):
         del self, auth_token
         return call
 
+    def get_account_balances(
+        self, accounts: Iterable[LinkedAccount], *, concurrency: int = 20
+    ) -> Generator[Outcome, None, None]:
+        """Read many balances at once, in threads; yield each outcome as it comes.
+
+        An account's error is its outcome, and stops no other. `accounts` are drawn in the calling
+        thread, as lanes become free. Where Mesh answers 429 with a `Retry-After`, all lanes pause,
+        and the account is read again as if for the first time, at most 10 times and never after
+        more than 300 seconds; `deadline` does not count pauses. To stop, break, or close the
+        iterator: what is in flight ends first, within its deadline, and is dropped.
+
+        Args:
+            accounts: What to read.
+            concurrency: How many are read at a time; those above `max_connections` wait for a
+                connection, within their `deadline`.
+
+        Raises:
+            MeshConfigurationError: `concurrency` is not a whole number from 1.
+            AuthenticationError: The client keys were refused; what was in flight is yielded first.
+            Exception: What `accounts` raises; what was in flight is yielded first.
+        """
+        return iter(bulk.Run(self._evolve, MeshClient._call, accounts, concurrency))
+
     def close(self) -> None:
         """Close the connections; calls under way end first. Closing twice is fine."""
         drive(self._engine.pool.close())
@@ -203,6 +228,19 @@ class AsyncMeshClient(_Shell[AsyncClientSecret, httpx.AsyncBaseTransport]):
             )
         del self, auth_token
         return call
+
+    def get_account_balances(
+        self,
+        accounts: Iterable[LinkedAccount] | AsyncIterable[LinkedAccount],
+        *,
+        concurrency: int = 20,
+    ) -> AsyncGenerator[Outcome, None]:
+        """Read many balances at once, in tasks; see `MeshClient.get_account_balances`.
+
+        To stop early, use `contextlib.aclosing`: what is in flight is cancelled.
+        """
+        run = bulk.AsyncRun(self._evolve, AsyncMeshClient._call, accounts, concurrency)
+        return run.outcomes()
 
     async def aclose(self) -> None:
         """Close the connections; calls under way end first. Closing twice is fine."""

@@ -28,6 +28,7 @@ from mesh_facade import (
     MeshTimeoutError,
     ServerError,
 )
+from mesh_facade.credentials import redact
 from tests.support import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -513,3 +514,14 @@ def test_no_secret_is_in_any_log_and_failures_are_logged_as_metadata(
     assert len(said) > 10  # httpcore's, too
     assert leaks("".join(said)) == []
     assert len(clock.pauses) == 1
+
+
+def test_a_secret_that_another_one_begins_with_leaves_no_rest_of_that() -> None:
+    error = MeshError("short-secret, short-secret-and-more")
+    redact(error, ["short-secret", "short-secret-and-more"])
+    assert str(error) == "[redacted], [redacted]"
+
+
+def test_a_secret_is_struck_out_whatever_the_case_of_its_escapes() -> None:
+    error = MeshError("a/secret+key as a%2fsecret%2bkey and a%2Fsecret%2Bkey")
+    assert str(redact(error, ["a/secret+key"])) == "[redacted] as [redacted] and [redacted]"

@@ -22,6 +22,7 @@ NAMES = [
     "BrokerType",
     "ConflictError",
     "CurrencyBalance",
+    "LinkedAccount",
     "LockedError",
     "MeshAPIError",
     "MeshClient",
@@ -32,6 +33,7 @@ NAMES = [
     "MeshTLSError",
     "MeshTimeoutError",
     "NotFoundError",
+    "Outcome",
     "PermissionDeniedError",
     "RateLimitError",
     "ServerError",
@@ -98,6 +100,11 @@ def public(client_class: type[Any]) -> set[str]:
     return {name for name in own if not name.startswith("_")} | {*TWINS, *TWINS.values()} & own
 
 
+def parameters(method: Any) -> list[tuple[str, Any, Any]]:
+    found = inspect.signature(method).parameters.values()
+    return [(each.name, each.kind, each.default) for each in found]
+
+
 def test_the_twins_have_the_same_methods_with_the_same_signatures() -> None:
     names = public(MeshClient)
 
@@ -106,6 +113,9 @@ def test_the_twins_have_the_same_methods_with_the_same_signatures() -> None:
     for name in names:
         sync = getattr(MeshClient, name)
         twin = getattr(AsyncMeshClient, TWINS.get(name, name))
+        if name == "get_account_balances":  # the twin takes async iterables too, and returns one
+            assert parameters(sync) == parameters(twin)
+            continue
         assert inspect.signature(sync) == inspect.signature(twin), name
         assert get_type_hints(sync) == get_type_hints(twin), name
 

@@ -28,6 +28,7 @@ from mesh_facade import MeshResponseError, ServerError
 from mesh_facade._engine import AsyncEngine, Engine, SyncEngine, drive
 from mesh_facade._pool import AsyncPool, Pool
 from mesh_facade._retry import Budget
+from mesh_facade._wire import _WireNames
 from mesh_facade.credentials import Credentials
 from tests.support import (
     CLIENT_ID,
@@ -482,3 +483,9 @@ def test_the_read_of_a_new_connection_can_be_replaced(mode: Mode, serve: Serve) 
     assert traced(serve().url, tracing(mode, trace), mode) == OK
     assert arguments
     assert {timeout for _, timeout in arguments} == {5.0}
+
+
+def test_wire_names_are_read_off_a_model_and_guessed_where_it_lacks_one() -> None:
+    names = _WireNames(BalanceBrokerBaseRequest)
+    assert names == {"auth_token": "authToken", "type_": "type"}
+    assert names["error_of_tomorrow"] == "errorOfTomorrow"

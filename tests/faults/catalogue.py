@@ -11,6 +11,7 @@ from tests.faults.server import (
     RESET,
     SILENCE,
     Answer,
+    Beneath,
     Drip,
     Endless,
     Pause,
@@ -235,6 +236,13 @@ _GARBAGE = (
     Fault("endless-chunk-extension", lambda _: [_CHUNKED + b"5;", Endless(b"x" * 4096)]),
     Fault("giant-header", lambda a: [_with_head(a, "X-Giant: " + "x" * 300_000), CLOSE]),
     Fault("countless-headers", lambda _: [head()[:-2], Endless(b"X-More: 1\r\n" * 400)]),
+    Fault(
+        "noise-beneath-tls",
+        lambda a: [_half(a), Beneath(_NOISE), CLOSE],
+        Verdict.UNTRUSTED,
+        attempts=1,
+        tls=True,
+    ),
     _unusable("endless-body", lambda _: [_CHUNKED, Endless(b"1000\r\n" + b" " * 4096 + b"\r\n")]),
 )
 

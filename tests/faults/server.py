@@ -12,6 +12,7 @@ import enum
 import functools
 import itertools
 import json
+import os
 import re
 import socket
 import ssl
@@ -58,6 +59,13 @@ class Together:
 
 
 @attrs.frozen
+class Beneath:
+    """Bytes sent past TLS, on the bare connection."""
+
+    data: bytes
+
+
+@attrs.frozen
 class Endless:
     """Bytes sent again and again until the client has left."""
 
@@ -81,8 +89,9 @@ class Answer:
     @property
     def number(self) -> int:
         """The amount that is this user's own: the digits in which the token ends."""
-        found = re.search(rb'"authToken":\s*"[^"]*?(\d+)"', self.request)
-        return int(found[1]) if found else 0
+        _, _, sent = self.request.partition(b"\r\n\r\n")
+        found = re.search(r"\d+$", json.loads(sent)["authToken"]) if sent else None
+        return int(found[0]) if found else 0
 
     @property
     def body(self) -> bytes:
@@ -127,7 +136,7 @@ def _with_length(body: bytes) -> bytes:
     return head(f"Content-Length: {len(body)}") + body
 
 
-Script = Callable[[Answer], Sequence["bytes | Step | Drip | Together | Endless | Pause"]]
+Script = Callable[[Answer], Sequence["bytes | Step | Drip | Together | Beneath | Endless | Pause"]]
 
 
 class Stage(enum.Enum):
@@ -315,6 +324,8 @@ class Endpoint:
                         for piece in step.pieces:
                             writer.write(piece)
                         raw.setsockopt(socket.IPPROTO_TCP, _CORK, 0)
+                    case Beneath():
+                        os.write(raw.fileno(), step.data)
                     case _:
                         await self._send(step, reader, writer)
         finally:

@@ -115,7 +115,11 @@ def test_an_action_whose_effect_is_there_already_is_reported(overlay: Any) -> No
 @pytest.mark.parametrize(
     ("action", "complaint"),
     [
-        ({"target": "$.nowhere", "update": {}}, "$.nowhere matches nothing"),
+        ({"target": "$.nowhere", "update": {}}, "$.nowhere matches nothing: the spec has changed"),
+        (
+            {"target": "$.components.schemas.Renamed.properties", "update": {}},
+            "there is no schema Renamed; map its new name to it in openapi/import.yaml",
+        ),
         ({"target": "$.nowhere.enum", "remove": True}, "$.nowhere.enum matches nothing"),
         ({"target": "$", "remove": True}, "the document as a whole"),
         ({"target": "schemas", "update": {}}, "expected"),

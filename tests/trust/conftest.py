@@ -8,6 +8,7 @@ import random
 import ssl
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,15 @@ from mesh_facade import AsyncMeshClient, MeshClient
 from tests.faults.catalogue import Bounds
 from tests.faults.matrix import Call, ClientFactory
 
-KEYS = {"client_id": "client-id-of-trust", "client_secret": "client-secret-of-trust"}
+KEYS: dict[str, Any] = {
+    "client_id": "client-id-of-trust",
+    "client_secret": "client-secret-of-trust",
+}
 
 
 @contextlib.contextmanager
 def sync_facade(url: str, *, context: ssl.SSLContext, bounds: Bounds) -> Iterator[Call]:
-    options = {"timeout": bounds.timeout, "deadline": bounds.deadline}
+    options: dict[str, Any] = {"timeout": bounds.timeout, "deadline": bounds.deadline}
     with MeshClient(**KEYS, base_url=url, verify=context, **options) as mesh:
 
         def call(token: str) -> Decimal | None:
@@ -31,7 +35,7 @@ def sync_facade(url: str, *, context: ssl.SSLContext, bounds: Bounds) -> Iterato
 
 @contextlib.contextmanager
 def async_facade(url: str, *, context: ssl.SSLContext, bounds: Bounds) -> Iterator[Call]:
-    options = {"timeout": bounds.timeout, "deadline": bounds.deadline}
+    options: dict[str, Any] = {"timeout": bounds.timeout, "deadline": bounds.deadline}
     with asyncio.Runner() as runner:
         mesh = AsyncMeshClient(**KEYS, base_url=url, verify=context, **options)
 

@@ -1,6 +1,6 @@
 """The types that users see: checked by the type checkers, never run."""
 
-from collections.abc import ItemsView, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, ItemsView, Mapping
 from decimal import Decimal
 from typing import Any, assert_type
 
@@ -12,6 +12,7 @@ from mesh_facade import (
     AuthenticationError,
     BrokerType,
     CurrencyBalance,
+    LinkedAccount,
     MeshAPIError,
     MeshClient,
     MeshConfigurationError,
@@ -20,6 +21,7 @@ from mesh_facade import (
     MeshResponseError,
     MeshTimeoutError,
     MeshTLSError,
+    Outcome,
     RateLimitError,
     ServerError,
 )
@@ -41,6 +43,25 @@ async def read_async(mesh: AsyncMeshClient) -> None:
     assert_type(await mesh.aclose(), None)
     async with mesh as same:
         assert_type(same, AsyncMeshClient)
+
+
+def read_many(mesh: MeshClient, feed: AsyncIterator[LinkedAccount]) -> None:
+    accounts = [LinkedAccount("a-token", "coinbase"), LinkedAccount("a-token", "x", key=1)]
+    outcomes = mesh.get_account_balances(accounts, concurrency=5)
+    assert_type(outcomes, Generator[Outcome, None, None])
+    for outcome in outcomes:
+        assert_type(outcome.account, LinkedAccount)
+        assert_type(outcome.balance, AccountBalance | None)
+        assert_type(outcome.error, Exception | None)
+        assert_type(outcome.attempts, int)
+        assert_type(outcome.elapsed, float)
+    mesh.get_account_balances(feed)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] — sync
+
+
+async def read_many_async(mesh: AsyncMeshClient, feed: AsyncIterator[LinkedAccount]) -> None:
+    outcomes = mesh.get_account_balances(feed, concurrency=5)
+    assert_type(outcomes, AsyncGenerator[Outcome, None])
+    mesh.get_account_balances([LinkedAccount("a-token", "coinbase")])
 
 
 def take(balance: AccountBalance) -> None:

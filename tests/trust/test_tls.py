@@ -1,0 +1,259 @@
+"""TLS: who cannot prove who it is gets nothing, not one byte of a request."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from mesh_facade import MeshConfigurationError, MeshTLSError
+from tests.faults.matrix import FIRST, OWN_AMOUNT, try_call
+from tests.faults.server import FaultServer
+
+if TYPE_CHECKING:
+    from tests.conftest import Mode
+
+
+def _context(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+def _expired(authority: trustme.CA) -> ssl.SSLContext:
+    then = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    return _context(authority.issue_cert("127.0.0.1", not_after=then))
+
+
+def _other_host(authority: trustme.CA) -> ssl.SSLContext:
+    return _context(authority.issue_cert("mesh.example"))
+
+
+def _unknown_authority(_: trustme.CA) -> ssl.SSLContext:
+    return _context(trustme.CA().issue_cert("127.0.0.1"))
+
+
+def _self_signed(_: trustme.CA) -> ssl.SSLContext:
+    alone = trustme.CA()
+    with contextlib.ExitStack() as stack:
+        paths = [
+            stack.enter_context(blob.tempfile()) for blob in (alone.cert_pem, alone.private_key_pem)
+        ]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*paths)
+    return context
+
+
+REFUSED = (_expired, _other_host, _unknown_authority, _self_signed)
+
+
+@pytest.mark.parametrize("make_context", REFUSED)
+def test_a_server_that_is_not_trusted_costs_one_attempt_and_gets_nothing(
+    mode: Mode,
+    fault_server: FaultServer,
+    make_context: Callable[[trustme.CA], ssl.SSLContext],
+) -> None:
+    endpoint = fault_server.open(tls=make_context(fault_server.authority))
+    mesh = mode.client(base_url=endpoint.url, verify=fault_server.client_context)
+
+    error = try_call(mesh.read, FIRST).error
+
+    assert type(error) is MeshTLSError
+    assert (error.attempts, endpoint.connections) == (1, 1)
+    assert endpoint.received == b""
+
+
+@contextlib.contextmanager
+def _refusing(context: ssl.SSLContext) -> Iterator[tuple[str, list[bytes]]]:
+    """Run a server that says in TLS why it refuses; asyncio's would just hang up."""
+    received: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # the listener is shut down
+            while True:
+                raw, _ = listener.accept()
+                received.append(b"")
+                with raw, contextlib.suppress(OSError):
+                    try:
+                        with context.wrap_socket(raw.dup(), server_side=True) as connection:
+                            received[-1] += connection.recv(65536)
+                    finally:
+                        raw.shutdown(socket.SHUT_WR)
+                        while raw.recv(65536):
+                            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=[listener])
+        thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}", received
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def _only(context: ssl.SSLContext, version: ssl.TLSVersion) -> ssl.SSLContext:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of old protocols, which is the point
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = version
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_an_old_protocol_is_refused_in_one_attempt_and_gets_nothing(
+    mode: Mode, fault_server: FaultServer, version: ssl.TLSVersion
+) -> None:
+    context = _only(_context(fault_server.authority.issue_cert("127.0.0.1")), version)
+    with _refusing(context) as (url, received):
+        error = try_call(
+            mode.client(base_url=url, verify=fault_server.client_context).read, FIRST
+        ).error
+
+    assert type(error) is MeshTLSError
+    assert (error.attempts, received) == (1, [b""])
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_that_refuses_the_client_is_not_asked_again(
+    mode: Mode, fault_server: FaultServer, version: ssl.TLSVersion
+) -> None:
+    context = _only(_context(fault_server.authority.issue_cert("127.0.0.1")), version)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with _refusing(context) as (url, received):
+        error = try_call(
+            mode.client(base_url=url, verify=fault_server.client_context).read, FIRST
+        ).error
+
+    assert type(error) is MeshTLSError
+    assert (error.attempts, received) == (1, [b""])
+
+
+def test_the_authorities_of_the_system_do_not_vouch_for_a_server_of_ours(
+    mode: Mode, fault_server: FaultServer
+) -> None:
+    endpoint = fault_server.open(tls=True)
+
+    error = try_call(mode.client(base_url=endpoint.url).read, FIRST).error
+
+    assert type(error) is MeshTLSError
+    assert endpoint.received == b""
+
+
+def test_a_context_of_ones_own_can_bring_a_client_certificate(
+    mode: Mode, fault_server: FaultServer
+) -> None:
+    server_context = _context(fault_server.authority.issue_cert("127.0.0.1"))
+    server_context.verify_mode = ssl.CERT_REQUIRED
+    fault_server.authority.configure_trust(server_context)
+    endpoint = fault_server.open(tls=server_context)
+    context = ssl.create_default_context()
+    fault_server.authority.configure_trust(context)
+    fault_server.authority.issue_cert("client@mesh.example").configure_cert(context)
+
+    balance = mode.client(base_url=endpoint.url, verify=context).read(FIRST)
+
+    assert balance.cash("USD") == OWN_AMOUNT[FIRST]
+
+
+def test_verification_can_be_turned_off_and_only_on_purpose(
+    mode: Mode, fault_server: FaultServer
+) -> None:
+    endpoint = fault_server.open(tls=True)
+
+    balance = mode.client(base_url=endpoint.url, verify=False).read(FIRST)
+
+    assert balance.cash("USD") == OWN_AMOUNT[FIRST]
+
+
+@pytest.mark.parametrize("verify", ["/etc/ssl/cert.pem", 0, 1, "", object()])
+def test_what_might_be_taken_for_turned_off_is_refused(mode: Mode, verify: Any) -> None:
+    with pytest.raises(MeshConfigurationError, match="verify"):
+        mode.client(verify=verify)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["mesh.example", "10.0.0.1", "0.0.0.0", "[::]", "127.0.0.1.example", "localhost.example"],  # noqa: S104 — an address to refuse
+)
+def test_plain_http_is_for_loopback_alone(mode: Mode, host: str) -> None:
+    with pytest.raises(MeshConfigurationError, match="https"):
+        mode.client(base_url=f"http://{host}")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "[::1]", "localhost"])
+def test_plain_http_to_loopback_is_allowed(mode: Mode, host: str) -> None:
+    assert mode.client(base_url=f"http://{host}:1")
+
+
+def test_a_connection_speaks_http_1_1_and_offers_nothing_else(
+    mode: Mode, fault_server: FaultServer
+) -> None:
+    context = _context(fault_server.authority.issue_cert("127.0.0.1"))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    endpoint = fault_server.open(tls=context)
+
+    mode.client(base_url=endpoint.url, verify=fault_server.client_context).read(FIRST)
+
+    assert endpoint.received.split(b"\r\n")[0].endswith(b"HTTP/1.1")
+
+
+# --- what the environment says about certificates -----------------------------------------------
+
+SCRIPT = """
+import sys
+from mesh_facade import MeshClient, MeshError
+try:
+    with MeshClient("client-id", "client-secret", base_url=sys.argv[1]) as mesh:
+        print(mesh.get_account_balance(sys.argv[2], "coinbase").cash("USD"))
+except MeshError as error:
+    print(type(error).__name__)
+"""
+
+
+def _run(url: str, **environment: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, url, FIRST],
+        env={**environment, "PATH": "", "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.strip()
+
+
+def test_ssl_cert_file_and_ssl_cert_dir_name_the_authorities(
+    fault_server: FaultServer, tmp_path: Path
+) -> None:
+    endpoint = fault_server.open(tls=True)
+    authority = tmp_path / "authority.pem"
+    fault_server.authority.cert_pem.write_to_path(str(authority))
+    stranger = tmp_path / "stranger.pem"
+    trustme.CA().cert_pem.write_to_path(str(stranger))
+
+    assert _run(endpoint.url, SSL_CERT_FILE=str(authority)) == str(OWN_AMOUNT[FIRST])
+    assert _run(endpoint.url, SSL_CERT_FILE=str(stranger)) == "MeshTLSError"
+    assert _run(endpoint.url, SSL_CERT_DIR=str(tmp_path / "none")) == "MeshTLSError"
+    assert _run(endpoint.url) == "MeshTLSError"
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_certificate_file_that_cannot_be_read_is_a_configuration_error(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "authority.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+
+    with pytest.raises(MeshConfigurationError, match="SSL_CERT_FILE"):
+        mode.client()
