@@ -29,7 +29,7 @@ def commands() -> list[str]:
 
 
 def test_the_readme_has_the_snippets_that_are_tested_here() -> None:
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
     assert len(commands()) >= 8
 
 
@@ -49,11 +49,19 @@ def test_the_example_reads_the_balance_it_says(
     assert len(stand_in.calls) == 1
 
 
+def test_the_example_of_many_accounts_reads_each_once(
+    stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exec(blocks("python")[1], {})  # noqa: S102 — it is our own
+    assert sorted(capsys.readouterr().out.splitlines()) == ["0 158.5", "1 158.5", "2 158.5"]
+    assert len(stand_in.calls) == 3
+
+
 def test_the_async_example_reads_the_same(
     stand_in: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     namespace: dict[str, Any] = {}
-    exec(blocks("python")[1], namespace)  # noqa: S102 — it is our own
+    exec(blocks("python")[2], namespace)  # noqa: S102 — it is our own
     asyncio.run(namespace["read"]("some-token"))
     assert "Decimal('158.5')" in capsys.readouterr().out
     assert len(stand_in.calls) == 1
@@ -63,7 +71,7 @@ def test_the_error_example_tells_a_dead_token_from_other_failures(
     stand_in: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_in.fails("a-dead-token", "unauthorized-token")
-    exec(blocks("python")[2], {})  # noqa: S102 — it is our own
+    exec(blocks("python")[3], {})  # noqa: S102 — it is our own
     assert capsys.readouterr().out == "ask the user to link again\n"
 
 
