@@ -111,6 +111,9 @@ def _half_chunked(answer: Answer) -> bytes:
 
 
 _CHUNKED = head("Transfer-Encoding: chunked")
+_REQUEST_TIMEOUT = head("Content-Length: 0", status="HTTP/1.1 408 Request Timeout")
+_NO_CONTENT = head(status="HTTP/1.1 204 No Content")
+_EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LONG_HINTS = head("Link: " + 4000 * "x", status="HTTP/1.1 103 Early Hints")
 _TLS_RECORD = b"\x16\x03\x03\x40\x00"  # the header of a handshake record of 16 KiB
@@ -212,8 +215,6 @@ _SMUGGLED = (
         lambda a: [_with_head(a, f"Content-Length: {len(a.body)}", "Content-Length: 9")],
     ),
 )
-_REQUEST_TIMEOUT = head("Content-Length: 0", status="HTTP/1.1 408 Request Timeout")
-_NO_CONTENT = head(status="HTTP/1.1 204 No Content")
 
 _GARBAGE = (
     Fault("noise", lambda _: [_NOISE, CLOSE]),
@@ -256,7 +257,6 @@ _HARMLESS = (
     _harmless("closed-after-answer", lambda a: [a.whole, CLOSE]),
     _harmless("reset-after-answer", lambda a: [a.whole, Pause(), RESET]),
 )
-_EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
 
 FAULTS: tuple[Fault, ...] = (
     *_CONNECTING,

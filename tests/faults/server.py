@@ -258,7 +258,12 @@ class Endpoint:
             self.connections += 1
             visit = asyncio.create_task(self._visit(connection))
             self._visits.add(visit)
-            visit.add_done_callback(self._visits.discard)
+            visit.add_done_callback(functools.partial(self._leave, connection))
+
+    def _leave(self, connection: socket.socket, visit: asyncio.Task[None]) -> None:
+        self._visits.discard(visit)
+        if visit.cancelled():  # perhaps before it had taken its connection over
+            connection.close()
 
     async def _visit(self, connection: socket.socket) -> None:
         """Serve one connection for as long as client and script keep it."""
@@ -279,6 +284,9 @@ class Endpoint:
                 keeps = not is_struck or await self._act(Answer(b""), reader, writer)
                 while keeps:
                     keeps = await self._serve(reader, writer)
+        except asyncio.CancelledError:
+            transport.abort()
+            raise
         finally:
             writer.close()
 

@@ -69,8 +69,8 @@ class Tally:
     lock: Any = attrs.field(factory=threading.Lock, repr=False)
 
     def count(self, number: int, outcome: AccountBalance | MeshError) -> None:
+        is_own = not isinstance(outcome, MeshError) and outcome.cash("USD") == number
         is_error = isinstance(outcome, MeshError)
-        is_own = not is_error and outcome.cash("USD") == number
         with self.lock:
             self.errors += is_error
             self.answers += is_own

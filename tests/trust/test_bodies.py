@@ -182,9 +182,9 @@ def mutated(draw: st.DrawFn) -> bytes:
             case "rename" if isinstance(container, dict):
                 container[draw(texts)] = container.pop(key)
             case "repeat" if isinstance(container, dict):
-                container[Text(write(key))] = container[key]
+                container[Text(write(key))] = copy.deepcopy(container[key])
             case _:
-                container[key] = draw(JUNK)
+                container[key] = copy.deepcopy(draw(JUNK))  # what is sampled is shared
         if not envelope:
             break
     body = write(envelope).encode()

@@ -332,7 +332,8 @@ def test_closing_lets_a_call_under_way_end_and_refuses_the_next(
         call = asyncio.ensure_future(mesh.get_account_balance(STRUCK, "coinbase"))
         await asyncio.to_thread(called.wait, 5)
         await mesh.aclose()
-        return await call
+        balance: AccountBalance = await call
+        return balance
 
     if mode.is_async:
         balance = mode.run(call_and_close())

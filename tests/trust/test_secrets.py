@@ -23,7 +23,7 @@ import pytest
 from mesh_facade import AsyncMeshClient, BadRequestError, MeshAPIError, MeshClient, MeshError
 from tests.faults.catalogue import Bounds, Fault
 from tests.faults.matrix import Call, ClientFactory, Observation, try_call
-from tests.faults.server import CLOSE, SILENCE, Answer, FaultServer, head
+from tests.faults.server import CLOSE, SILENCE, Answer, FaultServer, Step, head
 
 if TYPE_CHECKING:
     from tests.conftest import Mode
@@ -173,6 +173,8 @@ def client_factories() -> Mapping[str, ClientFactory]:
     return {"sync": sync_canaries, "async": async_canaries}
 
 
+# Python's own: a reset just before a handshake makes it forget a socket, unclosed.
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @pytest.mark.usefixtures("no_backoff")
 def test_no_fault_brings_a_canary_to_light(
     fault: Fault,
@@ -207,7 +209,12 @@ def _echo(status: int, says: str) -> Callable[[Answer], list[bytes]]:
         secrets = (CLIENT_ID, CLIENT_SECRET, TOKEN + "22")
         said = [f"{way}: {text}" for secret in secrets for way, text in _spellings(secret).items()]
         text = f"You sent {', '.join(said)}"
-        envelope = {"status": says, "errorType": text, "message": text, "displayMessage": text}
+        envelope: dict[str, Any] = {
+            "status": says,
+            "errorType": text,
+            "message": text,
+            "displayMessage": text,
+        }
         envelope |= {"errorHash": text, "errorData": {text: [text, {"deeper": text}]}}
         body = json.dumps(envelope).encode()
         headers = (f"Content-Length: {len(body)}", f"CF-Ray: {CLIENT_SECRET}")
@@ -299,10 +306,10 @@ def test_a_secret_function_that_fails_takes_no_secret_along(mode: Mode) -> None:
 @pytest.mark.parametrize("bad", [CLIENT_SECRET + "\n", CLIENT_SECRET + " ", "é" + CLIENT_SECRET])
 def test_a_malformed_key_is_refused_without_echoing_it(mode: Mode, bad: str) -> None:
     for keys in ({"client_id": CLIENT_ID, "client_secret": bad}, {"client_id": bad}):
-        error = try_call(lambda _, keys=keys: mode.client(**keys), "").error
+        with pytest.raises(MeshError) as caught:
+            mode.client(**keys)
 
-        assert isinstance(error, MeshError)
-        assert canaries_in(f"{error!r} {vars(error)}") == set()
+        assert canaries_in(f"{caught.value!r} {vars(caught.value)}") == set()
 
 
 def test_a_cancelled_call_takes_no_secret_along(fault_server: FaultServer) -> None:
@@ -310,7 +317,12 @@ def test_a_cancelled_call_takes_no_secret_along(fault_server: FaultServer) -> No
 
     async def call_and_cancel() -> BaseException | None:
         loop = asyncio.get_running_loop()
-        endpoint = fault_server.open(lambda _: [loop.call_soon_threadsafe(struck.set), SILENCE][1:])
+
+        def say_nothing(_: Answer) -> list[Step]:
+            loop.call_soon_threadsafe(struck.set)
+            return [SILENCE]
+
+        endpoint = fault_server.open(say_nothing)
         endpoint.fall_ill()
         async with AsyncMeshClient(CLIENT_ID, CLIENT_SECRET, base_url=endpoint.url) as mesh:
             call = asyncio.ensure_future(mesh.get_account_balance(TOKEN, "coinbase"))
@@ -358,6 +370,6 @@ def test_helpers_that_take_objects_apart_get_no_secret(
     mesh = mode.client(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
 
     for thing in (mesh.client, *vars(mesh.client).values()):
-        taken = try_call(lambda _, thing=thing: helper(thing), "")
+        taken = try_call(lambda _: helper(thing), "")  # noqa: B023 — called at once
 
         assert canaries_in(f"{taken.value!r} {taken.error!r}") == set()

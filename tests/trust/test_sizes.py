@@ -115,9 +115,9 @@ def test_too_much_is_refused_within_a_second_and_takes_no_memory(
     assert type(outcome.error) is MeshResponseError
     assert (outcome.error.attempts, endpoint.strikes) == (1, 1)
     assert memory < 16 * MIB
-    start = time.monotonic()
+    start = time.thread_time()  # of the processor, whatever else it does meanwhile
     assert try_call(mesh.read, STRUCK).error  # again, without the measuring, which is slow
-    assert time.monotonic() - start < 1
+    assert time.thread_time() - start < 1
     endpoint.recover()
     assert mesh.read(NEXT).cash("USD") == OWN_AMOUNT[NEXT]
 

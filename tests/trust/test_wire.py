@@ -30,6 +30,8 @@ def test_there_are_at_least_sixty_faults_and_each_has_a_name() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 60
 
 
+# Python's own: a reset just before a handshake makes it forget a socket, unclosed.
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @pytest.mark.usefixtures("no_backoff")
 def test_a_fault_gives_the_right_error_in_time_and_the_next_call_its_own_answer(
     fault: Fault, expose_to: Callable[[Fault], dict[str, Observation]]
