@@ -169,7 +169,7 @@ class Endpoint:
         self._acting = 0
         self._visits: set[asyncio.Task[None]] = set()
         self._fillers: list[socket.socket] = []
-        self._accepting: asyncio.Task[None] | None = None
+        self._is_listening = False
         self._context: ssl.SSLContext | None = None
         self._bind(0)
         self.port: int = self._listener.getsockname()[1]
@@ -214,7 +214,8 @@ class Endpoint:
     async def _listen(self) -> None:
         self._listener.setblocking(False)  # noqa: FBT003 — the standard library's signature
         self._listener.listen(1024)
-        self._accepting = asyncio.create_task(self._accept())
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
+        self._is_listening = True
 
     async def _fall_ill(self) -> None:
         self._is_ill = True
@@ -234,29 +235,29 @@ class Endpoint:
         self._is_ill = False
         while self._fillers:
             self._fillers.pop().close()
-        if self._accepting is None and self._listener.fileno() >= 0:
+        if not self._is_listening and self._listener.fileno() >= 0:
             await self._listen()
 
     async def _drop(self, *, listener: bool) -> None:
-        tasks = set(self._visits)
-        if listener and self._accepting:
-            tasks.add(self._accepting)
-            self._accepting = None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         if listener:
+            if self._is_listening:
+                asyncio.get_running_loop().remove_reader(self._listener)
+            self._is_listening = False
             self._listener.close()
             while self._fillers:
                 self._fillers.pop().close()
+        visits = set(self._visits)
+        for visit in visits:
+            visit.cancel()
+        await asyncio.gather(*visits, return_exceptions=True)
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            connection, _ = await loop.sock_accept(self._listener)
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # the client has left again
+            connection, _ = self._listener.accept()
+            connection.setblocking(False)  # noqa: FBT003 — the standard library's signature
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
-            visit = asyncio.create_task(self._visit(connection))
+            visit = asyncio.ensure_future(self._visit(connection))
             self._visits.add(visit)
             visit.add_done_callback(functools.partial(self._leave, connection))
 
@@ -273,7 +274,10 @@ class Endpoint:
         context = None if is_struck else self._context
         try:
             transport, _ = await loop.connect_accepted_socket(
-                lambda: protocol, connection, ssl=context
+                lambda: protocol,
+                connection,
+                ssl=context,
+                ssl_shutdown_timeout=_SETTLING if context else None,
             )
         except OSError:  # the handshake failed
             connection.close()
