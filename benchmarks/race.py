@@ -38,7 +38,8 @@ class Contender:
     """A contender in a process of its own."""
 
     def __init__(self, work: str, name: str, options: dict[str, Any]) -> None:
-        command = [sys.executable, FOLDER / "contenders.py", work, name, json.dumps(options)]
+        self.work, self.name = work, name
+        command = [sys.executable, str(FOLDER / "contenders.py"), work, name, json.dumps(options)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -51,7 +52,7 @@ class Contender:
         self._process.stdin.flush()
         said = self._process.stdout.readline().split()
         if not said:
-            raise SystemExit(f"error: a contender failed: {self._process.args}")
+            raise SystemExit(f"error: {self.name} failed at the work {self.work!r}: see above")
         return float(said[0]), int(said[1])
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ class Bounds:
 
 
 QUICK = Bounds(10, 20)  # nothing waits: whatever lasts longer than a blink is a defect
-WAITING = Bounds(0.25, 1.25)  # each attempt waits in vain, and all of them have time to
+WAITING = Bounds(0.4, 1.75)  # each attempt waits in vain, and all of them have time to
 ENDLESS = Bounds(10, 0.75)  # no single wait lasts: the deadline alone ends it
 
 
@@ -53,6 +53,7 @@ class Fault:
         attempts: How often a client with three attempts tries.
         is_free: Whether on a kept connection it cannot be told from one that was closed long ago,
             which costs one free try.
+        is_busy: Whether it keeps the processor busy, so that clients must not meet it all at once.
         tls: Whether it is for connections with TLS alone, or those without; None: for both.
     """
 
@@ -64,6 +65,7 @@ class Fault:
     bounds: Bounds = QUICK
     is_free: bool = False
     tls: bool | None = None
+    is_busy: bool = False
 
     def expected_strikes(self, *, reused: bool) -> int:
         """Say how often the server is to see it."""
@@ -190,7 +192,9 @@ _WAITING = (
     _endless("header-after-header", lambda a: [_start(a)[:-2], Endless(b"X-More: 1\r\n", 0.05)]),
     _endless("chunk-after-chunk", lambda _: [_CHUNKED, Endless(b"1\r\n \r\n", 0.05)]),
     _endless("interim-after-interim", lambda _: [Endless(_CONTINUE, 0.05)]),
-    _endless("flood-of-interims", lambda _: [Endless(_LONG_HINTS * 16)]),
+    attrs.evolve(
+        _endless("flood-of-interims", lambda _: [Endless(_LONG_HINTS * 16)]), is_busy=True
+    ),
 )
 
 _SMUGGLED = (

@@ -46,7 +46,7 @@ def expose_to(
             )
             if fault.tls in {None, tls}
         ]
-        with ThreadPoolExecutor(len(ways)) as executor:
+        with ThreadPoolExecutor(2 if fault.is_busy else len(ways)) as executor:
             found = executor.map(
                 lambda way: expose(
                     fault_server, client_factories[way[0]], fault, reused=way[1], tls=way[2]

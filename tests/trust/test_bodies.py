@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2000"))
 """Bodies of a run, in `make test`; `make fuzz` sets more and lets chance choose them."""
 
+PART = 1000  # hypothesis remembers each body of a part
+in_parts = pytest.mark.parametrize("part", range(EXAMPLES // (2 * PART)))
 fuzzed = hypothesis.settings(
-    max_examples=EXAMPLES // 2,
+    max_examples=PART,
     derandomize="FUZZ_EXAMPLES" not in os.environ,
     deadline=None,
     database=None,
@@ -207,9 +209,13 @@ def read(body: bytes) -> Outcome:
     return try_call(lambda token: _mesh().get_account_balance(token, "coinbase"), "token")
 
 
+@in_parts
 @fuzzed
-@hypothesis.given(envelopes.map(write).map(str.encode))
-def test_whatever_the_schemas_allow_is_a_balance_exact_to_the_digit(body: bytes) -> None:
+@hypothesis.given(body=envelopes.map(write).map(str.encode))
+def test_whatever_the_schemas_allow_is_a_balance_exact_to_the_digit(
+    part: int,  # noqa: ARG001 — each is a draw of its own
+    body: bytes,
+) -> None:
     outcome = read(body)
 
     assert outcome.error is None
@@ -225,9 +231,13 @@ def _refusal(body: bytes) -> type[Exception]:
     return MeshAPIError if isinstance(status, str) and status != "ok" else MeshResponseError
 
 
+@in_parts
 @fuzzed
-@hypothesis.given(mutated())
-def test_a_mutation_is_a_balance_only_where_the_schemas_still_allow_it(body: bytes) -> None:
+@hypothesis.given(body=mutated())
+def test_a_mutation_is_a_balance_only_where_the_schemas_still_allow_it(
+    part: int,  # noqa: ARG001 — each is a draw of its own
+    body: bytes,
+) -> None:
     outcome = read(body)
 
     if corpus.is_balance(body):
