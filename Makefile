@@ -54,9 +54,9 @@ endef
 
 .PHONY: lock
 lock: $(VENV)/.lint ## Update the locked versions in requirements/*.txt from requirements/*.in
-	cd requirements && for part in dev lint bench mutants; do \
+	cd requirements && for part in dev lint extras docs release bench mutants; do \
 		../$(VENV)/bin/uv --quiet pip compile --upgrade --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-annotate --custom-compile-command "make lock" $$part.in -o $$part.txt || exit 1; done
+		--no-emit-index-url --no-annotate --emit-build-options --custom-compile-command "make lock" $$part.in -o $$part.txt || exit 1; done
 
 .PHONY: clean
 clean: ## Remove what make has built
@@ -69,7 +69,7 @@ demo: $(VENV)/.project ## The main job on a local stand-in server: page → spec
 	@$(RUN) scripts/demo.py
 
 .PHONY: test
-test: $(VENV)/.project check-drift ## All tests, with branch coverage
+test: $(VENV)/.extras check-drift ## All tests, with branch coverage
 	@$(RUN) -m pytest -q -n 2 --cov --cov-report=term
 
 .PHONY: lint
