@@ -37,7 +37,7 @@ class Accepted(httpx.Response):
 
     def __init__(self, body: bytes, envelope: Any, attempts: int) -> None:
         self.status_code, self._body, self._envelope = 200, body, envelope
-        self.headers = httpx.Headers({ATTEMPTS: str(attempts)})
+        self.headers = _tell(attempts)
 
     @property
     def content(self) -> bytes:
@@ -45,6 +45,23 @@ class Accepted(httpx.Response):
 
     def json(self, **_: Any) -> Any:
         return self._envelope
+
+
+@attrs.frozen
+class Attempt:
+    """An attempt that has ended, as a client's `on_attempt` is told of it; it holds no secret.
+
+    Attributes:
+        number: 1 for the first of a call.
+        elapsed: Seconds that it took, without the wait for a connection.
+        error: What it came to; None where its answer was accepted.
+        pause: Seconds until the next attempt; None where it was the last.
+    """
+
+    number: int
+    elapsed: float
+    error: MeshError | None
+    pause: float | None
 
 
 @attrs.frozen
@@ -60,6 +77,7 @@ class Engine:
         timeout: Seconds that one network wait may take.
         deadline: Seconds that a call may take in all.
         max_attempts: How often it is attempted.
+        on_attempt: Is told of each attempt.
         find_pause: Decides, as `_retry.find_pause`, whether and when another attempt follows.
     """
 
@@ -71,6 +89,7 @@ class Engine:
     timeout: float
     deadline: float
     max_attempts: int
+    on_attempt: Callable[[Attempt], object] | None = None
     find_pause: Callable[..., float | None] = find_pause
 
     def __attrs_post_init__(self) -> None:
@@ -80,10 +99,15 @@ class Engine:
 
     def build(self, method: str, path: str, **options: Any) -> httpx.Request:
         """Build the request that the generated code asks for, without httpx's cookies and hooks."""
-        url, headers = _prepare(self.base_url, path, *options.pop("headers", {}).items())
+        url, shared_headers = _prepare(self.base_url, path, *options.pop("headers", {}).items())
+        headers = shared_headers.copy()
         if "json" in options:
-            options["content"] = json.dumps(options.pop("json"))
-        return httpx.Request(method, url, headers=headers, **options)
+            content = json.dumps(options.pop("json")).encode()
+            headers["content-length"] = str(len(content))
+            options["stream"] = httpx.ByteStream(content)
+        request = httpx.Request(method, url, headers=headers, **options)
+        request.read()  # a caller's own transport may look at its content
+        return request
 
     async def call(self, request: httpx.Request) -> httpx.Response:
         """Attempt a request until its answer is accepted or its error stands, which is raised."""
@@ -92,27 +116,43 @@ class Engine:
             self.budget.deposit()
         attempts, fresh = 0, False
         while True:
-            signed = await self.pool.sign(request, self.credentials, deadline_at)
-            connection = await self.pool.acquire(deadline_at, fresh=fresh) if signed else None
-            if connection is None:
-                late = self._too_late("no connection became free" if signed else "no secret")
-                late.attempts = attempts
-                raise late
+            connection = await self._connect(request, deadline_at, attempts, fresh=fresh)
+            began_at = time.monotonic()
             outcome = await self._attempt(request, connection)
             if outcome is None:  # the server had closed a kept connection: one free try
                 fresh = True
                 continue
             attempts += 1
+            error = pause = None
+            if isinstance(outcome, MeshError):
+                error = redact(outcome, self.credentials.sent_with(request))
+                error.attempts, left = attempts, deadline_at - time.monotonic()
+                pause = self.find_pause(error, self.max_attempts, left, self.budget)
+                _logger.debug("attempt failed", extra=_log_fields(error, pause))
+            if self.on_attempt:
+                self.on_attempt(Attempt(attempts, time.monotonic() - began_at, error, pause))
             if not isinstance(outcome, MeshError):
                 return Accepted(*outcome, attempts)
-            outcome.attempts = attempts
-            remaining = deadline_at - time.monotonic()
-            pause = self.find_pause(outcome, self.max_attempts, remaining, self.budget)
-            names = {"mesh_error": type(outcome).__name__, "mesh_attempt": attempts}
-            _logger.debug("attempt failed", extra=names)
             if pause is None:
-                raise redact(outcome, self.credentials.sent_with(request))
+                raise outcome
             await self.pool.sleep(pause)
+
+    async def _connect(
+        self, request: httpx.Request, deadline_at: float, attempts: int, *, fresh: bool
+    ) -> Connection:
+        """Sign a request, and wait for a connection."""
+        lacking = "client_secret"
+        try:
+            async with self.pool.bound(deadline_at):
+                await self.pool.sign(request, self.credentials)
+                lacking = "free connection"
+                return await self.pool.acquire(deadline_at, fresh=fresh)
+        except TimeoutError:
+            if not _is_late(deadline_at):  # the secret function's own
+                raise
+        late = self._too_late(lacking)
+        late.attempts = attempts
+        raise late
 
     async def _attempt(
         self, request: httpx.Request, connection: Connection
@@ -123,20 +163,20 @@ class Engine:
             wait = max(0.001, min(self.timeout, connection.deadline_at - time.monotonic()))
             timeout = dict.fromkeys(("connect", "read", "write", "pool"), wait)
             request.extensions = {"timeout": timeout, **self.pool.follow(connection)}
-            response, body = await self.pool.exchange(connection, request)
+            async with self.pool.bound(connection.deadline_at):
+                response, body = await self.pool.exchange(connection, request)
             outcome = _wire.judge(response, body, self.find_problem)
         except (httpx.TransportError, OSError) as error:  # anyio lets some of TLS's through
-            outcome = self._failure(error)
-            if isinstance(error, TimeoutError) or time.monotonic() > connection.deadline_at - 0.01:
-                outcome = self._too_late("no answer")
+            is_late = _is_late(connection.deadline_at)
+            outcome = self._too_late("answer") if is_late else self._failure(error)
         finally:
             await self.pool.release(connection)
         if type(outcome) is MeshConnectionError and connection.is_reused and self.budget:
             return outcome if connection.received else None
         return outcome
 
-    def _too_late(self, what: str) -> MeshTimeoutError:
-        return MeshTimeoutError(f"{what} within the deadline of {self.deadline:g} s")
+    def _too_late(self, lacking: str) -> MeshTimeoutError:
+        return MeshTimeoutError(f"no {lacking} within the deadline of {self.deadline:g} s")
 
     def _failure(self, error: BaseException | None) -> MeshConnectionError:
         """Name a failure without the words of other libraries, which may quote what was sent."""
@@ -146,19 +186,13 @@ class Engine:
         while error is not None:
             if isinstance(error, OSError) and error.strerror:
                 reason = f": {error.strerror}"
-            if isinstance(error, ssl.SSLError) and not isinstance(error, _CUT_OFF):
+            if type(error) in {
+                ssl.SSLError,
+                ssl.SSLCertVerificationError,
+            }:  # others: it was cut off
                 error_class = MeshTLSError
             error = error.__cause__ or error.__context__
         return error_class(f"the connection failed ({kind}){reason}")
-
-
-_CUT_OFF = (  # the connection ended; TLS had nothing against it
-    ssl.SSLEOFError,
-    ssl.SSLZeroReturnError,
-    ssl.SSLWantReadError,
-    ssl.SSLWantWriteError,
-    ssl.SSLSyscallError,
-)
 
 
 @functools.lru_cache
@@ -168,6 +202,22 @@ def _prepare(
     """Make once what all requests of an operation share."""
     url = httpx.URL(base_url.rstrip("/") + path)
     return url, httpx.Headers({"host": url.netloc.decode(), **_HEADERS, **dict(headers)})
+
+
+def _is_late(deadline_at: float) -> bool:
+    return time.monotonic() > deadline_at - 0.01  # timers end a little early
+
+
+@functools.lru_cache
+def _tell(attempts: int) -> httpx.Headers:
+    return httpx.Headers({ATTEMPTS: str(attempts)})
+
+
+def _log_fields(error: MeshError, pause: float | None) -> dict[str, Any]:
+    """Name what log records hold: metadata alone."""
+    kind, status = type(error).__name__, getattr(error, "http_status", None)
+    fields = {"error": kind, "http_status": status, "attempt": error.attempts, "pause": pause}
+    return {f"mesh_{name}": value for name, value in fields.items()}
 
 
 class SyncEngine(httpx.Client):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
 import gzip
 import json
@@ -425,7 +426,7 @@ def test_a_connection_that_does_not_become_free_in_time_is_a_timeout(
 
     error, balance = outcomes
     assert type(error) is MeshTimeoutError
-    assert str(error) == "no connection became free within the deadline of 0.2 s"
+    assert str(error) == "no free connection within the deadline of 0.2 s"
     assert error.attempts == 0
     assert balance
     assert caller.read()
@@ -435,31 +436,31 @@ def test_a_connection_that_does_not_become_free_in_time_is_a_timeout(
 def test_a_turn_that_comes_as_the_time_runs_out_is_passed_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class LateLock:
-        """A lock whose holder gives it back just after the wait for it was given up."""
+    def give_just_after_the_time_ran_out(_: object, __: float) -> None:
+        slots.release()
+        raise TimeoutError
 
-        def __init__(self) -> None:
-            self._lock = lock()
-
-        def acquire(self, timeout: float = -1) -> bool:
-            if timeout == -1:
-                return self._lock.acquire()
-            slots.release()
-            return False
-
-        def release(self) -> None:
-            self._lock.release()
-
-    lock = threading.Lock
     slots = _Slots(1)
-    assert slots.acquire(0)
-    monkeypatch.setattr(threading, "Lock", LateLock)
-
-    assert not slots.acquire(1)
-
+    slots.acquire(1)
+    monkeypatch.setattr(concurrent.futures.Future, "result", give_just_after_the_time_ran_out)
+    with pytest.raises(TimeoutError):
+        slots.acquire(1)
     monkeypatch.undo()
-    assert slots.acquire(0)
-    assert not slots.acquire(0)
+
+    slots.acquire(1)
+    with pytest.raises(TimeoutError):
+        slots.acquire(0)
+
+
+def test_a_turn_that_was_given_up_is_passed_over() -> None:
+    slots = _Slots(1)
+    slots.acquire(1)
+    with pytest.raises(TimeoutError):
+        slots.acquire(0)
+
+    slots.release()
+
+    slots.acquire(1)
 
 
 def test_what_is_idle_for_long_is_closed(mode: Mode, serve: Serve, clock: Clock) -> None:
