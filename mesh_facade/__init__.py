@@ -2,6 +2,7 @@
 
 from mesh_connect_client.models import BrokerType
 
+from mesh_facade._engine import Attempt
 from mesh_facade._version import __version__
 from mesh_facade.balances import AccountBalance, CurrencyBalance
 from mesh_facade.bulk import LinkedAccount, Outcome
@@ -28,6 +29,7 @@ from mesh_facade.errors import (
 __all__ = [
     "AccountBalance",
     "AsyncMeshClient",
+    "Attempt",
     "AuthenticationError",
     "BadRequestError",
     "BrokerType",

@@ -37,7 +37,7 @@ class Accepted(httpx.Response):
 
     def __init__(self, body: bytes, envelope: Any, attempts: int) -> None:
         self.status_code, self._body, self._envelope = 200, body, envelope
-        self.headers = _tell(attempts)
+        self.headers = _headers(attempts)
 
     @property
     def content(self) -> bytes:
@@ -49,18 +49,20 @@ class Accepted(httpx.Response):
 
 @attrs.frozen
 class Attempt:
-    """An attempt that has ended, as a client's `on_attempt` is told of it; it holds no secret.
+    """An attempt that has ended, as `on_attempt` and the log are told of it: no secret in it.
 
     Attributes:
         number: 1 for the first of a call.
         elapsed: Seconds that it took, without the wait for a connection.
-        error: What it came to; None where its answer was accepted.
+        error: The name of the error's class; None where the answer was accepted.
+        http_status: The HTTP status of an answer that was not accepted; None where none came.
         pause: Seconds until the next attempt; None where it was the last.
     """
 
     number: int
     elapsed: float
-    error: MeshError | None
+    error: str | None
+    http_status: int | None
     pause: float | None
 
 
@@ -123,19 +125,25 @@ class Engine:
                 fresh = True
                 continue
             attempts += 1
-            error = pause = None
-            if isinstance(outcome, MeshError):
-                error = redact(outcome, self.credentials.sent_with(request))
-                error.attempts, left = attempts, deadline_at - time.monotonic()
-                pause = self.find_pause(error, self.max_attempts, left, self.budget)
-                _logger.debug("attempt failed", extra=_log_fields(error, pause))
-            if self.on_attempt:
-                self.on_attempt(Attempt(attempts, time.monotonic() - began_at, error, pause))
+            elapsed = time.monotonic() - began_at
             if not isinstance(outcome, MeshError):
+                self._tell(Attempt(attempts, elapsed, None, None, None))
                 return Accepted(*outcome, attempts)
+            outcome.attempts, left = attempts, deadline_at - time.monotonic()
+            pause = self.find_pause(outcome, self.max_attempts, left, self.budget)
+            kind, http_status = type(outcome).__name__, getattr(outcome, "http_status", None)
+            self._tell(Attempt(attempts, elapsed, kind, http_status, pause))
             if pause is None:
-                raise outcome
+                raise redact(outcome, self.credentials.sent_with(request))
             await self.pool.sleep(pause)
+
+    def _tell(self, attempt: Attempt) -> None:
+        if attempt.error:
+            fields = attrs.asdict(attempt).items()
+            extra = {f"mesh_attempt_{name}": value for name, value in fields}
+            _logger.debug("attempt failed", extra=extra)
+        if self.on_attempt:
+            self.on_attempt(attempt)
 
     async def _connect(
         self, request: httpx.Request, deadline_at: float, attempts: int, *, fresh: bool
@@ -209,15 +217,8 @@ def _is_late(deadline_at: float) -> bool:
 
 
 @functools.lru_cache
-def _tell(attempts: int) -> httpx.Headers:
+def _headers(attempts: int) -> httpx.Headers:
     return httpx.Headers({ATTEMPTS: str(attempts)})
-
-
-def _log_fields(error: MeshError, pause: float | None) -> dict[str, Any]:
-    """Name what log records hold: metadata alone."""
-    kind, status = type(error).__name__, getattr(error, "http_status", None)
-    fields = {"error": kind, "http_status": status, "attempt": error.attempts, "pause": pause}
-    return {f"mesh_{name}": value for name, value in fields.items()}
 
 
 class SyncEngine(httpx.Client):

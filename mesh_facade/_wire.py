@@ -8,6 +8,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from itertools import repeat
 from operator import attrgetter
 from types import NoneType
 from typing import Any, TypeVar, cast
@@ -58,7 +59,7 @@ def balance_request(auth_token: str, broker: BrokerType | str) -> BalanceBrokerB
             raise TypeError(f"{name} must be a string, not {type(value).__name__}")
         if not value.strip():
             raise ValueError(f"{name} is empty")
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise ValueError(f"{name} is not Unicode text: it holds half of a surrogate pair")
     return BalanceBrokerBaseRequest(auth_token, getattr(broker, "value", broker))
 
@@ -154,9 +155,9 @@ def _check_balance(envelope: Any) -> Iterator[tuple[str, bool]]:
     yield "content.balances", type(rows) is list
     place = "content.balances[{}]"
     yield from _check(place, rows, lambda rows: {*map(type, rows)} <= {dict})
-    yield from _check(place, [row.get(_CODE) for row in rows], _are_texts)
+    yield from _check(place, [*map(dict.get, rows, repeat(_CODE))], _are_texts)
     for key in _AMOUNTS:
-        yield from _check(f"{place}.{key}", [row.get(key) for row in rows], _are_amounts)
+        yield from _check(f"{place}.{key}", [*map(dict.get, rows, repeat(key))], _are_amounts)
 
 
 def _check(
@@ -187,13 +188,15 @@ def _are_texts(values: list[Any]) -> bool:
 
 def _are_amounts(values: list[Any]) -> bool:
     """Whether all are null, or numbers within the range of the spec's `double`."""
+    if not {*map(type, values)} <= {Decimal, NoneType}:
+        return False
     numbers = [value for value in values if value is not None]
-    return {*map(type, numbers)} <= {Decimal} and all(map(_is_double, numbers))
+    exponents = {*map(Decimal.adjusted, numbers)}
+    is_surely = all(-_SURELY_DOUBLE < exponent < _SURELY_DOUBLE for exponent in exponents)
+    return is_surely or all(map(_is_double, numbers))
 
 
 def _is_double(number: Decimal) -> bool:
-    if -_SURELY_DOUBLE < number.adjusted() < _SURELY_DOUBLE:
-        return True
     return bool(number) == bool(float(number)) and abs(float(number)) < math.inf
 
 

@@ -2,7 +2,7 @@
 
 import ssl
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, NoReturn, Self, TypeVar
 
@@ -15,7 +15,7 @@ from mesh_connect_client.spec import API_KEY_HEADERS, SERVERS
 from mesh_connect_client.types import Response
 
 from mesh_facade import _configuration, _wire, bulk
-from mesh_facade._engine import ATTEMPTS, AsyncEngine, Engine, SyncEngine, drive
+from mesh_facade._engine import ATTEMPTS, AsyncEngine, Attempt, Engine, SyncEngine, drive
 from mesh_facade._pool import AsyncPool, Pool
 from mesh_facade._retry import Budget
 from mesh_facade.balances import AccountBalance
@@ -50,6 +50,7 @@ class _Shell(Generic[Secret, Transport]):
         proxy: str | httpx.URL | httpx.Proxy | None = None,
         verify: bool | ssl.SSLContext = True,
         transport: Transport | None = None,
+        on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         url = _configuration.find_base_url(environment, base_url, SERVERS)
         if transport is not None and (proxy is not None or verify is not True):
@@ -70,6 +71,7 @@ class _Shell(Generic[Secret, Transport]):
             timeout=timeout,
             deadline=deadline,
             max_attempts=max_attempts,
+            on_attempt=on_attempt,
         )
         self._run_on(engine)
 
@@ -131,6 +133,8 @@ class MeshClient(_Shell[ClientSecret, httpx.BaseTransport]):
             a client certificate.
         transport: Your own httpx transport in place of the connections kept here. `deadline` then
             bounds it as far as it heeds httpx's timeouts.
+        on_attempt: Is called with an `Attempt` after each, for metrics. What it raises, the call
+            raises.
 
     Raises:
         MeshConfigurationError: A key is missing or malformed, or an option cannot be used.

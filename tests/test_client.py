@@ -463,6 +463,24 @@ def test_a_turn_that_was_given_up_is_passed_over() -> None:
     slots.acquire(1)
 
 
+def test_a_request_reaches_the_server_in_one_piece(mode: Mode, serve: Serve) -> None:
+    pieces: list[bytes] = []
+
+    def look_and_answer(peer: Peer) -> None:
+        while True:
+            pieces.append(peer._file.peek())
+            peer.receive()
+            peer.answer()
+
+    server = serve(look_and_answer)
+    caller = mode.client(base_url=server.url)
+    caller.read()
+    caller.read()
+
+    assert pieces[:2] == server.requests
+    assert all(piece.endswith(b"}") for piece in pieces[:2])
+
+
 def test_what_is_idle_for_long_is_closed(mode: Mode, serve: Serve, clock: Clock) -> None:
     server = serve(answer_own)
     caller = mode.client(base_url=server.url)

@@ -17,6 +17,7 @@ from mesh_facade import AsyncMeshClient, MeshClient, errors
 NAMES = [
     "AccountBalance",
     "AsyncMeshClient",
+    "Attempt",
     "AuthenticationError",
     "BadRequestError",
     "BrokerType",
@@ -52,6 +53,7 @@ OPTIONS = {
     "proxy": None,
     "verify": True,
     "transport": None,
+    "on_attempt": None,
 }
 TWINS = {"close": "aclose", "__enter__": "__aenter__", "__exit__": "__aexit__"}
 

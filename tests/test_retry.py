@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from mesh_facade import (
+    Attempt,
     AuthenticationError,
     BadRequestError,
     MeshAPIError,
@@ -108,6 +109,50 @@ def test_the_last_failure_is_the_one_that_is_raised(mode: Mode, clock: Clock) ->
     assert caught.value.http_status == 404
     assert caught.value.attempts == 3
     assert len(clock.pauses) == 2
+
+
+def test_each_attempt_is_told_to_on_attempt(mode: Mode, clock: Clock) -> None:
+    told: list[Attempt] = []
+    script = Script(response(503, b"", {"Retry-After": "2"}), httpx.ReadError(""), OK)
+
+    mode.client(transport=script, on_attempt=told.append).read()
+
+    assert [(each.number, each.error, each.http_status) for each in told] == [
+        (1, "ServerError", 503),
+        (2, "MeshConnectionError", None),
+        (3, None, None),
+    ]
+    assert [each.pause for each in told] == [*clock.pauses, None]
+    assert told[0].pause == 2
+    assert all(each.elapsed >= 0 for each in told)
+
+
+def test_the_last_attempt_is_told_before_its_error_is_raised(mode: Mode) -> None:
+    told: list[Attempt] = []
+
+    with pytest.raises(AuthenticationError):
+        mode.client(transport=Script(response(401, b"")), on_attempt=told.append).read()
+
+    assert [(each.number, each.error, each.pause) for each in told] == [
+        (1, "AuthenticationError", None)
+    ]
+
+
+def test_a_sibling_with_other_options_tells_of_its_attempts_too(mode: Mode) -> None:
+    told: list[Attempt] = []
+    caller = mode.client(transport=Script(OK), on_attempt=told.append)
+
+    caller.with_options(deadline=5).read()
+
+    assert len(told) == 1
+
+
+def test_what_on_attempt_raises_the_call_raises(mode: Mode) -> None:
+    def fail(_: Attempt) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        mode.client(transport=Script(OK), on_attempt=fail).read()
 
 
 def test_each_attempt_sends_the_same(mode: Mode, clock: Clock) -> None:
