@@ -37,7 +37,7 @@ class Accepted(httpx.Response):
 
     def __init__(self, body: bytes, envelope: Any, attempts: int) -> None:
         self.status_code, self._body, self._envelope = 200, body, envelope
-        self.headers = _headers(attempts)
+        self.headers = httpx.Headers({ATTEMPTS: str(attempts)})
 
     @property
     def content(self) -> bytes:
@@ -214,11 +214,6 @@ def _prepare(
 
 def _is_late(deadline_at: float) -> bool:
     return time.monotonic() > deadline_at - 0.01  # timers end a little early
-
-
-@functools.lru_cache
-def _headers(attempts: int) -> httpx.Headers:
-    return httpx.Headers({ATTEMPTS: str(attempts)})
 
 
 class SyncEngine(httpx.Client):
