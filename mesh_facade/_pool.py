@@ -7,6 +7,7 @@ a pool for threads none ever suspends, so that everything is written once for bo
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import inspect
 import math
@@ -32,6 +33,8 @@ importlib.import_module("encodings.idna")
 KEEP_IDLE = 30.0
 """Seconds after which an unused connection is closed rather than used again."""
 
+LONGEST_HOLD = 1.0
+"""Seconds that a fork waits for TLS handshakes."""
 
 _LARGEST_JUDGED = 32 * 1024  # bytes; asyncio may hold back what lies behind a larger answer
 
@@ -58,7 +61,13 @@ class Connection:
                 info["timeout"] = min(info["timeout"], self._left() / _count_addresses(info))
             case "start_tls.started":
                 info["timeout"] = min(info["timeout"], self._left())
-            case "connect_tcp.complete" | "start_tls.complete":
+                _handshakes.begin()
+            case "start_tls.failed":
+                _handshakes.end()
+            case "start_tls.complete":
+                _handshakes.end()
+                self._watch(info["return_value"])
+            case "connect_tcp.complete":
                 self.is_reused = False
                 self._watch(info["return_value"])
             case "send_request_headers.started":
@@ -68,8 +77,10 @@ class Connection:
                 pass
 
     async def trace_async(self, event: str, info: dict[str, Any]) -> None:
-        """Do the same where httpcore awaits it, and asyncio bounds what it connects."""
-        if not event.endswith(("connect_tcp.started", "start_tls.started")):
+        """Do the same where httpcore awaits it; asyncio bounds what it connects, in one thread."""
+        if event.endswith("start_tls.complete"):
+            self._watch(info["return_value"])
+        elif not event.endswith(("connect_tcp.started", "start_tls.started", "start_tls.failed")):
             self.trace(event, info)
 
     def _left(self) -> float:
@@ -157,6 +168,43 @@ def _count_addresses(info: dict[str, Any]) -> int:
             socket.getaddrinfo(info.get("host"), info.get("port", 0), proto=socket.IPPROTO_TCP)
         )
     return 1
+
+
+class _Handshakes:
+    """Lets a fork wait until no other thread is in a TLS handshake, `LONGEST_HOLD` at most.
+
+    A child has none of these threads, but OpenSSL's locks as they held them: its own first
+    handshake would hang for ever, beyond the reach of any deadline.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = threading.Condition()
+
+    def begin(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def end(self) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def hold(self) -> None:
+        self._changed.acquire()
+        self._changed.wait_for(lambda: not self._count, LONGEST_HOLD)
+
+    def go_on(self) -> None:
+        self._changed.release()
+
+
+_handshakes = _Handshakes()
+with contextlib.suppress(AttributeError):  # where there is no fork
+    os.register_at_fork(
+        before=_handshakes.hold,
+        after_in_parent=_handshakes.go_on,
+        after_in_child=functools.partial(_Handshakes.__init__, _handshakes),
+    )
 
 
 class _Stack(deque[Connection]):
