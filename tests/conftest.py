@@ -14,6 +14,7 @@ import attrs
 import pytest
 
 from mesh_facade import AccountBalance, AsyncMeshClient, MeshClient
+from mesh_facade.pytest_plugin import mesh, mesh_in_process  # noqa: F401 — fixtures
 from tests.support import KEYS, TOKEN, Peer, Server
 
 Serve = Callable[..., Server]
