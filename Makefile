@@ -73,7 +73,7 @@ test: $(VENV)/.extras check-drift ## All tests, with branch coverage
 	@$(RUN) -m pytest -q -n 2 --cov --cov-report=term
 
 .PHONY: lint
-lint: $(VENV)/.lint ## Formatting, lint rules and types
+lint: $(VENV)/.lint $(VENV)/.extras ## Formatting, lint rules and types
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy

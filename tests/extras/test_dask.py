@@ -1,0 +1,99 @@
+"""Balances on a Dask cluster: each account once, whatever happens to a worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import dask.bag
+import pytest
+
+from mesh_facade import AuthenticationError, LinkedAccount, MeshConfigurationError
+from mesh_facade.dask import fetch_balances
+from mesh_facade.testing import StandIn
+
+COUNT = 2000
+
+
+def bag_of(count: int) -> Any:
+    accounts = [LinkedAccount(f"token-{number}", "coinbase", number) for number in range(count)]
+    return dask.bag.from_sequence(accounts, partition_size=4)
+
+
+@pytest.fixture
+def keys(mesh: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    for name, value in mesh.environment.items():
+        monkeypatch.setenv(name, value)
+    return mesh
+
+
+def test_each_partition_is_read_in_bulk(keys: StandIn) -> None:
+    keys.answers("token-3", cash={"USD": "0.1"})
+    keys.fails("token-4", "permission-denied")
+
+    outcomes = fetch_balances(bag_of(10), concurrency=2, max_attempts=1).compute(scheduler="sync")
+
+    assert sorted(outcome.account.key for outcome in outcomes) == list(range(10))
+    by_key = {outcome.account.key: outcome for outcome in outcomes}
+    assert str(by_key[3].balance.cash("USD")) == "0.1"
+    assert type(by_key[4].error).__name__ == "PermissionDeniedError"
+
+
+def test_the_graph_holds_no_client_key(keys: StandIn) -> None:
+    graph = pickle.dumps(dict(fetch_balances(bag_of(4), timeout=3).dask))
+
+    assert keys.client_id.encode() not in graph
+    assert keys.client_secret.encode() not in graph
+    assert keys.calls == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"client_id": "an-id"}, "set MESH_CLIENT_ID on"),
+        ({"client_secret": "a-secret"}, "set MESH_CLIENT_SECRET on"),
+        ({"client_secret": "a", "client_id": "b"}, "MESH_CLIENT_ID and MESH_CLIENT_SECRET"),
+    ],
+)
+def test_keys_among_the_options_are_refused(options: dict[str, str], told: str) -> None:
+    with pytest.raises(MeshConfigurationError, match=told):
+        fetch_balances(bag_of(1), **options)
+
+
+def test_refused_keys_are_raised(keys: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESH_CLIENT_SECRET", "another-secret")
+
+    with pytest.raises(AuthenticationError):
+        fetch_balances(bag_of(1)).compute(scheduler="sync")
+
+    assert len(keys.calls) == 1
+
+
+def test_a_worker_that_is_killed_costs_and_doubles_no_account(keys: StandIn) -> None:
+    for number in range(COUNT):
+        keys.answers(f"token-{number}", cash={"USD": number})
+    program = [sys.executable, str(Path(__file__).with_name("cluster.py")), str(COUNT)]
+    with subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout
+        assert run.stderr
+        workers = json.loads(run.stdout.readline())
+        end = time.monotonic() + 60
+        while len(keys.calls) < COUNT // 3 and time.monotonic() < end:
+            time.sleep(0.01)
+        before = len(keys.calls)
+        os.kill(workers[0], signal.SIGKILL)
+        told = json.loads(run.stdout.readline() or run.stderr.read())
+        run.communicate(timeout=60)
+
+    assert len(workers) == 2
+    assert COUNT // 3 <= before < COUNT
+    assert sorted(map(tuple, told)) == sorted((number, str(number)) for number in range(COUNT))
