@@ -142,6 +142,7 @@ compare: $(VENV)/.project ## What bare httpx, the generated client and the facad
 	@$(RUN) -m tests.faults.compare
 
 WHEEL := .make/wheel
+PACKED := .gitignore LICENSE pyproject.toml '*.md' Makefile mesh_facade generated openapi scripts tests requirements
 .PHONY: test-wheel
 test-wheel: $(VENV)/.lint ## Tests of the facade against the wheel, VERSIONS=lowest or highest
 	@rm -rf $(WHEEL) && mkdir -p $(WHEEL)
@@ -154,6 +155,26 @@ test-wheel: $(VENV)/.lint ## Tests of the facade against the wheel, VERSIONS=low
 	@cd $(WHEEL) && venv/bin/python -m pytest -q --rootdir . --import-mode=importlib -p tests.faults.plugin \
 		tests/test_balances.py tests/test_client.py tests/test_configuration.py tests/test_credentials.py \
 		tests/test_errors.py tests/test_mapping.py tests/test_retry.py tests/trust/test_wire.py
+
+.PHONY: dist
+dist: $(VENV)/.release ## Build sdist, wheel and SBOM into dist/, twice, and check them; tests on both VERSIONS
+	@rm -rf dist .make/dist && mkdir -p .make/dist
+	@$(VENV)/bin/hatchling build -d dist >/dev/null
+	@$(VENV)/bin/hatchling build -d .make/dist >/dev/null
+	@diff -r dist .make/dist || { echo "error: two builds differ" >&2; exit 1; }
+	@tar -tzf dist/*.tar.gz | sed 's,^[^/]*/,,' | grep -vx PKG-INFO | sort >.make/packed
+	@git ls-files $(PACKED) | sort | diff - .make/packed || { echo "error: stray (>) or missing (<) files in the sdist" >&2; exit 1; }
+	@$(VENV)/bin/twine check --strict dist/*
+	@$(VENV)/bin/check-wheel-contents dist/*.whl
+	@$(MAKE) --no-print-directory test-wheel VERSIONS=lowest
+	@$(MAKE) --no-print-directory test-wheel VERSIONS=highest
+	@$(VENV)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+		-o dist/sbom.cdx.json $(WHEEL)/venv/bin/python
+	@ls -l dist
+
+.PHONY: audit
+audit: $(VENV)/.release ## Look for known weaknesses in all that is locked (needs the network)
+	@for part in requirements/*.txt; do $(VENV)/bin/pip-audit --require-hashes --disable-pip -r $$part || exit 1; done
 
 .PHONY: canary
 canary: $(VENV)/.project ## Regenerate and test with the newest generator, ruff and httpx; changes .venv and generated/
