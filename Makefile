@@ -79,6 +79,7 @@ lint: $(VENV)/.lint $(VENV)/.extras ## Formatting, lint rules and types
 	@$(RUN) -m mypy
 	@$(RUN) -m mypy --strict -p mesh_connect_client
 	@$(VENV)/bin/basedpyright
+	@$(VENV)/bin/pyrefly check --summary=none
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(VENV)/bin/zizmor --offline --quiet .github/workflows
 

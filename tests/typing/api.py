@@ -9,6 +9,7 @@ import httpx
 from mesh_facade import (
     AccountBalance,
     AsyncMeshClient,
+    Attempt,
     AuthenticationError,
     BrokerType,
     CurrencyBalance,
@@ -109,6 +110,17 @@ def build(http: httpx.BaseTransport, async_http: httpx.AsyncBaseTransport) -> No
     MeshClient(transport=async_http)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] — sync
     AsyncMeshClient(transport=http)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] — async
     MeshClient(timeout=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] — always bound
+
+
+def watch(attempt: Attempt) -> None:
+    assert_type(attempt.number, int)
+    assert_type(attempt.elapsed, float)
+    assert_type(attempt.error, str | None)
+    assert_type(attempt.http_status, int | None)
+    assert_type(attempt.pause, float | None)
+    MeshClient(on_attempt=watch)
+    attempts: list[Attempt] = []
+    AsyncMeshClient(on_attempt=attempts.append)
 
 
 def fail(error: MeshError) -> None:
