@@ -88,6 +88,10 @@ format: $(VENV)/.project ## Format the handwritten code
 	@$(RUN) -m ruff check --fix-only .
 	@$(RUN) -m ruff format .
 
+.PHONY: docs
+docs: $(VENV)/.docs ## Build the documentation into site/; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
 # --- the spec loop ----------------------------------------------------------------------------
 
 .PHONY: spec

@@ -94,7 +94,7 @@ def _envelope(status: str, error_type: str = "", message: str = "", **more: Any)
     return _write_json({**more, "status": status, "message": message, "errorType": error_type})
 
 
-_FAULTS: Mapping[str, _Answer] = {
+FAULTS: Mapping[str, _Answer] = {
     "rate-limited": _Answer(429, _envelope("tooManyRequest"), {"Retry-After": "1"}),
     "server-failure": _Answer(500, _envelope("serverFailure")),
     "server-failure-200": _Answer(200, _envelope("serverFailure")),
@@ -266,10 +266,10 @@ class StandIn:
         Raises:
             ValueError: There is no such fault; the message lists those there are.
         """
-        if fault not in _FAULTS:
-            raise ValueError(f"no fault is called {fault!r}; there are: {', '.join(_FAULTS)}")
+        if fault not in FAULTS:
+            raise ValueError(f"no fault is called {fault!r}; there are: {', '.join(FAULTS)}")
         self._answers.setdefault(token, _Answer())
-        self._faults[token] = repeat(_FAULTS[fault], *([] if times is None else [times]))
+        self._faults[token] = repeat(FAULTS[fault], *([] if times is None else [times]))
 
     def _decide(self, method: str, target: str, headers: httpx.Headers, body: bytes) -> _Answer:
         path, _, query = target.partition("?")
@@ -347,7 +347,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     try:
         with StandIn(port=parser.parse_args(argv).port) as mesh:
-            for fault in _FAULTS:
+            for fault in FAULTS:
                 mesh.fails(fault, fault)
             for name, value in mesh.environment.items():
                 print(f"export {name}={value}", flush=True)  # noqa: T201 — it is a command's output

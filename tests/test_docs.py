@@ -1,0 +1,144 @@
+"""What is written: every snippet runs, every command, path and test that is named exists."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import subprocess
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mesh_facade.testing import FAULTS, StandIn
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PROGRAMS = {"make", "pip", "python", "mesh-balance"}
+BROKEN_OFF = "py"  # the language of blocks that need more than is installed: only compiled
+
+pytest_plugins = ["pytester"]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    pattern = rf"^( *)```{language}\n(.*?)^\1```$"
+    found = re.findall(pattern, page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for _, block in found]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def pages_with(*languages: str) -> list[Any]:
+    found = [page for page in PAGES if any(blocks(page, language) for language in languages)]
+    return [pytest.param(page, id=name_of(page)) for page in found]
+
+
+@pytest.fixture
+def stand_in(mesh: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    for name, value in mesh.environment.items():
+        monkeypatch.setenv(name, value)
+    return mesh
+
+
+README = PAGES[0]
+
+
+def test_the_example_reads_the_balance_it_says(
+    stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exec(blocks(README, "python")[0], {})  # noqa: S102 — it is our own
+    assert capsys.readouterr().out.split() == ["158.5", "10"]
+    assert len(stand_in.calls) == 1
+
+
+def test_the_example_of_many_accounts_reads_each_once(
+    stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exec(blocks(README, "python")[1], {})  # noqa: S102 — it is our own
+    assert sorted(capsys.readouterr().out.splitlines()) == ["0 158.5", "1 158.5", "2 158.5"]
+    assert len(stand_in.calls) == 3
+
+
+def test_the_async_example_reads_the_same(
+    stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    namespace: dict[str, Any] = {}
+    exec(blocks(README, "python")[2], namespace)  # noqa: S102 — it is our own
+    asyncio.run(namespace["read"]("some-token"))
+    assert "Decimal('158.5')" in capsys.readouterr().out
+    assert len(stand_in.calls) == 1
+
+
+def test_the_error_example_tells_a_dead_token_from_other_failures(
+    stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in.fails("a-dead-token", "unauthorized-token")
+    exec(blocks(README, "python")[3], {})  # noqa: S102 — it is our own
+    assert capsys.readouterr().out == "ask the user to link again\n"
+
+
+@pytest.mark.parametrize("page", [page for page in pages_with("python") if page.id != "README.md"])
+def test_the_snippets_of_a_page_run_one_after_the_other(
+    page: Path, stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    namespace: dict[str, Any] = {}
+    told: list[str] = []
+    for block in blocks(page, "python"):
+        exec(compile(block, name_of(page), "exec"), namespace)  # noqa: S102 — it is our own
+        printed = capsys.readouterr().out
+        said = re.findall(r"print\(.*\)  # (.+)$", block, re.MULTILINE)
+        told += [line for line in said if line.isascii() and line not in printed]
+
+    assert told == []
+    assert stand_in.calls or "client" not in str(page)
+
+
+def test_the_tests_of_the_testing_guide_pass(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("\n".join(blocks(ROOT / "docs" / "guides" / "testing.md", "python")))
+
+    done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider")
+
+    done.assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize("page", pages_with(BROKEN_OFF))
+def test_snippets_that_need_more_than_is_installed_compile(page: Path) -> None:
+    for block in blocks(page, BROKEN_OFF):
+        compile(block, name_of(page), "exec")
+
+
+@pytest.mark.parametrize("page", pages_with("sh"))
+def test_every_command_exists(page: Path) -> None:
+    for line in "".join(blocks(page, "sh")).splitlines():
+        program, *arguments = shlex.split(line)
+        assert program in PROGRAMS, line
+        if program == "make":
+            plan = subprocess.run(
+                ["make", "-n", *arguments], cwd=ROOT, capture_output=True, check=False
+            )
+            assert plan.returncode == 0, plan.stderr
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=name_of(page)) for page in PAGES])
+def test_every_path_and_every_test_that_is_named_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path, test in re.findall(r"`([a-z_.]+/[a-z_./-]*)(?:::(\w+))?`", text):
+        assert (ROOT / path).exists(), path
+        assert not test or f"def {test}(" in (ROOT / path).read_text(), test
+
+
+def test_the_testing_guide_names_every_fault() -> None:
+    text = (ROOT / "docs" / "guides" / "testing.md").read_text()
+
+    assert [name for name in FAULTS if f"`{name}`" not in text] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text()
+
+    for page in PAGES[1:]:
+        assert f" {page.relative_to(ROOT / 'docs')}\n" in navigation, page
