@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from mesh_facade._pool import KEEP_IDLE
+from mesh_facade._network import Connection, TaskConnection, ThreadConnection, make_connection
 from mesh_facade.errors import MeshConfigurationError
 
 
@@ -82,26 +82,25 @@ def find_proxy(url: httpx.URL, proxy: str | httpx.URL | httpx.Proxy | None) -> h
     return found
 
 
-def transport_maker(
-    transport_class: Callable[..., Any],
+def connection_maker(
+    connection_class: type[ThreadConnection | TaskConnection],
     url: httpx.URL,
     proxy: httpx.Proxy | None,
     *,
     verify: bool | ssl.SSLContext,
-) -> Callable[[], Any]:
-    """Return a function that makes a transport for one connection."""
-    limits = httpx.Limits(max_connections=1, keepalive_expiry=KEEP_IDLE)
+) -> Callable[[], Connection]:
+    """Return a function that makes a connection."""
     problem = ""
     try:
         if isinstance(verify, bool):
             variables = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
             verify = _make_context(*variables, verify=verify and url.scheme == "https")
-        make = functools.partial(transport_class, verify=verify, proxy=proxy, limits=limits)
+        make = functools.partial(make_connection, connection_class, url, verify, proxy)
         if isinstance(verify, ssl.SSLContext):
             make()  # what is wrong shows here rather than in the first call
             return make
         problem = "verify must be True, False or an ssl.SSLContext"
-    except ImportError:
+    except RuntimeError:
         problem = "this proxy needs another package: pip install 'httpx[socks]'"
     except OSError:
         problem = "SSL_CERT_FILE or SSL_CERT_DIR names nothing that can be read"

@@ -17,12 +17,14 @@ import attrs
 import httpx
 
 from mesh_facade import _configuration, _wire
-from mesh_facade._pool import Connection, Pool
+from mesh_facade._network import Connection
+from mesh_facade._pool import Pool
 from mesh_facade._retry import Budget, find_pause
 from mesh_facade.credentials import Credentials, redact
 from mesh_facade.errors import MeshConnectionError, MeshError, MeshTimeoutError, MeshTLSError
 
 ATTEMPTS = "mesh-facade-attempts"  # a header of accepted answers only: tells the shell
+_TLS_REFUSALS = ssl.SSLError, ssl.SSLCertVerificationError  # the other kinds: it was cut off
 _HEADERS = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": "mesh-facade"}
 
 T = TypeVar("T")
@@ -37,7 +39,7 @@ class Accepted(httpx.Response):
 
     def __init__(self, body: bytes, envelope: Any, attempts: int) -> None:
         self.status_code, self._body, self._envelope = 200, body, envelope
-        self.headers = httpx.Headers({ATTEMPTS: str(attempts)})
+        self.headers: Any = {ATTEMPTS: str(attempts)}
 
     @property
     def content(self) -> bytes:
@@ -151,10 +153,9 @@ class Engine:
         """Sign a request, and wait for a connection."""
         lacking = "client_secret"
         try:
-            async with self.pool.bound(deadline_at):
-                await self.pool.sign(request, self.credentials)
-                lacking = "free connection"
-                return await self.pool.acquire(deadline_at, fresh=fresh)
+            await self.pool.sign(request, self.credentials, deadline_at)
+            lacking = "free connection"
+            return await self.pool.acquire(deadline_at, fresh=fresh)
         except TimeoutError:
             if not _is_late(deadline_at):  # the secret function's own
                 raise
@@ -170,15 +171,14 @@ class Engine:
         try:
             wait = max(0.001, min(self.timeout, connection.deadline_at - time.monotonic()))
             timeout = dict.fromkeys(("connect", "read", "write", "pool"), wait)
-            request.extensions = {"timeout": timeout, **self.pool.follow(connection)}
-            async with self.pool.bound(connection.deadline_at):
-                response, body = await self.pool.exchange(connection, request)
+            request.extensions = {"timeout": timeout}
+            response, body = await self.pool.exchange(connection, request)
             outcome = _wire.judge(response, body, self.find_problem)
-        except (httpx.TransportError, OSError) as error:  # anyio lets some of TLS's through
+        except (httpx.TransportError, OSError) as error:  # the latter: a caller's transport's
             is_late = _is_late(connection.deadline_at)
             outcome = self._too_late("answer") if is_late else self._failure(error)
         finally:
-            await self.pool.release(connection)
+            self.pool.release(connection)
         if type(outcome) is MeshConnectionError and connection.is_reused and self.budget:
             return outcome if connection.received else None
         return outcome
@@ -194,10 +194,7 @@ class Engine:
         while error is not None:
             if isinstance(error, OSError) and error.strerror:
                 reason = f": {error.strerror}"
-            if type(error) in {
-                ssl.SSLError,
-                ssl.SSLCertVerificationError,
-            }:  # others: it was cut off
+            if type(error) in _TLS_REFUSALS:
                 error_class = MeshTLSError
             error = error.__cause__ or error.__context__
         return error_class(f"the connection failed ({kind}){reason}")

@@ -6,12 +6,12 @@ regenerated client takes this module along.
 
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
-from itertools import repeat
+from itertools import starmap
 from operator import attrgetter
 from types import NoneType
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import attrs
 import httpx
@@ -23,7 +23,7 @@ from mesh_connect_client.models import (
     BalanceBrokerBaseRequest,
     BrokerType,
 )
-from mesh_connect_client.types import UNSET, Response, Unset
+from mesh_connect_client.types import Response
 
 from mesh_facade import errors
 from mesh_facade._json import decode
@@ -34,8 +34,6 @@ MAX_BODY_BYTES = 1024 * 1024
 """The largest body that is read, as sent and inflated: a rule of ours, not of Mesh."""
 
 _SURELY_DOUBLE = 300  # any number of fewer digits than this lies in the range of a double
-
-T = TypeVar("T")
 
 _ERRORS: list[tuple[int, str, type[errors.MeshAPIError]]] = [
     (400, "badRequest", errors.BadRequestError),
@@ -139,47 +137,40 @@ def judge(
 
 
 def find_balance_problem(envelope: Any) -> str | None:
-    """Say what keeps a decoded answer from being a balance as the contract allows it."""
-    wrong = (place for place, is_right in _check_balance(envelope) if not is_right)
-    return next((f"{place} is not what the contract allows" for place in wrong), None)
+    """Say what keeps a decoded answer from being a balance as the contract allows it.
 
-
-def _check_balance(envelope: Any) -> Iterator[tuple[str, bool]]:
-    texts = ("message", "display_message", "error_hash", "error_type")
-    yield from _check("a text", [envelope.get(_ENVELOPE[name]) for name in texts], _are_texts)
+    What Mesh left out is set to null, which means the same.
+    """
     content: Any = envelope.get(_ENVELOPE["content"])
-    yield "content", type(content) is dict and not content.keys().isdisjoint(_CONTENT.values())
-    yield from _check("a total", [content.get(key) for key in _TOTALS], _are_amounts)
+    if type(content) is not dict or content.keys().isdisjoint(_CONTENT.values()):
+        return "its content is not what the contract allows"
     rows: Any = content.get(_CONTENT["balances"])
     rows = [] if rows is None else rows
-    yield "content.balances", type(rows) is list
-    place = "content.balances[{}]"
-    yield from _check(place, rows, lambda rows: {*map(type, rows)} <= {dict})
-    yield from _check(place, [*map(dict.get, rows, repeat(_CODE))], _are_texts)
-    for key in _AMOUNTS:
-        yield from _check(f"{place}.{key}", [*map(dict.get, rows, repeat(key))], _are_amounts)
-
-
-def _check(
-    place: str, values: list[Any], are_right: Callable[[list[Any]], bool]
-) -> Iterator[tuple[str, bool]]:
-    """Check values together, which is quick, and find the one that is wrong only if one is."""
-    if not are_right(values):
-        first = next(index for index, value in enumerate(values) if not are_right([value]))
-        yield place.format(first), False
+    if type(rows) is not list or not {*map(type, rows)} <= {dict}:
+        return "its content.balances is not what the contract allows"
+    texts = [*map(envelope.get, _TEXTS), *[row.setdefault(_CODE) for row in rows]]
+    amounts = [
+        *map(content.setdefault, _TOTALS),
+        *[row.setdefault(key) for key in _AMOUNTS for row in rows],
+    ]
+    if _are_texts(texts) and _are_amounts(amounts):
+        return None
+    wrong = (  # one by one takes five times as long
+        f"content.balances[{number}].{key}"
+        for number, row in enumerate(rows)
+        for key in (_CODE, *_AMOUNTS)
+        if not (_are_texts if key == _CODE else _are_amounts)([row.get(key)])
+    )
+    return f"its {next(wrong, 'text or total')} is not what the contract allows"
 
 
 def account_balance(answer: Response[Any]) -> AccountBalance:
     """Turn what the generated operation returned into the domain's terms."""
     content = cast("B2BBrokerAccountBalanceModelApiResult", answer.parsed).content
     content = cast("B2BBrokerAccountBalanceModel", content)
-    rows = tuple(
-        CurrencyBalance(*[None if value is UNSET else value for value in _row_values(row)])
-        for row in content.balances or ()
-    )
-    totals = content.total_cash_usd_value, content.total_buying_power_usd_value
-    cash, buying_power = [cast("Any", _known(total)) for total in totals]
-    return AccountBalance(rows, cash, buying_power, answer.content)
+    rows = tuple(starmap(CurrencyBalance, map(_row_values, content.balances or ())))
+    totals: Any = content.total_cash_usd_value, content.total_buying_power_usd_value
+    return AccountBalance(rows, totals[0], totals[1], answer.content)
 
 
 def _are_texts(values: list[Any]) -> bool:
@@ -188,12 +179,13 @@ def _are_texts(values: list[Any]) -> bool:
 
 def _are_amounts(values: list[Any]) -> bool:
     """Whether all are null, or numbers within the range of the spec's `double`."""
-    if not {*map(type, values)} <= {Decimal, NoneType}:
-        return False
-    numbers = [value for value in values if value is not None]
-    exponents = {*map(Decimal.adjusted, numbers)}
+    try:
+        exponents = {*map(Decimal.adjusted, values)}
+    except TypeError:  # null is among them, or what is no number
+        numbers = [value for value in values if value is not None]
+        return {*map(type, numbers)} <= {Decimal} and _are_amounts(numbers)
     is_surely = all(-_SURELY_DOUBLE < exponent < _SURELY_DOUBLE for exponent in exponents)
-    return is_surely or all(map(_is_double, numbers))
+    return is_surely or all(map(_is_double, values))
 
 
 def _is_double(number: Decimal) -> bool:
@@ -202,10 +194,6 @@ def _is_double(number: Decimal) -> bool:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _known(value: T | Unset) -> T | None:
-    return None if isinstance(value, Unset) else value
 
 
 class _WireNames(dict[str, str]):
@@ -231,5 +219,6 @@ _CONTENT = _WireNames(B2BBrokerAccountBalanceModel)
 _ROW = _WireNames(B2BBrokerAccountBalance)
 _ROW_FIELDS = ("currency_code", "cash", "buying_power", "cryptocurrency_buying_power")
 _row_values: Callable[[B2BBrokerAccountBalance], tuple[Any, ...]] = attrgetter(*_ROW_FIELDS)
+_TEXTS = [_ENVELOPE[name] for name in ("message", "display_message", "error_hash", "error_type")]
 _TOTALS = [_CONTENT[name] for name in ("total_cash_usd_value", "total_buying_power_usd_value")]
 _CODE, *_AMOUNTS = (_ROW[name] for name in _ROW_FIELDS)

@@ -10,7 +10,7 @@ import attrs
 from mesh_facade._json import EXACT, decode
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class CurrencyBalance:
     """What an account holds in one currency (the spec's `B2BBrokerAccountBalance`).
 

@@ -15,7 +15,8 @@ from mesh_connect_client.spec import API_KEY_HEADERS, SERVERS
 from mesh_connect_client.types import Response
 
 from mesh_facade import _configuration, _wire, bulk
-from mesh_facade._engine import ATTEMPTS, AsyncEngine, Attempt, Engine, SyncEngine, drive
+from mesh_facade._engine import ATTEMPTS, AsyncEngine, Attempt, Engine, SyncEngine
+from mesh_facade._network import TaskConnection, ThreadConnection
 from mesh_facade._pool import AsyncPool, Pool
 from mesh_facade._retry import Budget
 from mesh_facade.balances import AccountBalance
@@ -34,7 +35,7 @@ class _Shell(Generic[Secret, Transport]):
 
     _pool_class = Pool
     _transport_class: type[Any] = httpx.BaseTransport
-    _http_class: type[Any] = httpx.HTTPTransport
+    _connection_class: type[ThreadConnection | TaskConnection] = ThreadConnection
 
     def __init__(  # noqa: PLR0913 — one keyword for each option
         self,
@@ -59,12 +60,12 @@ class _Shell(Generic[Secret, Transport]):
             raise MeshConfigurationError(f"transport must be a {self._transport_class.__name__}")
         _configuration.check_count("max_connections", max_connections)
         found_proxy = _configuration.find_proxy(url, proxy)
-        open_transport = _configuration.transport_maker(
-            self._http_class, url, found_proxy, verify=verify
+        open_connection = _configuration.connection_maker(
+            self._connection_class, url, found_proxy, verify=verify
         )
         engine = Engine(
             base_url=str(url),
-            pool=self._pool_class(open_transport, max_connections, transport),
+            pool=self._pool_class(open_connection, max_connections, transport),
             credentials=Credentials(client_id, client_secret, headers=_KEY_HEADERS),
             find_problem=_wire.find_balance_problem,
             budget=Budget(),
@@ -195,7 +196,9 @@ class MeshClient(_Shell[ClientSecret, httpx.BaseTransport]):
 
     def close(self) -> None:
         """Close the connections; calls under way end first. Closing twice is fine."""
-        drive(self._engine.pool.close())
+        self._engine.pool.close()
+        if transport := self._engine.pool.shared:
+            transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -209,7 +212,7 @@ class AsyncMeshClient(_Shell[AsyncClientSecret, httpx.AsyncBaseTransport]):
 
     _pool_class = AsyncPool
     _transport_class = httpx.AsyncBaseTransport
-    _http_class = httpx.AsyncHTTPTransport
+    _connection_class = TaskConnection
 
     def _run_on(self, engine: Engine) -> None:
         super()._run_on(engine)
@@ -248,7 +251,9 @@ class AsyncMeshClient(_Shell[AsyncClientSecret, httpx.AsyncBaseTransport]):
 
     async def aclose(self) -> None:
         """Close the connections; calls under way end first. Closing twice is fine."""
-        await self._engine.pool.close()
+        self._engine.pool.close()
+        if transport := self._engine.pool.shared:
+            await transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -29,6 +29,7 @@ class Credentials(httpx.Auth):
         secret = os.environ.get("MESH_CLIENT_SECRET") if client_secret is None else client_secret
         self._headers = headers
         self._id = _checked("client_id", key)
+        self.is_rotated = callable(secret)
         self._secret = secret if callable(secret) else _checked("client_secret", secret)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:

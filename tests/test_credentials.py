@@ -29,7 +29,7 @@ from mesh_facade import (
     MeshTimeoutError,
     ServerError,
 )
-from mesh_facade.credentials import redact
+from mesh_facade.credentials import Credentials, redact
 from tests.support import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -81,6 +81,22 @@ def test_both_keys_travel_as_headers_of_each_request(mode: Mode) -> None:
         CLIENT_ID,
         CLIENT_SECRET,
     )
+
+
+def test_the_keys_are_an_auth_that_httpx_itself_can_use_in_both_modes() -> None:
+    script = Script(OK)
+    keys = Credentials(CLIENT_ID, CLIENT_SECRET, headers=["X-Id", "X-Secret"])
+
+    async def get() -> None:
+        async with httpx.AsyncClient(transport=script, auth=keys) as client:
+            await client.get("https://mesh.example")
+
+    asyncio.run(get())
+    with httpx.Client(transport=script, auth=keys) as client:
+        client.get("https://mesh.example")
+
+    sent = [(each.headers["X-Id"], each.headers["X-Secret"]) for each in script.requests]
+    assert sent == [(CLIENT_ID, CLIENT_SECRET)] * 2
 
 
 def test_keys_come_from_the_environment_as_it_is_when_the_client_is_built(
@@ -527,6 +543,16 @@ def test_a_secret_that_another_one_begins_with_leaves_no_rest_of_that() -> None:
     error = MeshError("short-secret, short-secret-and-more")
     redact(error, ["short-secret", "short-secret-and-more"])
     assert str(error) == "[redacted], [redacted]"
+
+
+def test_the_longer_secret_comes_first_whatever_their_case() -> None:
+    error = MeshAPIError("SHORT-SECRET-AND-MORE")
+    assert str(redact(error, ["short-secret", "SHORT-SECRET-AND-MORE"])) == "[redacted]"
+
+
+def test_of_a_secret_in_base64_no_last_letter_is_left() -> None:
+    encoded = base64.b64encode(b"a-secret-ofW").decode().rstrip("=")
+    assert str(redact(MeshAPIError(encoded), ["a-secret-ofW"])) == "[redacted]"
 
 
 def test_a_secret_is_struck_out_whatever_the_case_of_its_escapes() -> None:

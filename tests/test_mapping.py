@@ -243,6 +243,8 @@ def test_an_amount_that_no_finite_double_holds_is_refused(amount: str) -> None:
         "no digit behind the point": cash_body("1."),
         "a key twice": cash_body("1").replace(b'"cash"', b'"cash": 2, "cash"'),
         "a key twice in an unknown field": balance_body(ofTomorrow='{"a": 1, "a": 1}'),
+        "a key twice deep in lists": balance_body(ofTomorrow='[[{"a": 1, "a": 1}], 1]'),
+        "a key twice, and colons in strings": balance_body(ofTomorrow='{"a": ":", "a": "::"}'),
         "an exponent beyond Decimal": balance_body(ofTomorrow="1e99999999999999999999"),
         "an exponent below Decimal": balance_body(ofTomorrow="1e-99999999999999999999"),
         "nested too deeply": balance_body(ofTomorrow="[" * 100_000 + "]" * 100_000),
@@ -252,6 +254,13 @@ def test_an_amount_that_no_finite_double_holds_is_refused(amount: str) -> None:
 )
 def test_a_body_that_is_not_json_for_all_readers_is_refused(body: tuple[str, bytes]) -> None:
     assert outcome(200, body[1]) is MeshResponseError
+
+
+@pytest.mark.parametrize(
+    "field", ['"at 12:30"', '{"a": {"b": ":"}}', '[[{"a": 1}], {"b": {"c": 2}}]', '["12", "3:4"]']
+)
+def test_colons_and_objects_anywhere_are_no_key_twice(field: str) -> None:
+    assert read(balance_body(ofTomorrow=field)).raw["content"]["ofTomorrow"] == json.loads(field)
 
 
 def test_what_readers_do_agree_about_is_accepted() -> None:

@@ -1,0 +1,183 @@
+"""When a connection is beyond doubt, and what a fork waits for."""
+
+import asyncio
+import inspect
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpcore
+import httpx
+import pytest
+
+from mesh_facade import _network
+from mesh_facade._network import Connection, TaskConnection, ThreadConnection, _Handshakes
+from tests.conftest import Serve
+
+EMPTY_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+
+
+# --- is the answer's last byte the last that came in? -------------------------------------------
+
+
+def judged(received: bytes) -> bool:
+    head, _, _ = received.partition(b"\r\n\r\n")
+    lines = [line.partition(b": ") for line in head.split(b"\r\n")[1:]]
+    connection = Connection()
+    connection.received += received
+    connection.judge(httpx.Response(200, headers=[(name, value) for name, _, value in lines]))
+    return connection.is_clean
+
+
+def framed(*lines: str, body: bytes = b"{}") -> bytes:
+    return "\r\n".join(["HTTP/1.1 200 OK", *lines, "", ""]).encode() + body
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        framed("Content-Length: 2"),
+        framed("Content-Length: 0", body=b""),
+        framed("Transfer-Encoding: chunked", body=b"2\r\n{}\r\n0\r\n\r\n"),
+    ],
+)
+def test_a_connection_whose_answer_ended_with_its_last_byte_is_clean(received: bytes) -> None:
+    assert judged(received)
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        b"",
+        framed("Content-Length: 2", body=b"{}\n"),
+        framed("Content-Length: 2", body=b"{"),
+        framed("Content-Length: 2", body=b"{}" + framed("Content-Length: 2")),
+        framed("Content-Length: 02"),
+        framed("Content-Length: 2", "Content-Length: 2"),
+        framed("Content-Length: 70000", body=b" " * 70_000),
+        framed("Transfer-Encoding: chunked", body=b"2\r\n{}\r\n0\r\n"),
+        framed("Transfer-Encoding: chunked", body=b"0\r\n\r\n\n"),
+        framed("Transfer-Encoding: chunked", body=b"0\r\n\r\n" + EMPTY_CHUNKED),
+        framed("Transfer-Encoding: chunked", "Content-Length: 5", body=b"0\r\n\r\n"),
+        framed("Connection: close"),
+    ],
+)
+def test_bytes_that_do_not_end_with_the_answer_leave_it_in_doubt(received: bytes) -> None:
+    assert not judged(received)
+
+
+# --- it opens once --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
+def test_a_connection_that_was_closed_is_not_replaced_behind_the_pool_s_back(
+    connection_class: Any, serve: Serve
+) -> None:
+    server, connection = serve(), connection_class()
+
+    async def open_twice() -> None:
+        for _ in range(2):
+            connection.begin(time.monotonic() + 5, None)
+            opening = connection.connect_tcp("127.0.0.1", server.port)
+            if inspect.isawaitable(opening):
+                await opening
+            connection.close()
+            await asyncio.sleep(0)  # asyncio closes then
+
+    with pytest.raises(httpcore.ConnectError, match="was closed"):
+        asyncio.run(open_twice())
+
+
+# --- what httpx does not promise ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "method",
+    [httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request],
+)
+def test_the_transports_of_httpx_hand_requests_to_their_pool_and_use_nothing_else(
+    method: Any,
+) -> None:
+    used = set(inspect.getclosurevars(method).unbound)
+
+    assert "_pool" in used
+    assert not {name for name in used if name.startswith("_")} - {"_pool"}
+
+
+# --- a fork and the handshakes of other threads -------------------------------------------------
+
+
+def aside(run: Callable[[], object]) -> threading.Event:
+    """Run something in a thread of its own; return what tells that it is done."""
+    done = threading.Event()
+
+    def run_and_tell() -> None:
+        run()
+        done.set()
+
+    threading.Thread(target=run_and_tell).start()
+    return done
+
+
+def fork(handshakes: _Handshakes) -> None:
+    handshakes.hold()
+    handshakes.go_on()
+
+
+def shake(handshakes: _Handshakes, within: Callable[[], object] = lambda: None) -> None:
+    with handshakes:
+        within()
+
+
+def test_a_fork_waits_for_the_handshakes_under_way() -> None:
+    handshakes = _Handshakes()
+    with handshakes:
+        with handshakes:
+            held = aside(lambda: fork(handshakes))
+        assert not held.wait(0.05)
+
+    assert held.wait(5)
+
+
+def test_a_fork_does_not_wait_for_handshakes_of_its_own_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_network, "LONGEST_HOLD", 60)
+    handshakes = _Handshakes()
+
+    assert aside(lambda: shake(handshakes, lambda: fork(handshakes))).wait(5)
+
+
+def test_a_child_knows_nothing_of_the_handshakes_of_its_parent() -> None:
+    handshakes = _Handshakes()
+    with handshakes:
+        vars(handshakes).update(vars(_Handshakes()))
+        assert aside(lambda: fork(handshakes)).wait(5)
+
+    assert aside(lambda: fork(handshakes)).wait(5)
+
+
+def test_a_handshake_that_fails_is_over() -> None:
+    handshakes = _Handshakes()
+    with pytest.raises(OSError, match="cut off"), handshakes:
+        raise OSError("cut off")
+
+    assert aside(lambda: fork(handshakes)).wait(5)
+
+
+def test_a_fork_waits_for_no_handshake_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_network, "LONGEST_HOLD", 0.01)
+    handshakes = _Handshakes()
+    with handshakes:
+        assert aside(lambda: fork(handshakes)).wait(5)
+
+
+def test_no_handshake_begins_while_a_fork_is_made() -> None:
+    handshakes = _Handshakes()
+    handshakes.hold()
+    begun = aside(lambda: shake(handshakes))
+    assert not begun.wait(0.05)
+
+    handshakes.go_on()
+    assert begun.wait(5)
