@@ -10,15 +10,16 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile
 
 from attrs import asdict, astuple, frozen
-from canonical import SpecError
 from generate import OVERLAY, PACKAGE, ROOT, SPEC, generate
 from python_api import compare_packages
+from shared import SpecError, command
 
 REDOCLY = Path(sys.prefix, "node_modules/@redocly/cli/bin/cli.js")
 _TEXTS = {"description", "summary", "title", "externalDocs"}
@@ -84,10 +85,9 @@ def compare(
         python = [*compare_packages(before, after, PACKAGE)]
         if old_facade:
             python += compare_packages(old_facade, ROOT, "mesh_facade")
-        findings += [
-            Finding("breaking" if breaks else "additive", "python", place, sentence)
-            for breaks, place, sentence in python
-        ]
+        for breaks, place, sentence in python:
+            kind = "breaking" if breaks else "additive"
+            findings.append(Finding(kind, "python", place, sentence))
         wire, skipped = wire_changes(*(tree / PACKAGE / "openapi.yaml" for tree in (before, after)))
     order = ("breaking", "additive", "cosmetic")
     return Report(sorted(findings + wire, key=lambda finding: order.index(finding.kind)), skipped)
@@ -96,16 +96,14 @@ def compare(
 def compare_with(ref: str) -> Report:
     """Compare the working tree, the facade included, with a git ref."""
     with TemporaryDirectory() as scratch:
-        archive = Path(scratch, "archive.zip")
-        command = ["git", "archive", f"--output={archive}", ref, "openapi", "mesh_facade"]
-        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        archive, openapi = Path(scratch, "archive.zip"), Path(scratch, "openapi")
+        git = ["git", "archive", f"--output={archive}", ref, "openapi", "mesh_facade"]
+        run = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
         if run.returncode:
-            raise SpecError(f"{ref}: {' '.join(run.stderr.split())}")
+            raise SpecError(f"{ref}: {run.stderr}")
         ZipFile(archive).extractall(scratch)
-        openapi = Path(scratch, "openapi")
-        return compare(
-            openapi / SPEC.name, SPEC, old_overlay=openapi / OVERLAY.name, old_facade=Path(scratch)
-        )
+        old, overlay = openapi / SPEC.name, openapi / OVERLAY.name
+        return compare(old, SPEC, old_overlay=overlay, old_facade=Path(scratch))
 
 
 def wire_changes(old: Path, new: Path) -> tuple[list[Finding], str]:
@@ -117,9 +115,9 @@ def wire_changes(old: Path, new: Path) -> tuple[list[Finding], str]:
     node = shutil.which("node") or shutil.which("node", path=wheel)
     if not node or not REDOCLY.exists():
         return [], "The wire view was skipped: it needs Node and redocly (`make redocly`)."
-    command = [node, str(REDOCLY), "diff", str(old), str(new), "--format=json"]
+    redocly = [node, str(REDOCLY), "diff", str(old), str(new), "--format=json"]
     quiet = os.environ | {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
-    run = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
+    run = subprocess.run(redocly, env=quiet, capture_output=True, text=True, check=False)
     try:
         return [_wire_finding(change) for change in json.loads(run.stdout)["changes"]], ""
     except ValueError:
@@ -135,6 +133,7 @@ def _wire_finding(change: dict[str, Any]) -> Finding:
     return Finding(kind, "wire", " > ".join(parts), told or f"`{subject}` was {change['kind']}")
 
 
+@partial(command, failure=2)
 def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Tell what changes for callers.")
@@ -144,11 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if len(options.specs) != (0 if options.base else 2):
         parser.error("either OLD and NEW or --base is needed")
-    try:
-        report = compare_with(options.base) if options.base else compare(*options.specs)
-    except (SpecError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    report = compare_with(options.base) if options.base else compare(*options.specs)
     print(report.render(options.format))
     return report.code
 

@@ -6,9 +6,9 @@ from difflib import unified_diff
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from canonical import SpecError
 from generate import OUTPUT, OVERLAY, SPEC, generate
 from import_spec import source_problems
+from shared import SpecError, command
 
 
 def drift(tree: Path, fresh: Path) -> Iterator[str]:
@@ -30,22 +30,16 @@ def _read(tree: Path) -> dict[str, list[str]]:
     }
 
 
-def main() -> int:
+@command
+def main() -> None:
     """Run the command line."""
     with TemporaryDirectory() as scratch:
         fresh = Path(scratch, OUTPUT.name)
-        try:
-            generate(SPEC, OVERLAY, fresh)
-        except (SpecError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        found = [*source_problems(SPEC.parent), *drift(OUTPUT, fresh)]
-    if found:
-        print(*found, sep="\n")
-        print("error: drift, see above: run `make spec` and `make generate`", file=sys.stderr)
-        return 1
+        generate(SPEC, OVERLAY, fresh)
+        if found := [*source_problems(SPEC.parent), *drift(OUTPUT, fresh)]:
+            print(*found, sep="\n")
+            raise SpecError("drift, see above: run `make spec` and `make generate`")
     print("No drift: source, spec, overlay and generated tree belong together.")
-    return 0
 
 
 if __name__ == "__main__":

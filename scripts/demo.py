@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from canonical import SpecError
 from check_drift import drift
 from generate import OUTPUT, OVERLAY, SPEC, generate
 from import_spec import source_problems
+from shared import SpecError, command
 
 from mesh_facade import AccountBalance, AuthenticationError, MeshError
 from mesh_facade.testing import StandIn
@@ -16,34 +16,35 @@ from mesh_facade.testing import StandIn
 ACCOUNT = ("a-users-token", "coinbase")
 
 
-def _prove_what_is_committed(scratch: Path) -> None:
+def show_regeneration() -> None:
+    """Show that source, spec and generated client belong together."""
     if problems := source_problems():
         raise SpecError(f"{problems[0]}: run `make spec`")
     print(f"1. Imported the page in openapi/source/: {SPEC.name} is the same, byte for byte.")
-    generate(SPEC, OVERLAY, scratch / OUTPUT.name)
-    if difference := next(drift(OUTPUT, scratch / OUTPUT.name), None):
-        raise SpecError(f"{difference}: not what the spec gives: run `make generate`")
+    with TemporaryDirectory() as scratch:
+        fresh = Path(scratch, OUTPUT.name)
+        generate(SPEC, OVERLAY, fresh)
+        if difference := next(drift(OUTPUT, fresh), None):
+            raise SpecError(f"{difference}: not what the spec gives: run `make generate`")
     print(f"2. Generated a client from it: {OUTPUT.name}/ is the same, byte for byte.")
 
 
-async def _read(mesh: StandIn) -> AccountBalance:
-    async with mesh.async_client() as client:
-        return await client.get_account_balance(*ACCOUNT)
+def show_calls(mesh: StandIn) -> None:
+    """Show a balance, read in both modes, and an error."""
 
+    async def read() -> AccountBalance:
+        async with mesh.async_client() as client:
+            return await client.get_account_balance(*ACCOUNT)
 
-def _read_in_both_modes(mesh: StandIn) -> None:
     with mesh.client() as client:
         balance = client.get_account_balance(*ACCOUNT)
-    if asyncio.run(_read(mesh)) != balance:
+    if asyncio.run(read()) != balance:
         raise SpecError("MeshClient and AsyncMeshClient read different balances")
     print("4. MeshClient and AsyncMeshClient read the same balance from it, over HTTP:")
     rows = [(row.currency, row.cash, row.buying_power) for row in balance.rows]
     totals = ("total in USD", balance.total_cash_usd, balance.total_buying_power_usd)
     for line in [("", "cash", "buying power"), *rows, totals]:
         print("   {!s:<14}{!s:>10}{!s:>16}".format(*line))
-
-
-def _be_refused(mesh: StandIn) -> None:
     with mesh.client(client_secret=f"not-{mesh.client_secret}") as client:
         try:
             client.get_account_balance(*ACCOUNT)
@@ -53,18 +54,16 @@ def _be_refused(mesh: StandIn) -> None:
             raise SpecError("a wrong secret was accepted")
 
 
-def main() -> int:
+@command
+def main() -> None:
     """Run the command line."""
     try:
-        with TemporaryDirectory() as scratch, StandIn() as mesh:
-            _prove_what_is_committed(Path(scratch))
+        show_regeneration()
+        with StandIn() as mesh:
             print(f"3. Started a stand-in for Mesh, which follows the spec: {mesh.url}")
-            _read_in_both_modes(mesh)
-            _be_refused(mesh)
-    except (SpecError, MeshError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+            show_calls(mesh)
+    except MeshError as error:
+        raise SpecError(str(error)) from error
 
 
 if __name__ == "__main__":

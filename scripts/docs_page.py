@@ -3,19 +3,19 @@
 What such a page says in ways of its own is read by the rules that openapi/import.yaml states.
 """
 
-from __future__ import annotations
-
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-from canonical import SCHEMAS, Json, SpecError, fields, items
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from attrs import Factory, frozen
+from canonical import SCHEMAS
+from shared import Json, SpecError, fields, items
 
 _PROSE = re.compile(r"(?:.*\n)*?# (?!Source: )(.+)\n\s*((?:>.*\n)*)\s*## OpenAPI\s*")
 _FILLER = re.compile(r'"<\w+>"')
+_OPERATION = ("path", "method", "servers", "request", "response", "deprecated", "type")
+_REQUEST = ("security", "parameters", "body")
 
 
 def to_openapi(prose: str, block: Json) -> Json:
@@ -24,69 +24,59 @@ def to_openapi(prose: str, block: Json) -> Json:
         raise SpecError("page: a heading, a quote and '## OpenAPI' are expected above the block")
     fields(block, "page", ("paths", "components"))
     schemas = fields(block["components"], "components", ["schemas"])["schemas"]
-    needed = ("path", "method", "servers", "request", "response", "deprecated", "type")
-    told = fields(block["paths"], "paths", needed, ["xMint"])
+    told = fields(block["paths"], "paths", _OPERATION, ["xMint"])
     if told["type"] != "path":
         raise SpecError(f"paths.type: 'path' is expected, not '{told['type']}'")
+    request = fields(told["request"], "paths.request", _REQUEST, ["codeSamples"])
+    parameters = _placed(request["parameters"], "paths.request.parameters")
+    responses = fields(told["response"], "paths.response")
     page = _Page()
-    operation = page.operation(told) | {"summary": above[1]}
+    operation: Json = {
+        "summary": above[1],
+        "deprecated": told["deprecated"],
+        "servers": told["servers"],
+        "security": page.requirements(request["security"], "paths.request.security"),
+        "parameters": [page.parameter(*parameter) for parameter in parameters],
+        "responses": {
+            status: {"description": "", **page.message(one, f"paths.response.{status}")}
+            for status, one in responses.items()
+        },
+    }
+    if body := page.message(request["body"], "paths.request.body"):
+        operation["requestBody"] = body
     if above[2]:
         operation["description"] = re.sub(r"^> ?", "", above[2], flags=re.MULTILINE).strip()
-    item = {str(told["method"]).lower(): operation}
     # Where a schema stands among the components too, it is not flattened there.
     components = {"schemas": page.schemas | schemas, "securitySchemes": page.schemes}
-    return {"openapi": "3.0.3", "paths": {told["path"]: item}, "components": components}
+    paths = {told["path"]: {str(told["method"]).lower(): operation}}
+    return {"openapi": "3.0.3", "paths": paths, "components": components}
 
 
+@frozen
 class _Page:
     """What a page names in passing: schemas (by refIdentifier) and security schemes."""
 
-    def __init__(self) -> None:
-        self.schemas: Json = {}
-        self.schemes: Json = {}
+    schemas: Json = Factory(dict)
+    schemes: Json = Factory(dict)
 
-    def operation(self, told: Json) -> Json:
-        needed = ("security", "parameters", "body")
-        request = fields(told["request"], "paths.request", needed, ["codeSamples"])
-        operation = {
-            "deprecated": told["deprecated"],
-            "servers": told["servers"],
-            "security": [
-                self._requirement(one, "paths.request.security")
-                for one in items(request["security"], "paths.request.security")
-            ],
-            "parameters": [
-                {"in": where, "name": name, **self._parameter(one, place)}
-                for where, name, one, place in _placed(
-                    request["parameters"], "paths.request.parameters"
-                )
-            ],
-            "responses": {
-                status: {"description": "", **self._message(one, f"paths.response.{status}")}
-                for status, one in fields(told["response"], "paths.response").items()
-            },
-        }
-        body = self._message(request["body"], "paths.request.body")
-        return operation | ({"requestBody": body} if body else {})
+    def requirements(self, told: Any, place: str) -> list[Json]:
+        requirements: list[Json] = []
+        for one in items(told, place):
+            requirements.append({})
+            parameters = fields(one, place, ("title", "parameters"))["parameters"]
+            for where, name, scheme, _ in _placed(parameters, place):
+                untold: Json = {"apiKey": {"in": where, "name": name}, "oauth2": {"flows": {}}}
+                _tell(self.schemes, name, untold.get(str(scheme.get("type")), {}) | scheme, place)
+                requirements[-1][name] = []
+        return requirements
 
-    def _requirement(self, told: Any, place: str) -> Json:
-        parameters = fields(told, place, ("title", "parameters"))["parameters"]
-        requirement: Json = {}
-        for where, name, scheme, _ in _placed(parameters, place):
-            untold: Json = {"apiKey": {"in": where, "name": name}, "oauth2": {"flows": {}}}
-            _tell(self.schemes, name, untold.get(str(scheme.get("type")), {}) | scheme, place)
-            requirement[name] = []
-        return requirement
-
-    def _parameter(self, told: Any, place: str) -> Json:
+    def parameter(self, where: str, name: str, told: Json, place: str) -> Json:
         entries = _entries(fields(told, place, ["schema"])["schema"], place)
         words = {"deprecated", "description"} & entries[0].keys() if len(entries) == 1 else ()
         lifted = {word: entries[0].pop(word) for word in words}
-        schema, required = self._schema(entries, place)
-        return lifted | required | {"schema": schema}
+        return {"in": where, "name": name, **lifted, **self._schema(entries, place)}
 
-    def _message(self, told: Any, place: str) -> Json:
-        """Return a request's body or a response."""
+    def message(self, told: Any, place: str) -> Json:
         message: Json = {}
         for kind, one in fields(told, place).items():
             here = f"{place}.{kind}"
@@ -95,20 +85,19 @@ class _Page:
                 _tell(message, "description", media["description"], here)
             if kind == "_mintlify/placeholder":  # no content
                 continue
-            schema, required = self._schema(_entries(media["schemaArray"], here), here)
+            message |= self._schema(_entries(media["schemaArray"], here), here)
             examples = fields(media["examples"], f"{here}.examples")
             genuine = {n: e for n, e in examples.items() if not _FILLER.search(json.dumps(e))}
             content = message.setdefault("content", {})
-            content[kind] = {"schema": schema, "examples": genuine}
-            message |= required
+            content[kind] = {"schema": message.pop("schema"), "examples": genuine}
         return message
 
-    def _schema(self, entries: list[Json], place: str) -> tuple[Json, Json]:
-        """Return the schema of some entries, and apart from it whether it is required."""
+    def _schema(self, entries: list[Json], place: str) -> Json:
+        """Return the schema of some entries, and beside it whether it is required."""
         required = [entry.pop("required") for entry in entries if "required" in entry]
         schemas = [self._entry(entry, place) for entry in entries]
         schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-        return schema, {"required": True in required}
+        return {"schema": schema, "required": True in required}
 
     def _entry(self, schema: Json, place: str) -> Json:
         if "requiredProperties" in schema:

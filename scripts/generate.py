@@ -7,10 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import yaml
-from canonical import Json, SpecError, fields, operations_of
+from canonical import operations_of
 from openapi_python_client.config import ConfigFile
-from overlay import apply_overlay, read_document
+from overlay import apply_overlay
 from pydantic import ValidationError
+from shared import Json, SpecError, command, fields, read_document
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "openapi/mesh.yaml"
@@ -35,7 +36,7 @@ def generate(spec: Path, overlay: Path | None, output: Path) -> list[str]:
         # The generator itself would silently ignore a setting that it does not know.
         ConfigFile.model_validate(read_document(SETTINGS), extra="forbid")
     except ValidationError as error:
-        raise SpecError(f"{SETTINGS}: {' '.join(str(error).split())}") from error
+        raise SpecError(f"{SETTINGS}: {error}") from error
     document = fields(read_document(spec), str(spec))
     notes = apply_overlay(overlay, document) if overlay else []
     output = output.resolve()
@@ -47,14 +48,22 @@ def generate(spec: Path, overlay: Path | None, output: Path) -> list[str]:
         package.mkdir(parents=True)
         _write_spec(document, package)
         _run_generator(package)
-        _replace(output, package.parent)
+        put_in_place(output, package.parent)
     return notes
 
 
 def _write_spec(document: Json, package: Path) -> None:
-    """Write the files that stand beside the generator's own, which formats them as well."""
+    """Write what stands beside the generator's own files, in time for it to format them as well."""
     keys = document.get("components", {}).get("securitySchemes", {})
-    _describe(document, keys)
+    for place, (path, method) in operations_of(document).items():
+        operation = fields(document["paths"][path][method], place)
+        parts = {one.get("name"): one for one in operation.get("parameters", [])}
+        parts |= fields(operation.get("responses"), f"{place}: responses")
+        parts |= {key.get("name"): key for key in keys.values()}
+        # The generator reads an operation's description, but not those of all its parts.
+        told = [f"{name}: {of['description']}" for name, of in parts.items() if "description" in of]
+        operation["description"] = "\n- ".join([operation.get("description", ""), *told])
+        document["paths"][path][method] = operation
     module = _SPEC_MODULE.format(
         servers=tuple(server["url"] for server in document.get("servers", [])),
         headers={name: key["name"] for name, key in keys.items() if key.get("in") == "header"},
@@ -64,32 +73,22 @@ def _write_spec(document: Json, package: Path) -> None:
         (package / file).write_text(content, encoding="utf-8", newline="\n")
 
 
-def _describe(document: Json, keys: Json) -> None:
-    """Add to the operations' descriptions those of their parts that the generator does not read."""
-    for place, (path, method) in operations_of(document).items():
-        item = document["paths"][path]
-        operation = item[method] = fields(item[method], place)
-        parts = {parameter.get("name"): parameter for parameter in operation.get("parameters", [])}
-        parts |= fields(operation.get("responses"), f"{place}: responses")
-        parts |= {key.get("name"): key for key in keys.values()}
-        told = [f"{name}: {of['description']}" for name, of in parts.items() if "description" in of]
-        operation["description"] = "\n- ".join([operation.get("description", ""), *told])
-
-
 def _run_generator(package: Path) -> None:
     """Run the generator and its hooks, out of reach of the caller's environment."""
-    command = [sys.executable, "-P", "-m", "openapi_python_client", "generate", "--meta=none"]
-    command += ["--fail-on-warning", "--overwrite", f"--output-path={package}"]
-    command += [f"--path={package / 'openapi.yaml'}", f"--config={SETTINGS}"]
+    generator = [sys.executable, "-P", "-m", "openapi_python_client", "generate", "--meta=none"]
+    generator += ["--fail-on-warning", "--overwrite", f"--output-path={package}"]
+    generator += [f"--path={package / 'openapi.yaml'}", f"--config={SETTINGS}"]
     tools = {"PATH": str(Path(sys.executable).parent), "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
-    run = subprocess.run(command, env=tools, capture_output=True, text=True, check=False)
+    run = subprocess.run(generator, env=tools, capture_output=True, text=True, check=False)
     if run.returncode:
-        raise SpecError(f"the generator failed: {' '.join(run.stderr.split())}")
+        raise SpecError(f"the generator failed: {run.stderr}")
 
 
-def _replace(target: Path, new: Path) -> None:
-    old = new.with_name("old")
-    target.rename(old)
+def put_in_place(target: Path, new: Path) -> None:
+    """Move what is new to where something old may be, which stays there if that fails."""
+    old = new.with_name(f"{new.name}.old")
+    if target.exists():
+        target.rename(old)
     try:
         new.rename(target)
     finally:
@@ -97,7 +96,8 @@ def _replace(target: Path, new: Path) -> None:
             old.rename(target)
 
 
-def main(argv: list[str] | None = None) -> int:
+@command
+def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Regenerate the client from the spec.")
     parser.add_argument("--spec", type=Path, default=SPEC)
@@ -105,13 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="a folder, replaced as a whole")
     options = parser.parse_args(argv)
     overlay = options.overlay if str(options.overlay) != "none" else None
-    try:
-        notes = generate(options.spec, overlay, options.output)
-    except (SpecError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    notes = generate(options.spec, overlay, options.output)
     print(*notes, f"{options.output}: generated from {options.spec}", sep="\n")
-    return 0
 
 
 if __name__ == "__main__":

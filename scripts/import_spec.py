@@ -1,30 +1,24 @@
-"""Import what Mesh publishes into openapi/mesh.yaml, in canonical form.
+"""Imports what Mesh publishes into openapi/mesh.yaml, in canonical form.
 
 A source is a docs page, in its older or newer shape, or a whole OpenAPI document (3.0 or 3.1, JSON
 or YAML): its content shows which. openapi/import.yaml holds the settings, and states the rules.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import datetime as dt
 import hashlib
-import json
 import re
 import sys
+from collections.abc import Collection
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import httpx
-import yaml
-from canonical import Json, SpecError, canonical, fields, operations_of
+from canonical import canonical, operations_of
 from docs_page import to_openapi
 from openapi_spec_validator import OpenAPIV30SpecValidator
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+from shared import Json, SpecError, command, dump, fields, parse, read_document, write
 
 OPENAPI = Path(__file__).resolve().parents[1] / "openapi"
 FETCH_SECONDS = 30
@@ -37,27 +31,12 @@ _HEADER = """\
 _RECORD = "provenance.yaml"
 _ROOT = ("openapi", "info", "servers", "security", "paths", "components")
 _BLOCK = re.compile(r"^(`{3,})ya?ml.*\n((?:.*\n)*?)\1[ \t]*$", re.MULTILINE)
-_JSON_SCALAR = re.compile(r"(null|true|false|-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?)?")
-
-
-class _Dumper(yaml.CSafeDumper):
-    """YAML for reading: text of several lines stands in several lines."""
-
-
-def _represent(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text and "\r" not in text else None
-    if _JSON_SCALAR.fullmatch(text):
-        style = "'"
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
-
-
-_Dumper.add_representer(str, _represent)
 
 
 def read_settings(path: Path = OPENAPI / "import.yaml") -> Json:
     """Return the settings of a file, refusing words that are missing or misspelt."""
     needed = ("source", "info", "operations", "securitySchemes", "schemas")
-    settings = fields(_load(path.read_text("utf-8")), str(path), needed)
+    settings = fields(read_document(path), str(path), needed)
     for name, pinned in fields(settings["operations"], f"{path}: operations").items():
         fields(pinned, f"{path}: operations.{name}", ("operationId", "tag"))
     return settings
@@ -90,40 +69,33 @@ async def _fetch(address: str) -> bytes:
 
 
 def import_source(data: bytes, settings: Json, wanted: Collection[str] = ()) -> str:
-    """Return the text of the spec that a source gives, or raise `SpecError`.
+    """Return the text of the spec that a source gives.
 
     Wanted are the operations that the settings pin, unless others are named ('POST /path', where
     `*` stands for anything).
     """
     document = _recognise(data)
-    where = operations_of(document)
-    chosen: set[tuple[str, str]] = set()
+    places = operations_of(document)
+    chosen: dict[str, tuple[str, str]] = {}
     for pattern in wanted or settings["operations"]:
-        found = [name for name in where if fnmatchcase(name, pattern)]
+        found = {name: place for name, place in places.items() if fnmatchcase(name, pattern)}
         if not found:
-            raise SpecError(f"there is no operation '{pattern}', but {', '.join(where):.300}")
-        chosen |= {where[name] for name in found}
-    for path, method in chosen:
-        place = f"paths.{path}.{method}"
-        operation: Json = {"operationId": re.sub(r"\W+", "_", f"{method}{path}").strip("_")}
-        operation |= fields(document["paths"][path][method], place)
-        if pinned := settings["operations"].get(f"{method.upper()} {path}"):
+            raise SpecError(f"there is no operation '{pattern}', but {', '.join(places):.300}")
+        chosen |= found
+    keys, names = settings["securitySchemes"], settings["schemas"]
+    spec = canonical(document, sorted(chosen.values()), keys, names)
+    for name, (path, method) in chosen.items():
+        operation = spec["paths"][path][method]
+        operation.setdefault("operationId", re.sub(r"\W+", "_", f"{method}{path}").strip("_"))
+        if pinned := settings["operations"].get(name):
             operation |= {"operationId": pinned["operationId"], "tags": [pinned["tag"]]}
-        document["paths"][path][method] = operation
-    spec = canonical(document, sorted(chosen), settings["securitySchemes"], settings["schemas"])
     spec |= {"openapi": "3.0.3", "info": settings["info"]}
-    _validate(spec)
-    return _HEADER + "".join(_dump({word: spec[word]}) for word in _ROOT if word in spec)
-
-
-def _validate(spec: Json) -> None:
-    for refusal in OpenAPIV30SpecValidator(spec).iter_errors():
-        error = refusal
-        while error.context:  # of what failed in each alternative, the innermost says most
-            error = max(
-                error.context, key=lambda e: (len(e.absolute_path), e.validator != "required")
-            )
+    error = next(OpenAPIV30SpecValidator(spec).iter_errors(), None)
+    while error and error.context:  # of what failed in each alternative, the innermost says most
+        error = max(error.context, key=lambda e: (len(e.absolute_path), e.validator != "required"))
+    if error:
         raise SpecError(f"{error.json_path}: {error.message:.200}")
+    return _HEADER + "".join(dump({word: spec[word]}) for word in _ROOT if word in spec)
 
 
 def _recognise(data: bytes) -> Json:
@@ -136,48 +108,13 @@ def _recognise(data: bytes) -> Json:
     if len(blocks) > 1:
         raise SpecError("the page has more than one YAML block")
     start, end = blocks[0].span(2) if blocks else (0, len(text))
-    document = _load("\n" * text.count("\n", 0, start) + text[start:end])  # lines keep their number
+    block = "\n" * text.count("\n", 0, start) + text[start:end]  # lines keep their number
+    document = fields(parse(block, "this is neither YAML nor JSON"), "document")
     if str(document.get("openapi")).startswith(("3.0", "3.1")):
         return document
     if blocks and "openapi" not in document:
         return to_openapi(text[: blocks[0].start()], document)
     raise SpecError("this is neither a docs page nor an OpenAPI document, 3.0 or 3.1")
-
-
-def _load(text: str) -> Json:
-    try:  # JSON apart: YAML does not know its escapes of surrogate pairs
-        if text.startswith("{"):
-            return fields(json.loads(text, object_pairs_hook=_mapping), "document")
-        return fields(_value(yaml.compose(text, yaml.CBaseLoader)), "document")
-    except (ValueError, yaml.YAMLError) as error:
-        reason = str(error).replace('in "<unicode string>", ', "at ")
-        raise SpecError(f"this is neither YAML nor JSON: {reason}") from None
-
-
-def _value(node: yaml.Node | None) -> Any:
-    """Return the value of a node by the types of JSON, as OpenAPI has it: a date is text."""
-    if isinstance(node, yaml.MappingNode):
-        return _mapping([(str(key.value), _value(item)) for key, item in node.value])
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item) for item in node.value]
-    if isinstance(node, yaml.ScalarNode) and not node.style and _JSON_SCALAR.fullmatch(node.value):
-        return json.loads(node.value or "null")
-    return node and node.value
-
-
-def _mapping(pairs: list[tuple[str, Any]]) -> Json:
-    mapping: Json = {}
-    for key, item in pairs:
-        if key in mapping:
-            raise SpecError(f"the key '{key}' is given twice in a mapping")
-        mapping[key] = item
-    return mapping
-
-
-def _dump(document: Json) -> str:
-    """Return YAML without anchors, its mappings sorted."""
-    tree = json.loads(json.dumps(document))
-    return yaml.dump(tree, Dumper=_Dumper, allow_unicode=True, width=90)
 
 
 def adopt(source: str, data: bytes, folder: Path) -> None:
@@ -191,41 +128,37 @@ def adopt(source: str, data: bytes, folder: Path) -> None:
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     if (folder / _RECORD).exists():
-        last = _load((folder / _RECORD).read_text("utf-8"))
+        last = fields(read_document(folder / _RECORD), _RECORD)
         record = last if last.get("sha256") == record["sha256"] else record
     folder.mkdir(exist_ok=True)
-    _replace(folder / record["file"], data)
-    _replace(folder / _RECORD, _dump(record).encode())
+    write(folder / record["file"], data)
+    write(folder / _RECORD, dump(record).encode())
     for stray in set(folder.iterdir()) - {folder / record["file"], folder / _RECORD}:
         stray.unlink()
 
 
 def source_problems(openapi: Path = OPENAPI) -> list[str]:
     """Return why mesh.yaml, its source and the record of this do not belong together, if so."""
-    folder = openapi / "source"
+    folder, mesh = openapi / "source", openapi / "mesh.yaml"
     try:
-        record = _load((folder / _RECORD).read_text("utf-8"))
-        data = (folder / record["file"]).read_bytes()
+        record = fields(read_document(folder / _RECORD), _RECORD)
+        source = folder / record["file"]
+        data = source.read_bytes()
         spec = import_source(data, read_settings(openapi / "import.yaml"))
-        belongs = (openapi / "mesh.yaml").read_bytes() == spec.encode()
+        is_recorded = hashlib.sha256(data).hexdigest() == record["sha256"]
+        is_imported = mesh.read_bytes() == spec.encode()
     except (KeyError, OSError, SpecError) as error:
         return [f"{folder}: {error}"]
-    problems: list[str] = []
-    if hashlib.sha256(data).hexdigest() != record["sha256"]:
-        problems.append(f"{folder / record['file']} is not the file that {_RECORD} records")
-    if not belongs:
-        problems.append(f"{openapi / 'mesh.yaml'} is not what importing {record['file']} gives")
-    return problems
+    problems = {
+        f"{source} is not the file that {_RECORD} records": is_recorded,
+        f"{mesh} is not what importing {source.name} gives": is_imported,
+    }
+    return [problem for problem, is_right in problems.items() if not is_right]
 
 
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_bytes(content)
-    draft.replace(path)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line, and return its exit code."""
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description="Import a docs page or an OpenAPI document.")
     parser.add_argument("source", help="a file, an https address, or - for standard input")
     parser.add_argument("--output", type=Path, required=True, help="where the spec is written")
@@ -240,13 +173,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         spec = import_source(data, read_settings(args.settings), args.operation or ())
         if args.adopt:
             adopt(args.source, data, args.output.parent / "source")
-        _replace(args.output, spec.encode())
+        write(args.output, spec.encode())
     except (SpecError, OSError, RecursionError, httpx.HTTPError, httpx.InvalidURL) as error:
-        reason = " ".join(str(error).split()) or f"no whole answer within {FETCH_SECONDS} s"
-        print(f"error: {args.source}: {reason}", file=sys.stderr)
-        return 1
+        reason = str(error) or f"no whole answer within {FETCH_SECONDS} s"
+        raise SpecError(f"{args.source}: {reason}") from error
     print(f"{args.output}: imported from {args.source}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,25 +1,15 @@
 """Applies an OpenAPI Overlay (version 1.0) to an OpenAPI document."""
 
 import copy
-import json
 import re
 from pathlib import Path
 from typing import Any, cast
 
 import jsonpath
-import yaml
-from canonical import SpecError
+from shared import SpecError, read_document
 
 # The grammar of RFC 9535 alone: an overlay must mean the same to every other tool.
 _RFC_9535 = jsonpath.JSONPathEnvironment(strict=True)
-
-
-def read_document(path: Path) -> Any:
-    """Read YAML or JSON; what an anchor repeats becomes as many nodes of their own."""
-    try:
-        return json.loads(json.dumps(yaml.safe_load(path.read_bytes()), default=str))
-    except yaml.YAMLError as error:
-        raise SpecError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
 
 
 def apply_overlay(path: Path, document: Any) -> list[str]:
@@ -29,7 +19,7 @@ def apply_overlay(path: Path, document: Any) -> list[str]:
             pass
         case _:
             raise SpecError(f"{path}: an overlay has `overlay: 1.0.0` and a list of `actions`")
-    needless: list[str] = []
+    notes: list[str] = []
     for number, action in enumerate(actions, start=1):
         before = copy.deepcopy(document)
         try:
@@ -37,10 +27,8 @@ def apply_overlay(path: Path, document: Any) -> list[str]:
         except (SpecError, jsonpath.JSONPathError) as error:
             raise SpecError(f"{path}: action {number}: {error.args[0]}") from error
         if document == before:
-            needless.append(
-                f"{path}: action {number}: {action['target']}: the spec says so already"
-            )
-    return needless
+            notes += [f"{path}: action {number}: {action['target']}: the spec says so already"]
+    return notes
 
 
 def _apply(action: Any, document: Any) -> None:
@@ -52,17 +40,16 @@ def _apply(action: Any, document: Any) -> None:
             target = cast("jsonpath.JSONPath", _RFC_9535.compile(path))
         case _:
             raise SpecError("a `target` and an `update` or `remove: true` are expected")
-    remove = action.get("remove")
     matches = list(target.finditer(document))
     holder = jsonpath.JSONPath(env=_RFC_9535, segments=target.segments[:-1])
-    if not matches and not (remove and holder.findall(document)):
+    if not matches and not ("remove" in action and holder.findall(document)):
         raise SpecError(f"{path} matches nothing: {_guess(path, document)}")
     for match in reversed(matches):  # from the end, or removing an item would move the next ones
-        if remove:
+        if "remove" in action:
             cast("Any", match.parent).obj.pop(match.parts[-1])
         else:
-            is_array = isinstance(match.obj, list)
-            _merge(match.obj, [action["update"]] if is_array else action["update"], match.path)
+            update = copy.deepcopy(action["update"])
+            _merge(match.obj, [update] if isinstance(match.obj, list) else update, match.path)
 
 
 def _guess(path: str, document: Any) -> str:
@@ -75,14 +62,14 @@ def _guess(path: str, document: Any) -> str:
 
 def _merge(node: Any, update: Any, place: str) -> None:
     """Merge as the specification says, except that an array gets no item that it has already."""
-    kinds = {node.__class__, update.__class__}
-    if kinds == {dict}:
-        for key, value in update.items():
-            if key in node and {type(node[key]), type(value)} & {dict, list}:
-                _merge(node[key], value, f"{place}.{key}")
-            else:
-                node[key] = copy.deepcopy(value)
-    elif kinds == {list}:
-        node += copy.deepcopy([item for item in update if item not in node])
-    else:
-        raise SpecError(f"the update does not fit what is at {place}")
+    match node, update:
+        case dict(), dict():
+            for key, value in update.items():
+                if key in node and {type(node[key]), type(value)} & {dict, list}:
+                    _merge(node[key], value, f"{place}.{key}")
+                else:
+                    node[key] = value
+        case list(), list():
+            node += [item for item in update if item not in node]
+        case _:
+            raise SpecError(f"the update does not fit what is at {place}")

@@ -11,9 +11,9 @@ import subprocess
 import sys
 
 import import_spec
-from canonical import SpecError
 from changes import compare
-from generate import OUTPUT, OVERLAY, ROOT, SPEC, generate
+from generate import OUTPUT, OVERLAY, ROOT, SPEC, generate, put_in_place
+from shared import SpecError, command
 
 COPY = ROOT / ".make/update"
 JOURNAL = ROOT / ".make/update.journal"
@@ -21,71 +21,58 @@ REPORT = ROOT / ".make/update.md"
 _LEFT_OUT = (".git", ".venv", ".make", "__pycache__", "node_modules", ".*_cache", ".hypothesis")
 
 
-def update(source: str, *, tested: bool) -> bool:
-    """Update from a source; return whether that was done."""
+def update(source: str, *, tested: bool) -> None:
+    """Update from a source, or raise `SpecError` and leave all as it was."""
     spec, output = COPY / SPEC.relative_to(ROOT), COPY / OUTPUT.relative_to(ROOT)
     shutil.rmtree(COPY, ignore_errors=True)
     try:
         shutil.copytree(ROOT, COPY, ignore=shutil.ignore_patterns(*_LEFT_OUT), symlinks=True)
         if import_spec.main([source, f"--output={spec}", "--adopt"]):
-            return False
+            raise SpecError("nothing was updated, see above")
         generate(spec, OVERLAY, output)
         changes = compare(SPEC, spec)
-        passed = not tested or _pass_tests()
-        tests = "passed" if passed and tested else "failed" if tested else "were left out"
-        told = f"# Mesh's spec, from {source}\n\n{{}}\n\nThe tests {tests}.\n"
+        verdict = "were left out"
+        if tested:
+            pytest = [sys.executable, "-m", "pytest", "-q", "-n2", "-p", "no:cacheprovider"]
+            environment = os.environ | {"PYTHONPATH": f"{COPY}{os.pathsep}{output}"}
+            run = subprocess.run(pytest, cwd=COPY, env=environment, check=False)
+            verdict = "failed" if run.returncode else "passed"
+        told = f"# Mesh's spec, from {source}\n\n{{}}\n\nThe tests {verdict}.\n"
         REPORT.write_text(told.format(changes.render("markdown")), encoding="utf-8")
         print(told.format(changes.render("text")), f"This report is in {REPORT}", sep="\n")
-        if passed:
-            JOURNAL.touch()
-            finish()
-        return passed
+        if verdict == "failed":
+            raise SpecError("nothing was updated, see above")
+        JOURNAL.touch()
+        finish()
     finally:
         if not JOURNAL.exists():
             shutil.rmtree(COPY, ignore_errors=True)
 
 
-def _pass_tests() -> bool:
-    paths = os.pathsep.join([str(COPY), str(COPY / OUTPUT.relative_to(ROOT))])
-    command = [sys.executable, "-m", "pytest", "-q", "-n2", "-p", "no:cacheprovider"]
-    environment = os.environ | {"PYTHONPATH": paths}
-    return subprocess.run(command, cwd=COPY, env=environment, check=False).returncode == 0
-
-
-def finish() -> bool:
-    """Finish the move that the journal tells of, from wherever it was killed."""
-    if not JOURNAL.exists():
-        return False
+def finish() -> None:
+    """Move what is new into its place, from wherever that was killed."""
     for path in (SPEC, SPEC.parent / "source", OUTPUT):
         new = COPY / path.relative_to(ROOT)
         if new.exists():
-            if path.exists():
-                path.rename(COPY / f"{path.name}.old")
-            new.rename(path)
+            put_in_place(path, new)
     shutil.rmtree(COPY, ignore_errors=True)
     JOURNAL.unlink()
-    return True
 
 
-def main(argv: list[str] | None = None) -> int:
+@command
+def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Update the spec and all that follows from it.")
     parser.add_argument("source", nargs="?", help="a file or an address; if none, Mesh's own")
     parser.add_argument("--untested", action="store_true", help="leave out the tests")
     parser.add_argument("--finish", action="store_true", help="only finish what was killed")
     options = parser.parse_args(argv)
-    try:
-        if finish():
-            print("An update that had been killed while it moved files was finished.")
-        if options.finish:
-            return 0
+    if JOURNAL.exists():
+        finish()
+        print("An update that had been killed while it moved files was finished.")
+    if not options.finish:
         source = options.source or import_spec.read_settings()["source"]
-        if update(source, tested=not options.untested):
-            return 0
-    except (SpecError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    print("error: nothing was updated, see above", file=sys.stderr)
-    return 1
+        update(source, tested=not options.untested)
 
 
 if __name__ == "__main__":
