@@ -67,10 +67,9 @@ class Report:
         return "\n".join([*lines, self.skipped, _VERDICTS[self.code]]).strip()
 
 
-def compare(
-    old: Path, new: Path, *, old_overlay: Path = OVERLAY, old_facade: Path | None = None
-) -> Report:
-    """Compare a spec with a new one and, if its folder is given, the old facade with today's."""
+def compare(old: Path, new: Path, checkout: Path | None = None) -> Report:
+    """Compare two specs and, given the old one's checkout, its overlay and facade with today's."""
+    old_overlay = checkout / "openapi" / OVERLAY.name if checkout else OVERLAY
     findings: list[Finding] = []
     with TemporaryDirectory() as scratch:
         before, after = Path(scratch, "old"), Path(scratch, "new")
@@ -83,8 +82,8 @@ def compare(
             sentence = f"does not fit, and what else is told here goes without it: {error}"
             findings.append(Finding("breaking", "overlay", str(OVERLAY), sentence))
         python = [*compare_packages(before, after, PACKAGE)]
-        if old_facade:
-            python += compare_packages(old_facade, ROOT, "mesh_facade")
+        if checkout:
+            python += compare_packages(checkout, ROOT, "mesh_facade")
         for breaks, place, sentence in python:
             kind = "breaking" if breaks else "additive"
             findings.append(Finding(kind, "python", place, sentence))
@@ -96,14 +95,13 @@ def compare(
 def compare_with(ref: str) -> Report:
     """Compare the working tree, the facade included, with a git ref."""
     with TemporaryDirectory() as scratch:
-        archive, openapi = Path(scratch, "archive.zip"), Path(scratch, "openapi")
+        archive = Path(scratch, "archive.zip")
         git = ["git", "archive", f"--output={archive}", ref, "openapi", "mesh_facade"]
         run = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
         if run.returncode:
             raise SpecError(f"{ref}: {run.stderr}")
         ZipFile(archive).extractall(scratch)
-        old, overlay = openapi / SPEC.name, openapi / OVERLAY.name
-        return compare(old, SPEC, old_overlay=overlay, old_facade=Path(scratch))
+        return compare(Path(scratch, "openapi", SPEC.name), SPEC, Path(scratch))
 
 
 def wire_changes(old: Path, new: Path) -> tuple[list[Finding], str]:

@@ -16,8 +16,7 @@ from mesh_facade.testing import StandIn
 ACCOUNT = ("a-users-token", "coinbase")
 
 
-def show_regeneration() -> None:
-    """Show that source, spec and generated client belong together."""
+def _show_the_spec_loop() -> None:
     if problems := source_problems():
         raise SpecError(f"{problems[0]}: run `make spec`")
     print(f"1. Imported the page in openapi/source/: {SPEC.name} is the same, byte for byte.")
@@ -29,9 +28,7 @@ def show_regeneration() -> None:
     print(f"2. Generated a client from it: {OUTPUT.name}/ is the same, byte for byte.")
 
 
-def show_calls(mesh: StandIn) -> None:
-    """Show a balance, read in both modes, and an error."""
-
+def _show_calls(mesh: StandIn) -> None:
     async def read() -> AccountBalance:
         async with mesh.async_client() as client:
             return await client.get_account_balance(*ACCOUNT)
@@ -58,10 +55,10 @@ def show_calls(mesh: StandIn) -> None:
 def main() -> None:
     """Run the command line."""
     try:
-        show_regeneration()
+        _show_the_spec_loop()
         with StandIn() as mesh:
             print(f"3. Started a stand-in for Mesh, which follows the spec: {mesh.url}")
-            show_calls(mesh)
+            _show_calls(mesh)
     except MeshError as error:
         raise SpecError(str(error)) from error
 

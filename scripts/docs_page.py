@@ -1,7 +1,4 @@
-"""The docs page in its older shape: a block that flattens one operation and is not OpenAPI.
-
-What such a page says in ways of its own is read by the rules that openapi/import.yaml states.
-"""
+"""The docs page in its older shape, read by the rules that openapi/import.yaml states."""
 
 import json
 import re
@@ -94,10 +91,10 @@ class _Page:
 
     def _schema(self, entries: list[Json], place: str) -> Json:
         """Return the schema of some entries, and beside it whether it is required."""
-        required = [entry.pop("required") for entry in entries if "required" in entry]
+        required = True in [entry.pop("required", False) for entry in entries]
         schemas = [self._entry(entry, place) for entry in entries]
         schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-        return {"schema": schema, "required": True in required}
+        return {"schema": schema, "required": required}
 
     def _entry(self, schema: Json, place: str) -> Json:
         if "requiredProperties" in schema:

@@ -1,7 +1,7 @@
 """Imports what Mesh publishes into openapi/mesh.yaml, in canonical form.
 
-A source is a docs page, in its older or newer shape, or a whole OpenAPI document (3.0 or 3.1, JSON
-or YAML): its content shows which. openapi/import.yaml holds the settings, and states the rules.
+Its content shows what a source is: a docs page, in its older or newer shape, or a whole document,
+OpenAPI 3.0 or 3.1. openapi/import.yaml holds the settings, and states the rules.
 """
 
 import argparse

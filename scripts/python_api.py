@@ -1,8 +1,7 @@
 """What changes in the public names of a Python package, for those who call it.
 
-griffe reads the packages. Its own check sees neither annotations nor what is new, and knows no
-constructors of attrs classes; so the names are compared here, by one rule: what callers give may
-only become wider, what they get only narrower. Constructors are called with keywords.
+griffe's own check sees neither annotations nor what is new. By the rule here, what callers give
+may only become wider, what they get only narrower; constructors are called with keywords.
 """
 
 import re
