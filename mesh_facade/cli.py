@@ -1,53 +1,34 @@
-"""The command line `mesh-balance`: balances for people and for programs.
+"""The command line `mesh-balance`: balances for people and for programs. Needs the extra `cli`.
 
-Needs the extra `cli`. Keys and environment come from the same variables as in `MeshClient`; secrets
-are never arguments, for other users of a machine see those.
+Keys and environment come from the same variables as in `MeshClient`; secrets are never arguments,
+for other users of a machine see those.
 """
 
 import asyncio
 import collections
 import contextlib
 import csv
-import datetime as dt
 import email.utils
+import functools
 import io
 import json
 import os
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-import attrs
 import httpx
 from mesh_connect_client.spec import SERVERS
 
-from mesh_facade import (
-    AccountBalance,
-    AsyncMeshClient,
-    AuthenticationError,
-    BrokerType,
-    LinkedAccount,
-    MeshAPIError,
-    MeshClient,
-    MeshConfigurationError,
-    MeshConnectionError,
-    MeshError,
-    Outcome,
-    RateLimitError,
-    ServerError,
-    _configuration,
-)
+from mesh_facade import AsyncMeshClient, BrokerType, LinkedAccount, MeshClient, Outcome, errors
+from mesh_facade._configuration import find_base_url, find_proxy
 
 try:
     import click
 except ImportError:
     sys.exit("error: mesh-balance needs more packages: pip install 'mesh-facade[cli]'")
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 EPILOG = """\b
 Keys:       MESH_CLIENT_ID, MESH_CLIENT_SECRET; also MESH_ENVIRONMENT, MESH_BASE_URL.
@@ -56,8 +37,19 @@ Exit codes: 0 fine, 1 some accounts failed, 2 usage, 3 keys refused, 4 unreachab
 Completion: eval "$(_MESH_BALANCE_COMPLETE=bash_source mesh-balance)", in the shell's start-up
             file; zsh_source and fish_source likewise.
 """
+FAILED, USAGE, KEYS_REFUSED, UNREACHABLE, INTERRUPTED = 1, 2, 3, 4, 130
 MOST_SECONDS_AHEAD = 60
-UNREACHABLE = ("MeshConnectionError", "MeshTimeoutError", "MeshTLSError")
+LATER, DOCTOR = "; try again later", "; `mesh-balance doctor` tells more"
+# What ends a command, with its exit code and what to do next: the first that fits counts.
+VERDICTS: Mapping[type[Exception], tuple[int, str]] = {
+    errors.RateLimitError: (FAILED, LATER),
+    errors.ServerError: (FAILED, LATER),
+    errors.AuthenticationError: (KEYS_REFUSED, DOCTOR),
+    errors.MeshConnectionError: (UNREACHABLE, DOCTOR),
+    errors.MeshConfigurationError: (USAGE, DOCTOR),
+    errors.MeshError: (FAILED, ""),
+    **dict.fromkeys((ValueError, OSError, csv.Error), (USAGE, "")),
+}
 COLUMNS = (
     *("key", "broker", "total_cash_usd", "total_buying_power_usd", "rows"),
     *("error", "http_status", "error_type", "message", "attempts", "elapsed"),
@@ -68,30 +60,18 @@ class _Commands(click.Group):
     """Commands whose failures are one line on stderr, and an exit code."""
 
     def invoke(self, ctx: click.Context) -> None:
-        code = 0
         try:
             super().invoke(ctx)
-        except (MeshError, ValueError, TypeError, OSError, csv.Error) as error:
+        except tuple(VERDICTS) as error:
             code, advice = _judge(error)
-            click.echo(_one_line(f"error: {error}{advice and '; '}{advice}"), err=True)
-        ctx.exit(code)
+            click.echo(_one_line(f"error: {error}{advice}"), err=True)
+            ctx.exit(code)
 
 
 def _judge(error: Exception) -> tuple[int, str]:
-    """Return the exit code, and what to do."""
-    if isinstance(error, MeshAPIError) and error.reconnect_required:
-        return 1, "let the user link the account again"
-    if isinstance(error, RateLimitError | ServerError):
-        return 1, "try again later"
-    codes = {MeshConnectionError: 4, MeshConfigurationError: 2, AuthenticationError: 3}
-    for kind, code in codes.items():
-        if isinstance(error, kind):
-            return code, "`mesh-balance doctor` tells more"
-    return (1 if isinstance(error, MeshError) else 2), ""
-
-
-def _are_keys_refused(error: Exception | None) -> bool:
-    return isinstance(error, AuthenticationError) and not error.reconnect_required
+    if isinstance(error, errors.MeshAPIError) and error.reconnect_required:
+        return FAILED, "; let the user link the account again"
+    return next(verdict for kind, verdict in VERDICTS.items() if isinstance(error, kind))
 
 
 def _one_line(text: str) -> str:
@@ -127,46 +107,34 @@ def get(broker: str, environment: str | None, *, as_json: bool) -> None:
     token = os.environ.get("MESH_AUTH_TOKEN")
     if token is None and sys.stdin.isatty():
         token = click.prompt("Auth token", hide_input=True, err=True)
-    token = sys.stdin.readline().strip() if token is None else token
+    elif token is None:
+        token = sys.stdin.readline().strip()
     with MeshClient(environment=environment) as mesh:
-        balance = mesh.get_account_balance(token, broker)
+        told = mesh.get_account_balance(token, broker).to_dict()
     if as_json:
-        click.echo(json.dumps(balance.to_dict()))
+        click.echo(json.dumps(told))
     else:
-        _show(balance)
+        _print_table(told)
 
 
-def _show(balance: AccountBalance) -> None:
-    heads = ["currency", "cash", "buying power", "crypto buying power"]
-    rows = [[*attrs.astuple(row)] for row in balance.rows]
-    totals = [balance.total_cash_usd, balance.total_buying_power_usd]
-    _print_table(heads, [*rows, ["total in USD", *totals, None]])
+def _print_table(told: dict[str, Any]) -> None:
+    from rich import console, table  # noqa: PLC0415 — takes longer than all of --help
 
-
-def _print_table(heads: list[str], rows: list[list[Any]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 — takes longer than all of --help
-    from rich.table import Table  # noqa: PLC0415 — the same
-
-    table = Table(box=None, pad_edge=False)
-    for head in heads:
-        table.add_column(head, header_style="bold")
-    columns = [_align([row[index] for row in rows]) for index in range(len(heads))]
-    for cells in zip(*columns, strict=True):
-        table.add_row(*cells)
+    totals = ["total in USD", told["total_cash_usd"], told["total_buying_power_usd"], None]
+    rows = [*(row.values() for row in told["rows"]), totals]  # None, which is not 0, is shown as -
+    codes, *amounts = zip(*([_one_line(cell or "-") for cell in row] for row in rows), strict=True)
+    heads = ("currency", "cash", "buying power", "crypto buying power")
+    printed = table.Table(*heads, box=None, pad_edge=False)
+    for cells in zip(codes, *map(_align, amounts), strict=True):
+        printed.add_row(*cells)
     # As wide as it must be: a digit that is cut off makes another amount.
-    Console(width=10_000, markup=False, highlight=False).print(table)
+    console.Console(width=10_000, markup=False, highlight=False).print(printed)
 
 
-def _align(values: list[Any]) -> list[str]:
-    """Write values so that decimal points stand below each other; None, which is not 0, as `-`."""
-    texts = [
-        format(value, "f") if isinstance(value, Decimal) else _one_line(str(value or "-"))
-        for value in values
-    ]
-    if not any(isinstance(value, Decimal) for value in values):
-        return texts
-    heads = [len(text.partition(".")[0]) for text in texts]
-    return [" " * (max(heads) - head) + text for text, head in zip(texts, heads, strict=True)]
+def _align(amounts: Sequence[str]) -> list[str]:
+    """Write amounts so that their decimal points stand below each other."""
+    width = max(len(amount.partition(".")[0]) for amount in amounts)
+    return [" " * (width - len(amount.partition(".")[0])) + amount for amount in amounts]
 
 
 @main.command()
@@ -187,28 +155,24 @@ def stand_in(port: int) -> None:
     testing.main(["--port", str(port)])
 
 
-# --- doctor -------------------------------------------------------------------------------------
-
-
 @main.command()
 @_environment
 @_as_json
 def doctor(environment: str | None, *, as_json: bool) -> None:
     """Check keys, address, proxy, connection and clock; no key leaves this machine."""
-    results: list[dict[str, Any]] = []
-    code = 0
+    results: dict[str, tuple[int, str]] = {}
     for name, check in (("keys", _check_keys), ("connection", _check_connection)):
         try:
-            told, is_fine = check(environment), True
-        except MeshError as error:
-            told, is_fine, code = str(error), False, max(code, _judge(error)[0])
-        results.append({"check": name, "ok": is_fine, "told": _one_line(told)})
+            results[name] = 0, check(environment)
+        except (errors.MeshError, OSError) as error:
+            results[name] = _judge(error)[0], _one_line(str(error))
     if as_json:
-        click.echo(json.dumps(results))
+        told = [{"check": k, "ok": not code, "told": v} for k, (code, v) in results.items()]
+        click.echo(json.dumps(told))
     else:
-        for result in results:
-            click.echo(f"{'ok' if result['ok'] else 'no'}  {result['check']}: {result['told']}")
-    click.get_current_context().exit(code)
+        for name, (code, text) in results.items():
+            click.echo(f"{'no' if code else 'ok'}  {name}: {text}")
+    click.get_current_context().exit(max(code for code, _ in results.values()))
 
 
 def _check_keys(environment: str | None) -> str:
@@ -217,26 +181,90 @@ def _check_keys(environment: str | None) -> str:
 
 
 def _check_connection(environment: str | None) -> str:
-    url = _configuration.find_base_url(environment, None, SERVERS)
-    proxy = _configuration.find_proxy(url, None)
+    url = find_base_url(environment, None, SERVERS)
+    proxy = find_proxy(url, None)
     way = f"{url.host} through the proxy {proxy.url.host}" if proxy else url.host
+    # Certificates are those of the environment, with a proxy too.
+    client = httpx.Client(proxy=proxy, verify=httpx.create_ssl_context(), trust_env=False)
     try:
-        with httpx.Client(proxy=proxy, trust_env=proxy is None) as client:
+        with client:
             answer = client.head(url)
     except httpx.TransportError as error:
         problem = f"{type(error).__name__}: {error}"
         advice = "check the name, the network, the proxy, SSL_CERT_FILE"
-        raise MeshConnectionError(f"cannot reach {way} ({problem}): {advice}") from None
+        raise errors.MeshConnectionError(f"cannot reach {way} ({problem}): {advice}") from None
     ahead = 0.0
     with contextlib.suppress(KeyError, ValueError):  # not every server tells the time
-        there = email.utils.parsedate_to_datetime(answer.headers["date"])
-        ahead = (dt.datetime.now(dt.UTC) - there).total_seconds()
+        ahead = time.time() - email.utils.parsedate_to_datetime(answer.headers["date"]).timestamp()
     if abs(ahead) > MOST_SECONDS_AHEAD:
-        raise MeshConfigurationError(f"this clock is {ahead:.0f} s ahead of {url.host}: set it")
+        problem = f"this clock is {ahead:.0f} s ahead of {url.host}: set it"
+        raise errors.MeshConfigurationError(problem)
     return f"{way} answers (HTTP {answer.status_code}), and the clocks agree"
 
 
-# --- bulk ---------------------------------------------------------------------------------------
+class _Results:
+    """The output file: what it tells already, and the lines that are added to it."""
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        with contextlib.suppress(ImportError):  # Windows has no such locks
+            import fcntl  # noqa: PLC0415
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"{path} is being written by another run") from None
+        self.done: set[str] = set()
+        self.failures = collections.Counter[str]()
+        self._file, self._is_csv = file, path.suffix.lower() == ".csv"
+        header = (",".join(COLUMNS) + "\n").encode() if self._is_csv else b""
+        end = file.seek(0)
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break  # half-written
+            end += len(line)
+            try:
+                if line != header:
+                    self._count(self._parse(line))
+            except (ValueError, KeyError, TypeError):
+                problem = f"{path}, line {number} is no outcome: choose another output"
+                raise ValueError(problem) from None
+        file.truncate(end)
+        file.write(b"" if end else header)
+
+    def add(self, outcome: Outcome) -> None:
+        """Write an outcome as a line, at once."""
+        error, balance = outcome.error, outcome.balance
+        told: dict[str, Any] = {
+            "key": outcome.account.key,
+            "broker": str(outcome.account.broker),
+            **(balance.to_dict() if balance else {}),
+            "error": type(error).__name__ if error else None,
+            "http_status": getattr(error, "http_status", None),
+            "error_type": getattr(error, "error_type", None),
+            "message": _one_line(str(error)) if error else None,
+            "attempts": outcome.attempts,
+            "elapsed": round(outcome.elapsed, 3),
+        }
+        self._count(told)
+        self._file.write(self._format({name: told.get(name) for name in COLUMNS}))
+        self._file.flush()
+
+    def _count(self, told: Mapping[str, Any]) -> None:
+        self.done.add(told["key"])
+        self.failures.update([told["error"]] if told["error"] else [])
+
+    def _parse(self, line: bytes) -> Any:
+        if self._is_csv:
+            return dict(zip(COLUMNS, next(csv.reader([line.decode()])), strict=True))
+        return json.loads(line)
+
+    def _format(self, told: dict[str, Any]) -> bytes:
+        if not self._is_csv:
+            return json.dumps(told).encode() + b"\n"
+        rows, text = told["rows"], io.StringIO()
+        cells = told | {"rows": rows and json.dumps(rows)}
+        csv.writer(text, lineterminator="\n").writerow(cells.values())
+        return text.getvalue().encode()
 
 
 @main.command()
@@ -257,50 +285,43 @@ def bulk(accounts: Path, output: Path, concurrency: int, environment: str | None
     total = sum(1 for _ in _read_accounts(accounts))
     if not total:
         raise ValueError(f"{accounts} holds no account")
-    with _open_results(output) as results:
+    with open(output, "a+b", opener=functools.partial(os.open, mode=0o600)) as file:
+        results = _Results(file, output)
         left = (each for each in _read_accounts(accounts) if each.key not in results.done)
-        reading = _read_into(results, left, total, concurrency, environment)
+        mesh = AsyncMeshClient(environment=environment)
         try:
-            asyncio.run(reading)
+            asyncio.run(_read_into(results, mesh, left, total, concurrency))
         except KeyboardInterrupt:
             click.echo("interrupted: the same command goes on from here", err=True)
-            click.get_current_context().exit(130)
-    if failed := sum(results.failures.values()):
+            click.get_current_context().exit(INTERRUPTED)
+    if failed := results.failures.total():
         click.echo(f"{failed} of {total} accounts failed: see {output}", err=True)
-        unreachable = sum(results.failures[name] for name in UNREACHABLE)
-        click.get_current_context().exit(4 if unreachable == total else 1)
+        names = ("MeshConnectionError", "MeshTimeoutError", "MeshTLSError")
+        unreachable = sum(results.failures[name] for name in names)
+        click.get_current_context().exit(UNREACHABLE if unreachable == total else FAILED)
 
 
 async def _read_into(
-    results: "_Results",
-    left: Iterable[LinkedAccount],
-    total: int,
-    concurrency: int,
-    environment: str | None,
+    results: _Results, mesh: AsyncMeshClient, left: Any, total: int, concurrency: int
 ) -> None:
-    began_at, before = time.monotonic(), len(results.done)
-    with _progress() as progress:
-        task = progress.add_task("", total=total, completed=before, failed=0, rate=0)
-        async with AsyncMeshClient(environment=environment) as mesh:
-            outcomes = mesh.get_account_balances(left, concurrency=concurrency)
-            async with contextlib.aclosing(outcomes):
-                async for outcome in outcomes:
-                    if _are_keys_refused(outcome.error):
-                        continue  # it says nothing of the account, and ends the run
-                    results.add(outcome)
-                    done, failed = len(results.done), sum(results.failures.values())
-                    rate = (done - before) / (time.monotonic() - began_at)
-                    progress.update(task, completed=done, failed=failed, rate=rate)
+    from rich import console, progress  # noqa: PLC0415 — takes longer than all of --help
 
-
-def _progress() -> "Progress":
-    from rich import progress  # noqa: PLC0415 — takes longer than all of --help
-    from rich.console import Console  # noqa: PLC0415 — the same
-
-    told = progress.TextColumn("{task.fields[rate]:.0f}/s, {task.fields[failed]} failed")
     columns = progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn()
-    console = Console(stderr=True)
-    return progress.Progress(*columns, told, console=console, disable=not console.is_terminal)
+    speed = "{task.fields[rate]:.0f}/s, {task.fields[failed]} failed"
+    stderr = console.Console(stderr=True)
+    bar = progress.Progress(*columns, speed, console=stderr, disable=not stderr.is_terminal)
+    before, began_at = len(results.done), time.monotonic()
+    task = bar.add_task("", total=total, completed=before, failed=0, rate=0)
+    outcomes = mesh.get_account_balances(left, concurrency=concurrency)
+    async with mesh, contextlib.aclosing(outcomes):
+        with bar:
+            async for outcome in outcomes:
+                if outcome.error and _judge(outcome.error)[0] == KEYS_REFUSED:
+                    continue  # it says nothing of the account, and ends the run
+                results.add(outcome)
+                done, failed = len(results.done), results.failures.total()
+                rate = (done - before) / (time.monotonic() - began_at)
+                bar.update(task, completed=done, failed=failed, rate=rate)
 
 
 def _read_accounts(path: Path) -> Iterator[LinkedAccount]:
@@ -311,10 +332,10 @@ def _read_accounts(path: Path) -> Iterator[LinkedAccount]:
         file.seek(0)
         records: Iterable[Any] = map(_parse_json, file) if is_json else csv.DictReader(file)
         for number, record in enumerate(records, 1):
-            token, broker = record.get("auth_token"), record.get("broker")
-            key = str(record.get("key") or number)
+            token, broker, key = map(record.get, ("auth_token", "broker", "key"))
             if not (token and isinstance(token, str) and broker and isinstance(broker, str)):
                 raise ValueError(f"{path}, record {number}: it needs an auth_token and a broker")
+            key = str(number if key in (None, "") else key)
             if key in keys:
                 raise ValueError(f"{path}, record {number}: its key {key!r} was there before")
             keys.add(key)
@@ -327,88 +348,3 @@ def _parse_json(line: str) -> dict[str, Any]:
         value = json.loads(line)
         return value if isinstance(value, dict) else {}
     return {}
-
-
-class _Results:
-    """The output file: what it tells already, and the lines that are added to it."""
-
-    def __init__(self, file: IO[bytes], path: Path) -> None:
-        self.done: set[str] = set()
-        self.failures = collections.Counter[str]()
-        self._file = file
-        self._is_csv = path.suffix.lower() == ".csv"
-        end = 0
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                break  # half-written
-            try:
-                self._take(self._parse(line.decode(), number))
-            except (ValueError, KeyError, TypeError):
-                problem = "is no outcome: choose another output"
-            else:
-                problem, end = "", end + len(line)
-            if problem:
-                raise ValueError(f"{path}, line {number} {problem}")
-        file.seek(end)
-        file.truncate()
-        if self._is_csv and not end:
-            self._write(COLUMNS)
-
-    def add(self, outcome: Outcome) -> None:
-        """Write an outcome as a line, at once."""
-        error, balance = outcome.error, outcome.balance
-        told = {
-            "key": outcome.account.key,
-            "broker": str(outcome.account.broker),
-            **(balance.to_dict() if balance else {}),
-            "error": type(error).__name__ if error else None,
-            "http_status": getattr(error, "http_status", None),
-            "error_type": getattr(error, "error_type", None),
-            "message": _one_line(str(error)) if error else None,
-            "attempts": outcome.attempts,
-            "elapsed": round(outcome.elapsed, 3),
-        }
-        self._take(told)
-        self._write([told.get(name) for name in COLUMNS])
-
-    def _take(self, told: Mapping[str, Any]) -> None:
-        if told["key"] is not None:
-            self.done.add(told["key"])
-            self.failures.update([told["error"]] if told["error"] else [])
-
-    def _parse(self, line: str, number: int) -> Mapping[str, Any]:
-        if not self._is_csv:
-            told: Mapping[str, Any] = json.loads(line)
-            return told
-        values = next(csv.reader([line]))
-        if number == 1 and tuple(values) == COLUMNS:
-            return {"key": None}
-        return dict(zip(COLUMNS, values, strict=True))
-
-    def _write(self, values: Sequence[Any]) -> None:
-        text = io.StringIO()
-        if self._is_csv:
-            cells = [json.dumps(cell) if isinstance(cell, list) else cell for cell in values]
-            csv.writer(text, lineterminator="\n").writerow(cells)
-        else:
-            text.write(json.dumps(dict(zip(COLUMNS, values, strict=True))) + "\n")
-        self._file.write(text.getvalue().encode())
-        self._file.flush()
-
-
-@contextlib.contextmanager
-def _open_results(path: Path) -> Generator[_Results]:
-    """Open the output for this user alone, and for one run at a time."""
-    with open(path, "r+b", opener=_open_private) as file:
-        with contextlib.suppress(ImportError):  # Windows has no such locks
-            import fcntl  # noqa: PLC0415
-
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"{path} is being written by another run") from None
-        yield _Results(file, path)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT, 0o600)

@@ -14,7 +14,6 @@ import contextlib
 import functools
 import importlib.resources
 import json
-import math
 import re
 import socket
 import struct
@@ -22,9 +21,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any, Self
-from urllib.parse import parse_qs, parse_qsl
 
 import anyio
 import attrs
@@ -35,16 +33,17 @@ from openapi_core import Config, OpenAPI
 from openapi_core.templating.paths.exceptions import PathError
 from openapi_core.templating.paths.finders import APICallPathFinder
 from openapi_core.testing import MockRequest
-from openapi_core.validation.request import exceptions
 
 from mesh_facade import AsyncMeshClient, MeshClient
 
 Amount = str | int | Decimal | None
+Amounts = Mapping[str, Amount] | None
 
-_NOWHERE = "https://stand-in.invalid"  # a name that no host will ever have (RFC 6761)
+_SOURCE = importlib.resources.files("mesh_connect_client").joinpath("openapi.yaml")
+_DOCUMENT: Mapping[str, Any] = yaml.safe_load(_SOURCE.read_bytes())
 # Validating the document takes longer than most tests, and it was done where it was generated.
 _UNVALIDATED = Config(spec_validator_cls=None)  # pyright: ignore[reportArgumentType] — as its docs say
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
+_NOWHERE = "https://stand-in.invalid"  # a name that no host will ever have (RFC 6761)
 
 
 @attrs.frozen
@@ -71,27 +70,15 @@ class _Answer:
     delay: float = 0.0
     error: type[httpx.TransportError] | None = None
 
-    def response(self) -> httpx.Response:
-        body = self.body or b""
-        headers = httpx.Headers({"Content-Type": "application/json"})
-        headers.update({"Content-Length": str(len(body)), **self.headers})
-        return httpx.Response(self.status, headers=headers, stream=httpx.ByteStream(body))
 
-    def wire(self) -> bytes:
-        response = self.response()
-        start = f"HTTP/1.1 {response.status_code} {response.reason_phrase}".encode()
-        lines = [b"%b: %b" % header for header in response.headers.raw]
-        return b"\r\n".join([start, *lines, b"", self.body or b""])
-
-
-def _write_json(value: Any) -> bytes:
+def _write(value: Any) -> bytes:
     """Write JSON in which a Decimal is a number, with each of its digits."""
     text = json.dumps(value, default=lambda number: "\0" + Decimal.__str__(number))
     return re.sub(r'"\\u0000([^"]+)"', r"\1", text).encode()
 
 
 def _envelope(status: str, error_type: str = "", message: str = "", **more: Any) -> bytes:
-    return _write_json({**more, "status": status, "message": message, "errorType": error_type})
+    return _write({**more, "status": status, "message": message, "errorType": error_type})
 
 
 FAULTS: Mapping[str, _Answer] = {
@@ -111,46 +98,6 @@ FAULTS: Mapping[str, _Answer] = {
 }
 
 
-@functools.cache
-def _published_document() -> dict[str, Any]:
-    source = importlib.resources.files("mesh_connect_client") / "openapi.yaml"
-    document: dict[str, Any] = yaml.safe_load(source.read_text(encoding="utf-8"))
-    return document
-
-
-def _check(
-    spec: OpenAPI, method: str, target: str, headers: tuple[tuple[str, str], ...], body: bytes
-) -> tuple[_Answer | None, Mapping[str, bytes]]:
-    """Return the refusal that a request deserves, or None, and its operation's examples."""
-    path, _, query = target.partition("?")
-    sent, asked = dict(headers), parse_qs(query, keep_blank_values=True)
-    kind = sent.get("content-type", "")
-    request = MockRequest(
-        "http://localhost", method, path, args=asked, headers=sent, data=body, content_type=kind
-    )
-    try:
-        found: Any = APICallPathFinder(spec.spec).find(request.method, request.host_url + path)
-    except PathError as error:
-        return _Answer(404, _envelope("notFound", message=str(error))), {}
-    examples = {
-        status: _write_json(media["example"])
-        for status, response in found.operation.read_value()["responses"].items()
-        for media in response.get("content", {}).values()
-        if "example" in media
-    }
-    problem = next(spec.iter_request_errors(request), None)
-    return (_bad_request(problem) if problem else None), examples
-
-
-def _bad_request(problem: Exception) -> _Answer:
-    causes = getattr(problem.__cause__, "schema_errors", ())
-    reason = "; ".join(cause.message for cause in causes) or repr(problem.__cause__ or problem)
-    missing = (exceptions.MissingParameterError, exceptions.MissingRequestBodyError)
-    is_missing = isinstance(problem, missing) or "required" in {each.validator for each in causes}
-    error_type = "missingField" if is_missing else "badRequest"
-    return _Answer(400, _envelope("badRequest", error_type, reason))
-
-
 class StandIn:
     """A server on `url` while entered (on a free port, if none is given); else in-process only.
 
@@ -160,56 +107,52 @@ class StandIn:
     client_id = "stand-in-client-id"
     client_secret = "stand-in-client-secret"
 
-    def __init__(self, document: Mapping[str, Any] | None = None, *, port: int = 0) -> None:
-        document = _published_document() if document is None else document
-        spec = OpenAPI.from_dict({**document, "servers": [{"url": "/"}]}, config=_UNVALIDATED)
-        # A check costs more than all the rest, and tests ask the same thing again and again.
-        self._check = functools.lru_cache(maxsize=1024)(functools.partial(_check, spec))
+    def __init__(self, document: Mapping[str, Any] = _DOCUMENT, *, port: int = 0) -> None:
+        self._spec = OpenAPI.from_dict({**document, "servers": [{"url": "/"}]}, config=_UNVALIDATED)
         schemes: Mapping[str, Any] = document.get("components", {}).get("securitySchemes", {})
         self._keys = {
-            scheme["name"]: self.client_secret if "secret" in name.lower() else self.client_id
+            scheme["name"].lower(): self.client_secret
+            if "secret" in name.lower()
+            else self.client_id
             for name, scheme in schemes.items()
             if scheme.get("in") == "header"
         }
-        self._port = port
-        self._answers: dict[str, _Answer] = {}
-        self._faults: dict[str, Iterator[_Answer]] = {}
-        self._running = contextlib.ExitStack()
-        self.calls: list[Call] = []
-        self.url = _NOWHERE
+        self._told: dict[str, Iterator[_Answer]] = {}
+        self._port, self._server = port, contextlib.ExitStack()
+        self.url, self.calls = _NOWHERE, list[Call]()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             portal = stack.enter_context(start_blocking_portal())
-            listen = functools.partial(asyncio.start_server, backlog=1024)
+            listen = functools.partial(asyncio.start_server, backlog=1024)  # many lanes at once
             server = portal.call(listen, self._converse, "127.0.0.1", self._port)
             stack.callback(portal.call, server.close)
             self.url = "http://{}:{}".format(*server.sockets[0].getsockname())
-            self._running = stack.pop_all()
+            self._server = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.url = _NOWHERE
-        self._running.close()
+        self._server.close()
 
     @property
     def environment(self) -> dict[str, str]:
         """The variables that point a client here."""
-        names = ("MESH_CLIENT_ID", "MESH_CLIENT_SECRET", "MESH_BASE_URL")
-        return dict(zip(names, (self.client_id, self.client_secret, self.url), strict=True))
+        keys = {"MESH_CLIENT_ID": self.client_id, "MESH_CLIENT_SECRET": self.client_secret}
+        return {**keys, "MESH_BASE_URL": self.url}
 
     def client(self, **options: Any) -> MeshClient:
         """Return a client of this stand-in; `options` are those of MeshClient."""
-        return MeshClient(**self._options(options))
+        return MeshClient(**self._options() | options)
 
     def async_client(self, **options: Any) -> AsyncMeshClient:
         """Return a client of this stand-in; `options` are those of AsyncMeshClient."""
-        return AsyncMeshClient(**self._options(options))
+        return AsyncMeshClient(**self._options() | options)
 
-    def _options(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         keys = {"client_id": self.client_id, "client_secret": self.client_secret}
-        in_process = {"transport": self.transport()} if self.url == _NOWHERE else {}
-        return {**keys, "base_url": self.url, **in_process, **options}
+        transport = self.transport() if self.url == _NOWHERE else None
+        return {**keys, "base_url": self.url, "transport": transport}
 
     def transport(self) -> httpx.MockTransport:
         """Return a transport, for sync and async, that answers as the server does, at once.
@@ -222,9 +165,9 @@ class StandIn:
         self,
         token: str,
         *,
-        cash: Mapping[str, Amount] | None = None,
-        buying_power: Mapping[str, Amount] | None = None,
-        cryptocurrency_buying_power: Mapping[str, Amount] | None = None,
+        cash: Amounts = None,
+        buying_power: Amounts = None,
+        cryptocurrency_buying_power: Amounts = None,
         total_cash_usd: Amount = None,
         total_buying_power_usd: Amount = None,
         content: Any = ...,
@@ -242,23 +185,18 @@ class StandIn:
         Raises:
             ValueError: Something is no amount, or two things each make a whole body.
         """
-        columns = {
-            "cash": cash,
-            "buyingPower": buying_power,
-            "cryptocurrencyBuyingPower": cryptocurrency_buying_power,
-        }
+        amounts = [cash, buying_power, cryptocurrency_buying_power]
         totals = [total_cash_usd, total_buying_power_usd]
-        bodies = [] if body is None else [body]
-        if envelope is not ...:
-            bodies.append(_write_json(envelope))
+        bodies: list[bytes | None] = [] if body is None else [body]
+        if any(each is not None for each in (*amounts, *totals)):
+            bodies.append(_envelope("ok", content=_balance(amounts, totals)))
         if content is not ...:
             bodies.append(_envelope("ok", content=content))
-        if any(amount is not None for amount in (*columns.values(), *totals)):
-            bodies.append(_envelope("ok", content=_balance(columns, *totals)))
+        if envelope is not ...:
+            bodies.append(_write(envelope))
         if len(bodies) > 1:
             raise ValueError("give amounts, content, envelope or body: one of them")
-        self._answers[token] = _Answer(status, next(iter(bodies), None), headers or {}, delay)
-        self._faults.pop(token, None)
+        self._told[token] = repeat(_Answer(status, (bodies or [None])[0], headers or {}, delay))
 
     def fails(self, token: str, fault: str, times: int | None = None) -> None:
         """Let calls with a token fail, so many times or for good; then go on as before.
@@ -268,68 +206,99 @@ class StandIn:
         """
         if fault not in FAULTS:
             raise ValueError(f"no fault is called {fault!r}; there are: {', '.join(FAULTS)}")
-        self._answers.setdefault(token, _Answer())
-        self._faults[token] = repeat(FAULTS[fault], *([] if times is None else [times]))
+        failures = repeat(FAULTS[fault], *([] if times is None else [times]))
+        self._told[token] = chain(failures, self._told.get(token, repeat(_Answer())))
 
-    def _decide(self, method: str, target: str, headers: httpx.Headers, body: bytes) -> _Answer:
-        path, _, query = target.partition("?")
-        fields: dict[str, Any] = dict(parse_qsl(query))
+    def _decide(self, request: httpx.Request) -> tuple[_Answer, httpx.Response]:
+        """Return the answer to a request, and what it looks like where nothing fails."""
+        method, path, body = request.method, request.url.path, request.content
+        headers: dict[str, Any] = dict(request.headers)
+        query: Any = request.url.params.multi_items()
+        fields: dict[str, Any] = {name: value for name, value in query if value}
         with contextlib.suppress(ValueError, TypeError):  # the check says what is wrong with it
             fields |= json.loads(body)
-        self.calls.append(Call(method, path, fields, headers))
-        answer, examples = self._check(method, target, tuple(headers.items()), body)
-        if any(headers.get(name) != key for name, key in self._keys.items()):
+        self.calls.append(Call(method, path, fields, request.headers))
+        tokens = [each for each in fields.values() if isinstance(each, str) and each in self._told]
+        kind = headers.get("content-type", "")
+        asked = MockRequest(
+            _NOWHERE, method, path, args=query, headers=headers, data=body, content_type=kind
+        )
+        if not self._keys.items() <= headers.items():
             answer = _Answer(401)
-        for token in fields.values():  # no document tells which one is: the one that was told of
-            if answer is None and isinstance(token, str) and token in self._answers:
-                answer = next(self._faults.get(token, iter(())), self._answers[token])
-        answer = answer or _Answer()
-        if answer.body is None:
-            answer = attrs.evolve(answer, body=examples.get(str(answer.status), b""))
-        return answer
+        elif problem := next(self._spec.iter_request_errors(asked), None):
+            answer = _refuse(problem)
+        else:  # no document says which field is the token: it is the one that was told of
+            answer = next(self._told[tokens[0]]) if tokens else _Answer()
+        sent = self._find_example(asked, answer.status) if answer.body is None else answer.body
+        lines = httpx.Headers(
+            {"Content-Type": "application/json", "Content-Length": str(len(sent))}
+        )
+        lines.update(answer.headers)
+        return answer, httpx.Response(answer.status, headers=lines, stream=httpx.ByteStream(sent))
+
+    def _find_example(self, asked: MockRequest, status: int) -> bytes:
+        with contextlib.suppress(PathError, KeyError, StopIteration):
+            url = asked.host_url + asked.path
+            found: Any = APICallPathFinder(self._spec.spec).find(asked.method, url)
+            media = found.operation.read_value()["responses"][str(status)]["content"].values()
+            return _write(next(each["example"] for each in media))
+        return b""
 
     def _respond(self, request: httpx.Request) -> httpx.Response:
-        target = request.url.raw_path.decode()
-        answer = self._decide(request.method, target, request.headers, request.content)
-        patience = request.extensions.get("timeout", {}).get("read") or math.inf
-        if error := answer.error or (httpx.ReadTimeout if answer.delay > patience else None):
+        answer, response = self._decide(request)
+        patience = request.extensions.get("timeout", {}).get("read")
+        is_late = patience is not None and answer.delay > patience
+        if error := httpx.ReadTimeout if is_late else answer.error:
             raise error("the stand-in was told to fail", request=request)
-        return answer.response()
+        return response
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a connection for as long as the client keeps it."""
         ended = (OSError, EOFError, asyncio.CancelledError)  # by the client, by the stand-in
         with contextlib.suppress(*ended), contextlib.closing(writer):
             answer = _Answer()
-            while answer.error is None:
+            while not answer.error:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                request, *lines = head.strip().split("\r\n")
-                method, target, _ = request.split(" ")
+                start, *lines = head.strip().split("\r\n")
+                method, target, _ = start.split(" ")
                 pairs = (line.partition(":") for line in lines)
                 headers = httpx.Headers([(name, value.strip()) for name, _, value in pairs])
                 body = await reader.readexactly(int(headers.get("Content-Length", "0")))
-                answer = self._decide(method, target, headers, body)
+                request = httpx.Request(method, self.url + target, headers=headers, content=body)
+                answer, response = self._decide(request)
                 await anyio.sleep(answer.delay)
                 if answer.error is httpx.ReadError:
                     peer: socket.socket = writer.get_extra_info("socket")
-                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                    no_time = struct.pack("ii", 1, 0)  # to send what is left, so it is a reset
+                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_time)
                 else:
-                    writer.write(answer.wire()[: -1 if answer.error else None])
+                    start = f"HTTP/1.1 {response.status_code} {response.reason_phrase}"
+                    lines = [f"{name}: {value}" for name, value in response.headers.items()]
+                    head = "\r\n".join([start, *lines, "\r\n"])
+                    sent = head.encode() + b"".join(response.iter_raw())
+                    writer.write(sent[:-1] if answer.error else sent)
                     await writer.drain()
 
 
-def _balance(
-    columns: Mapping[str, Mapping[str, Amount] | None], cash_usd: Amount, buying_power_usd: Amount
-) -> dict[str, Any]:
+def _refuse(problem: Exception) -> _Answer:
+    if isinstance(problem, PathError):
+        return _Answer(404, _envelope("notFound", message=str(problem)))
+    causes = getattr(problem.__cause__, "schema_errors", ())
+    reason = "; ".join(cause.message for cause in causes) or repr(problem.__cause__ or problem)
+    is_missing = "required" in reason.lower()  # so openapi-core says of whatever is missing
+    error_type = "missingField" if is_missing else "badRequest"
+    return _Answer(400, _envelope("badRequest", error_type, reason))
+
+
+def _balance(columns: Sequence[Amounts], totals: Sequence[Amount]) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {}
-    for name, column in columns.items():
+    names = ("cash", "buyingPower", "cryptocurrencyBuyingPower")
+    for name, column in zip(names, columns, strict=True):
         for code, amount in (column or {}).items():
             rows.setdefault(code, {"currencyCode": code})[name] = _number(amount)
-    return {
-        "balances": list(rows.values()),
-        "totalCashUsdValue": _number(cash_usd),
-        "totalBuyingPowerUsdValue": _number(buying_power_usd),
-    }
+    cash, power = map(_number, totals)
+    balances = [*rows.values()]
+    return {"balances": balances, "totalCashUsdValue": cash, "totalBuyingPowerUsdValue": power}
 
 
 def _number(amount: Amount) -> Decimal | None:
@@ -342,15 +311,13 @@ def _number(amount: Amount) -> Decimal | None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until interrupted; a token that is named like a fault fails that way."""
     parser = argparse.ArgumentParser("python -m mesh_facade.testing", description=main.__doc__)
-    parser.add_argument(
-        "--port", type=int, default=0, help="where to listen (default: a free port)"
-    )
+    parser.add_argument("--port", type=int, default=0, help="default: a free one")
     try:
         with StandIn(port=parser.parse_args(argv).port) as mesh:
             for fault in FAULTS:
                 mesh.fails(fault, fault)
             for name, value in mesh.environment.items():
-                print(f"export {name}={value}", flush=True)  # noqa: T201 — it is a command's output
+                print(f"export {name}={value}", flush=True)  # noqa: T201 — a command's output
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
     except (OSError, OverflowError) as error:

@@ -44,8 +44,7 @@ def mesh(shared: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
         monkeypatch.setenv(name, value)
     for name in ("MESH_AUTH_TOKEN", "MESH_ENVIRONMENT", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    shared._answers.clear()
-    shared._faults.clear()
+    shared._told.clear()
     shared.calls.clear()
     return shared
 
@@ -458,7 +457,8 @@ def test_all_accounts_unreachable_is_exit_code_four(
 def test_two_runs_do_not_write_into_one_output(mesh: StandIn, tmp_path: Path) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 2), tmp_path / "balances.jsonl"
 
-    with cli._open_results(output):
+    with output.open("a+b") as file:
+        cli._Results(file, output)
         result = run("bulk", str(accounts), "-o", str(output))
 
     assert (result.exit_code, mesh.calls) == (2, [])
