@@ -12,14 +12,13 @@ if TYPE_CHECKING:
 def fetch_balances(accounts: "Bag", *, concurrency: int = 20, **options: Any) -> "Bag":
     """Return a bag with an outcome for each account of a bag, which is read when it is computed.
 
-    A partition is read by one worker, on which the client keys come from its own environment:
-    they are in no graph. The accounts, and so their tokens, do travel to the workers and back:
-    use TLS between them. Where a worker dies, its partitions are read again as a whole, and
-    nothing of the first time is in the result.
+    A partition is read by one worker, with the client keys of its own environment. Accounts, and so
+    their tokens, travel to the workers and back: use TLS between them. Where a worker dies, its
+    partitions are read again as a whole, and nothing of the first time is in the result.
 
     Args:
         accounts: A bag of `LinkedAccount`.
-        concurrency: How many accounts a worker reads at a time, for each partition it works on.
+        concurrency: How many accounts of a partition are read at a time.
         options: Those of `MeshClient`, but not the keys.
 
     Raises:
@@ -34,8 +33,6 @@ def fetch_balances(accounts: "Bag", *, concurrency: int = 20, **options: Any) ->
     return outcomes
 
 
-def _fetch(
-    accounts: Iterable[LinkedAccount], concurrency: int, options: dict[str, Any]
-) -> list[Outcome]:
+def _fetch(accounts: Iterable[LinkedAccount], concurrency: int, options: Any) -> list[Outcome]:
     with MeshClient(**options) as mesh:
         return list(mesh.get_account_balances(accounts, concurrency=concurrency))

@@ -252,6 +252,19 @@ def test_doctor_names_the_proxy_without_its_password(
     assert "a-password" not in result.output
 
 
+def test_doctor_goes_on_where_the_certificates_cannot_be_read(
+    mesh: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESH_BASE_URL", "https://localhost:1")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+
+    result = run("doctor", "--json")
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert [each["ok"] for each in json.loads(result.stdout)] == [False, False]
+    assert "SSL_CERT_FILE" in json.loads(result.stdout)[0]["told"]
+
+
 @pytest.mark.parametrize(
     ("date", "exit_code"), [("Wed, 21 Oct 2015 07:28:00 GMT", 2), ("tomorrow", 0)]
 )
@@ -352,6 +365,17 @@ def test_bulk_reads_what_a_spreadsheet_saves(mesh: StandIn, tmp_path: Path) -> N
     assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
     assert [line["key"] for line in read_lines(output)] == ["1"]
     assert len(mesh.calls) == 1
+
+
+def test_bulk_takes_zero_for_a_key_and_a_null_for_none(mesh: StandIn, tmp_path: Path) -> None:
+    accounts, output = tmp_path / "accounts.jsonl", tmp_path / "balances.jsonl"
+    keys = [0, 1, None]
+    records = [{"auth_token": TOKEN, "broker": "coinbase", "key": key} for key in keys]
+    accounts.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
+    assert sorted(line["key"] for line in read_lines(output)) == ["0", "1", "3"]
+    assert len(mesh.calls) == 3
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
