@@ -141,13 +141,20 @@ def find_balance_problem(envelope: Any) -> str | None:
 
     What Mesh left out is set to null, which means the same.
     """
+    wrong = _find_wrong(envelope)
+    return f"its {wrong} is not what the contract allows" if wrong else None
+
+
+def _find_wrong(envelope: Any) -> str | None:
     content: Any = envelope.get(_ENVELOPE["content"])
     if type(content) is not dict or content.keys().isdisjoint(_CONTENT.values()):
-        return "its content is not what the contract allows"
+        return "content"
     rows: Any = content.get(_CONTENT["balances"])
     rows = [] if rows is None else rows
-    if type(rows) is not list or not {*map(type, rows)} <= {dict}:
-        return "its content.balances is not what the contract allows"
+    if type(rows) is not list:
+        return "content.balances"
+    if not {*map(type, rows)} <= {dict}:
+        return f"content.balances[{[type(row) is dict for row in rows].index(False)}]"
     texts = [*map(envelope.get, _TEXTS), *[row.setdefault(_CODE) for row in rows]]
     amounts = [
         *map(content.setdefault, _TOTALS),
@@ -159,9 +166,9 @@ def find_balance_problem(envelope: Any) -> str | None:
         f"content.balances[{number}].{key}"
         for number, row in enumerate(rows)
         for key in (_CODE, *_AMOUNTS)
-        if not (_are_texts if key == _CODE else _are_amounts)([row.get(key)])
+        if not (_are_texts if key == _CODE else _are_amounts)([row[key]])
     )
-    return f"its {next(wrong, 'text or total')} is not what the contract allows"
+    return next(wrong, "text or total")
 
 
 def account_balance(answer: Response[Any]) -> AccountBalance:
@@ -203,7 +210,7 @@ class _WireNames(dict[str, str]):
     """
 
     def __init__(self, model: type[attrs.AttrsInstance]) -> None:
-        marks = {attribute.name: object() for attribute in attrs.fields(model)}
+        marks = {field.name: object() for field in attrs.fields(model) if field.init}
         written = cast("Any", model)(**marks).to_dict()
         names = {id(value): key for key, value in written.items()}
         super().__init__({name: names[id(mark)] for name, mark in marks.items()})
