@@ -218,6 +218,7 @@ class TaskConnection(
             return bool(selector.select(0))
 
     def close(self) -> None:
+        self._is_over = True
         if self._wire:
             self._wire.abort()
 

@@ -13,7 +13,8 @@ import pytest
 
 from mesh_facade import _network
 from mesh_facade._network import Connection, TaskConnection, ThreadConnection, _Handshakes
-from tests.conftest import Serve
+from tests.conftest import Mode, Serve
+from tests.support import OK, Peer
 
 EMPTY_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
 
@@ -71,22 +72,44 @@ def test_bytes_that_do_not_end_with_the_answer_leave_it_in_doubt(received: bytes
 
 
 @pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
-def test_a_connection_that_was_closed_is_not_replaced_behind_the_pool_s_back(
+def test_a_connection_that_was_closed_says_so_at_once_and_does_not_open_again(
     connection_class: Any, serve: Serve
 ) -> None:
     server, connection = serve(), connection_class()
 
-    async def open_twice() -> None:
-        for _ in range(2):
-            connection.begin(time.monotonic() + 5, None)
-            opening = connection.connect_tcp("127.0.0.1", server.port)
-            if inspect.isawaitable(opening):
-                await opening
-            connection.close()
-            await asyncio.sleep(0)  # asyncio closes then
+    async def open_it() -> None:
+        connection.begin(time.monotonic() + 5, None)
+        opening = connection.connect_tcp("127.0.0.1", server.port)
+        if inspect.isawaitable(opening):
+            await opening
 
-    with pytest.raises(httpcore.ConnectError, match="was closed"):
-        asyncio.run(open_twice())
+    async def open_and_close_it() -> None:
+        await open_it()
+        assert not connection.get_extra_info("is_readable")
+        connection.close()
+        assert connection.get_extra_info("is_readable")
+        with pytest.raises(httpcore.ConnectError, match="was closed"):
+            await open_it()
+        await asyncio.sleep(0)  # asyncio closes then
+
+    asyncio.run(open_and_close_it())
+
+
+def test_a_connection_is_not_used_again_where_the_server_says_that_it_will_close_it(
+    mode: Mode, serve: Serve
+) -> None:
+    def say_so(peer: Peer) -> None:
+        peer.receive()
+        peer.answer(OK, "Connection: close")
+        peer.hold()
+
+    server = serve(say_so)
+    caller = mode.client(base_url=server.url, max_attempts=1)
+
+    for _ in range(3):
+        caller.read()
+
+    assert server.connections == 3
 
 
 # --- what httpx does not promise ----------------------------------------------------------------
