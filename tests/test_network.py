@@ -128,6 +128,28 @@ def test_the_transports_of_httpx_hand_requests_to_their_pool_and_use_nothing_els
     assert not {name for name in used if name.startswith("_")} - {"_pool"}
 
 
+def test_what_patches_httpx_s_transports_sees_our_calls(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[httpx.URL] = []
+
+    def answer(_: object, request: httpx.Request) -> httpx.Response:
+        seen.append(request.url)
+        return httpx.Response(200, content=OK)
+
+    async def answer_async(_: object, request: httpx.Request) -> httpx.Response:
+        return answer(_, request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", answer)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer_async)
+    caller = mode.client(base_url="https://mesh.example")
+
+    for _ in range(2):
+        caller.read()
+
+    assert [url.host for url in seen] == ["mesh.example"] * 2
+
+
 # --- a fork and the handshakes of other threads -------------------------------------------------
 
 
