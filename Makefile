@@ -148,7 +148,7 @@ compare: $(VENV)/.project ## What bare httpx, the generated client and the facad
 	@$(RUN) -m tests.faults.compare
 
 WHEEL := .make/wheel
-PACKED := .gitignore LICENSE pyproject.toml '*.md' Makefile mesh_facade generated openapi scripts tests requirements
+PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs mesh_facade generated openapi scripts tests requirements
 .PHONY: test-wheel
 test-wheel: $(VENV)/.lint ## Tests of the facade against the wheel, VERSIONS=lowest or highest
 	@rm -rf $(WHEEL) && mkdir -p $(WHEEL)
