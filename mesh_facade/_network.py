@@ -80,8 +80,6 @@ class Connection:
     def _left(self, timeout: float | None) -> float:
         """Return what is left for a wait, which drip by drip would never end."""
         left = self.deadline_at - time.monotonic()
-        if left <= 0:
-            raise httpcore.ReadTimeout("the deadline has passed")
         return left if timeout is None else min(left, timeout)
 
     def _hold(self, data: bytes) -> bytes:
@@ -113,7 +111,7 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         self, host: str, port: int, timeout: float | None = None, *_: Any, **__: Any
     ) -> Self:
         self._open_once()
-        seconds = self._left(timeout) / _count_addresses(host, port)  # they are tried in turn
+        seconds = self._bound(timeout) / _count_addresses(host, port)  # they are tried in turn
         self._stream = httpcore.SyncBackend().connect_tcp(host, port, seconds)
         return self
 
@@ -124,15 +122,16 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         timeout: float | None = None,
     ) -> Self:
         with _handshakes:
-            self._stream = self._stream.start_tls(ssl_context, server_hostname, self._left(timeout))
+            seconds = self._bound(timeout)
+            self._stream = self._stream.start_tls(ssl_context, server_hostname, seconds)
         self.received.clear()  # a proxy's
         return self
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._hold(self._stream.read(max_bytes, self._left(timeout)))
+        return self._hold(self._stream.read(max_bytes, self._bound(timeout)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(self._join(buffer), self._left(timeout))
+        self._stream.write(self._join(buffer), self._bound(timeout))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -140,6 +139,12 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
     def close(self) -> None:
         with contextlib.suppress(Exception):  # it was never opened, or is closed
             self._stream.close()
+
+    def _bound(self, timeout: float | None) -> float:
+        """Return what is left; a socket whose time is 0 would read on for as long as it can."""
+        if (left := self._left(timeout)) <= 0:
+            raise httpcore.ReadTimeout("the deadline has passed")
+        return left
 
 
 class TaskConnection(
@@ -204,7 +209,7 @@ class TaskConnection(
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._left(timeout)
+        del timeout  # it waits for nothing: asyncio sends as the peer takes it
         if data := self._join(buffer):
             self._wire.write(data)
 
