@@ -8,6 +8,7 @@ prints for each how many seconds they took, and the most memory in KiB that the 
 
 import asyncio
 import contextlib
+import functools
 import http.client
 import json
 import resource
@@ -16,6 +17,8 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -309,6 +312,27 @@ def decode_generated(rows: int) -> Calls:
     """Decode as generated code does: floats, and no checks."""
     body = balance_body(rows)
     return repeat(lambda: B2BBrokerAccountBalanceModelApiResult.from_dict(json.loads(body)))
+
+
+@contender("decode")
+def decode_decimals(rows: int) -> Calls:
+    """Do the same with exact numbers, and still no checks: what none can do without."""
+    body = balance_body(rows)
+    loads = functools.partial(json.loads, parse_float=Decimal, parse_int=Decimal)
+    return repeat(lambda: B2BBrokerAccountBalanceModelApiResult.from_dict(loads(body)))
+
+
+@contender("decode")
+def decode_unchecked(rows: int) -> Calls:
+    """Make the AccountBalance of that, too: what is more than this is the price of the checks."""
+    body = balance_body(rows)
+    loads = functools.partial(json.loads, parse_float=Decimal, parse_int=Decimal)
+
+    def call() -> Any:
+        parsed = B2BBrokerAccountBalanceModelApiResult.from_dict(loads(body))
+        return _wire.account_balance(Response(HTTPStatus.OK, body, {}, parsed))
+
+    return repeat(call)
 
 
 @contender("decode")

@@ -140,7 +140,7 @@ class Bench:
 
     def decoding(self) -> None:
         """Measure what lies between the bytes and the balance."""
-        names = ["generated", "facade"]
+        names = ["generated", "decimals", "unchecked", "facade"]
         races = {
             rows: race("decode", names, 20_000 // rows, self._rounds(15), rows=rows)
             for rows in (2, 10, 60)
