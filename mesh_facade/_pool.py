@@ -6,7 +6,6 @@ none ever suspends, so that everything is written once for both modes.
 
 import asyncio
 import contextlib
-import math
 import os
 import threading
 import time
@@ -73,6 +72,7 @@ class Pool:
     """
 
     _slots_class: Callable[[int], Any] = _Slots
+    _is_gone: Callable[[Any], bool] = staticmethod(lambda home: home != os.getpid())
 
     def __init__(self, open_connection: Callable[[], Any], size: int, shared: Any = None) -> None:
         self._open_connection: Callable[[], Connection] = open_connection
@@ -84,9 +84,10 @@ class Pool:
         """Wait for a connection, kept or fresh; TimeoutError where none becomes free in time."""
         home = self._home()
         stack = self._stacks.get(home)
-        if stack is None:  # what a child or another loop finds here belongs to others
+        if stack is None:
+            for gone in filter(self._is_gone, [*self._stacks]):
+                self._stacks.pop(gone, None)
             stack = self._stacks.setdefault(home, _Stack(self._slots_class(self._size)))
-            self._stacks = {home: stack}
         await self._wait(stack.slots, deadline_at - time.monotonic())
         if self._is_closed:
             stack.slots.release()
@@ -116,9 +117,8 @@ class Pool:
         stack.slots.release()
 
     def _close_old(self, stack: _Stack) -> None:
-        limit = math.inf if self._is_closed else time.monotonic() - KEEP_IDLE
         with contextlib.suppress(IndexError):  # there is none left
-            while stack[0].idle_since < limit:
+            while self._is_closed or stack[0].idle_since < time.monotonic() - KEEP_IDLE:
                 stack.popleft().close()
 
     def close(self) -> None:
@@ -126,8 +126,6 @@ class Pool:
         self._is_closed = True
         if stack := self._stacks.get(self._home()):
             self._close_old(stack)
-
-    # What waits. `AsyncPool` does the same where waiting means `await`.
 
     async def sign(self, request: httpx.Request, keys: Credentials, deadline_at: float) -> None:
         """Add the keys to a request; TimeoutError where they are not there in time."""
@@ -160,6 +158,7 @@ class AsyncPool(Pool):
     """Lends connections to the tasks of an event loop; only how it waits differs."""
 
     _slots_class = asyncio.Semaphore
+    _is_gone = staticmethod(lambda loop: loop.is_closed())
 
     async def sign(self, request: httpx.Request, keys: Credentials, deadline_at: float) -> None:
         if not keys.is_rotated:

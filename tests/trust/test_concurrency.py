@@ -303,6 +303,20 @@ def test_a_client_works_in_two_event_loops_at_the_same_time(fault_server: FaultS
         assert all(executor.map(lambda lane: asyncio.run(call_often(1000 * lane)), range(4)))
 
 
+def test_event_loops_that_take_turns_each_keep_their_connection(fault_server: FaultServer) -> None:
+    endpoint = fault_server.open()
+    mesh = AsyncMeshClient(**KEYS, base_url=endpoint.url)
+
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        for number in range(20):
+            for runner in (one, other):
+                call = mesh.get_account_balance(f"token-{number}", "coinbase")
+                assert _is_own(runner.run(call), number)
+        assert endpoint.connections == 2
+        for runner in (one, other):
+            runner.run(mesh.aclose())
+
+
 def test_outside_asyncio_an_async_call_is_refused_in_so_many_words() -> None:
     mesh = AsyncMeshClient(**KEYS, base_url="http://127.0.0.1:1")
     call = mesh.get_account_balance(FIRST, "coinbase")
