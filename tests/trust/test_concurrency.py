@@ -148,9 +148,10 @@ def test_fifty_forks_of_four_children_under_traffic_mix_up_no_answer(
     authority = tmp_path / "authority.pem"
     fault_server.authority.cert_pem.write_to_path(str(authority))
     program = Path(__file__).with_name("forking.py")
+    python = [sys.executable, "-Wignore:This process:DeprecationWarning"]  # … forks beside threads
 
     done = subprocess.run(
-        [sys.executable, str(program), endpoint.url, str(authority), mode, "50", "4"],
+        [*python, str(program), endpoint.url, str(authority), mode, "50", "4"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
