@@ -19,7 +19,7 @@ from tests.support import balance_body, cash_body, read
 USD = '{"currencyCode": "USD", "cash": 158.5, "buyingPower": 258.5}'
 EUR = '{"currencyCode": "EUR", "cash": -102.88, "buyingPower": 0, "cryptocurrencyBuyingPower": 7}'
 NO_TRAPS = decimal.Context(prec=1, traps=[])
-ALL_TRAPS = decimal.Context(prec=1, Emax=1, Emin=-1, traps=list(decimal.Context().flags))
+ALL_TRAPS = decimal.Context(prec=1, Emax=1, Emin=-1, traps=list(NO_TRAPS.flags))
 
 
 @pytest.fixture
