@@ -17,6 +17,7 @@ ClientSecret = str | Callable[[], str]
 AsyncClientSecret = ClientSecret | Callable[[], Awaitable[str]]
 
 _SHORTEST_REDACTED = 8  # to strike out shorter ones would mangle what is said
+_DEEPEST_REDACTED = 100  # what is nested more deeply is struck out as a whole
 
 
 class Credentials(httpx.Auth):
@@ -102,11 +103,14 @@ def _spellings(secret: str) -> set[str]:
     }
 
 
-def _redacted(value: Any, pattern: re.Pattern[str]) -> Any:
+def _redacted(value: Any, pattern: re.Pattern[str], depth: int = 0) -> Any:
     if isinstance(value, str):
         return pattern.sub("[redacted]", value)
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    if depth > _DEEPEST_REDACTED:
+        return "[redacted]"
     if isinstance(value, dict):
-        return {_redacted(key, pattern): _redacted(item, pattern) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_redacted(item, pattern) for item in value)
-    return value
+        items = value.items()
+        return {_redacted(k, pattern): _redacted(v, pattern, depth + 1) for k, v in items}
+    return type(value)(_redacted(item, pattern, depth + 1) for item in value)

@@ -60,7 +60,7 @@ class MeshAPIError(MeshError):
         message: Mesh's message, for developers.
         display_message: Mesh's message, fit to be shown to the end user.
         error_hash: Groups equal errors.
-        error_data: Whatever else Mesh says of the error, numbers as Decimal.
+        error_data: Whatever else Mesh says of the error, numbers as Decimal, 100 levels deep.
         retry_after: Seconds that Mesh asks to wait before the next call (`Retry-After`).
         request_id: Names the answer to Mesh's support (`X-Request-Id`, else `CF-Ray`).
     """

@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from mesh_facade import (
+    BadRequestError,
     MeshAPIError,
     MeshClient,
     MeshConfigurationError,
@@ -476,6 +477,36 @@ def test_what_a_server_echoes_is_struck_out_and_the_rest_stays(mode: Mode) -> No
     assert caught.value.message == expected
     assert caught.value.error_data == [expected, 5]
     assert str(caught.value) == f"Mesh answered HTTP 401: ofTomorrow: {expected}"
+
+
+@pytest.mark.parametrize("brackets", ["[]", '{"":}'])
+@pytest.mark.parametrize("depth", [101, 500, 900, 9_000])
+def test_what_a_server_says_of_an_error_may_be_nested_however_deeply(
+    mode: Mode, depth: int, brackets: str
+) -> None:
+    data = brackets[:-1] * depth + json.dumps(TOKEN) + brackets[-1] * depth
+    body = b'{"status": "badRequest", "errorData": %b}' % data.encode()
+
+    with pytest.raises(BadRequestError) as caught:
+        mode.client(transport=Script(response(400, body))).read()
+
+    assert [text for text in reachable([caught.value]) if leaks(text)] == []
+    assert type(copy.deepcopy(caught.value)) is BadRequestError
+
+
+@pytest.mark.parametrize(("depth", "innermost"), [(100, 5), (101, "[redacted]")])
+def test_what_a_server_says_is_kept_down_to_its_hundredth_level(
+    mode: Mode, depth: int, innermost: object
+) -> None:
+    said, kept = 5, innermost
+    for level in range(depth):
+        said, kept = [said], [kept] if level < 100 else kept
+    script = Script(response(400, envelope("badRequest", errorData=said)))
+
+    with pytest.raises(BadRequestError) as caught:
+        mode.client(transport=script).read()
+
+    assert caught.value.error_data == kept
 
 
 def test_a_secret_that_was_rotated_is_struck_out_too(mode: Mode) -> None:
