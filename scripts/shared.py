@@ -69,7 +69,7 @@ def parse(text: str | bytes, refusal: str) -> Any:
         if re.match(r'\{\s*"', text):  # YAML does not know JSON's escapes of surrogate pairs
             return json.loads(text, object_pairs_hook=_mapping)
         return _value(yaml.compose(text, yaml.CBaseLoader))
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         reason = str(error).replace('in "<unicode string>", ', "at ")
         raise SpecError(f"{refusal}: {reason}") from None
 
