@@ -11,7 +11,7 @@ BASE ?= origin/main
 REDOCLY := 2.77.0
 
 # The first Python on the PATH that is new enough; `make PYTHON=… demo` chooses another.
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
 # An update that was killed while it moved files is finished before anything else is done.
