@@ -97,14 +97,14 @@ class Run:
                     self._lanes.discard(lane)
                     outcome = lane.result()
                 except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
-                    self._end = self._end or error
+                    self._end = self._end if _is_failure(self._end) else error
                 else:
                     yield outcome
         finally:
             await self._stop()
         end = self._end
         del self, lane, outcome  # they know tokens, and a traceback holds this frame
-        if end and not isinstance(end, StopIteration | StopAsyncIteration):
+        if end and _is_failure(end):
             raise end
 
     def _feed(self) -> None:
@@ -118,6 +118,10 @@ class Run:
 
     async def _read(self, account: LinkedAccount) -> Outcome:
         """Read an account, again after each pause that it makes all lanes take."""
+        if not isinstance(account, LinkedAccount):
+            kind = type(account).__name__
+            del account  # it may know a token
+            raise TypeError(f"accounts must be of LinkedAccount: one is of {kind}")
         began_at, attempts, pauses = time.monotonic(), 0, 0
         while True:
             while closed := self._seconds_closed():
@@ -179,6 +183,11 @@ class AsyncRun(Run):
 
 async def _finish(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
+
+
+def _is_failure(end: Exception | None) -> bool:
+    """Whether a run ends early, rather than with its input."""
+    return not isinstance(end, StopIteration | StopAsyncIteration | None)
 
 
 def _asks_for_pause(error: Any) -> bool:

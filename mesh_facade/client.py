@@ -190,6 +190,7 @@ class MeshClient(_Shell[ClientSecret, httpx.BaseTransport]):
         Raises:
             MeshConfigurationError: `concurrency` is not a whole number from 1.
             AuthenticationError: The client keys were refused; what was in flight is yielded first.
+            TypeError: One of `accounts` is no LinkedAccount; what was in flight is yielded first.
             Exception: What `accounts` raises; what was in flight is yielded first.
         """
         return iter(bulk.Run(self._evolve, MeshClient._call, accounts, concurrency))

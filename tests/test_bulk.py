@@ -447,6 +447,23 @@ def test_what_an_async_input_raises_comes_after_what_is_in_flight(mode: Mode) ->
     assert sorted(keys) == list(range(7))
 
 
+@pytest.mark.parametrize("place", [0, 3, 6])
+def test_what_is_no_linked_account_ends_the_run_after_what_is_in_flight(
+    mode: Mode, place: int
+) -> None:
+    accounts: list[Any] = [*linked(6)]
+    accounts.insert(place, ("canary-0006", "coinbase"))
+
+    with outcomes_of(mode.client(transport=Answers()), accounts) as outcomes:
+        keys, error = take(outcomes, TypeError)
+
+    assert sorted(keys) == list(range(6))
+    assert str(error) == "accounts must be of LinkedAccount: one is of tuple"
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [frame for frame in frames if "mesh_facade" in frame.f_code.co_filename]
+    assert "canary" not in repr([frame.f_locals for frame in own])
+
+
 def test_refused_keys_end_the_run_after_what_is_in_flight(mode: Mode) -> None:
     transport = Answers(lambda token: response(401 if token >= "token-5" else 200))
     accounts = [LinkedAccount(f"token-{key}", "coinbase", key) for key in range(10)] * 10
