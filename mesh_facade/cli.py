@@ -284,7 +284,7 @@ def bulk(accounts: Path, output: Path, concurrency: int, environment: str | None
     """
     total = sum(1 for _ in _read_accounts(accounts))
     if not total:
-        raise ValueError(f"{accounts} holds no account")
+        raise ValueError(f"{accounts} holds no account: CSV or JSON lines are expected")
     with open(output, "a+b", opener=functools.partial(os.open, mode=0o600)) as file:
         results = _Results(file, output)
         left = (each for each in _read_accounts(accounts) if each.key not in results.done)
@@ -327,19 +327,22 @@ async def _read_into(
 def _read_accounts(path: Path) -> Iterator[LinkedAccount]:
     """Yield accounts, each with a key of its own; ValueError names the first bad record."""
     keys: set[str] = set()
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        is_json = file.read(1) == "{"
-        file.seek(0)
-        records: Iterable[Any] = map(_parse_json, file) if is_json else csv.DictReader(file)
-        for number, record in enumerate(records, 1):
-            token, broker, key = map(record.get, ("auth_token", "broker", "key"))
-            if not (token and isinstance(token, str) and broker and isinstance(broker, str)):
-                raise ValueError(f"{path}, record {number}: it needs an auth_token and a broker")
-            key = str(number if key in (None, "") else key)
-            if key in keys:
-                raise ValueError(f"{path}, record {number}: its key {key!r} was there before")
-            keys.add(key)
-            yield LinkedAccount(token, broker, key)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            is_json = file.read(1) == "{"
+            file.seek(0)
+            records: Iterable[Any] = map(_parse_json, file) if is_json else csv.DictReader(file)
+            for number, record in enumerate(records, 1):
+                token, broker, key = map(record.get, ("auth_token", "broker", "key"))
+                if not (token and isinstance(token, str) and broker and isinstance(broker, str)):
+                    raise ValueError(f"{path}, record {number}: it needs auth_token and broker")
+                key = str(number if key in (None, "") else key)
+                if key in keys:
+                    raise ValueError(f"{path}, record {number}: its key {key!r} was there before")
+                keys.add(key)
+                yield LinkedAccount(token, broker, key)
+    except (UnicodeError, csv.Error) as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _parse_json(line: str) -> dict[str, Any]:

@@ -401,15 +401,18 @@ def test_bulk_goes_on_where_it_was_and_repairs_the_last_line(
     ("text", "told"),
     [
         ("", "holds no account"),
-        ("auth_token,broker\n", "holds no account"),
-        ("token,broker\nt,coinbase\n", "record 1: it needs an auth_token and a broker"),
+        ("auth_token,broker\n", "holds no account: CSV or JSON lines are expected"),
+        ("token,broker\nt,coinbase\n", "record 1: it needs auth_token and broker"),
         ("auth_token,broker\nt,coinbase\nt\n", "record 2: it needs"),
         ("auth_token,broker,key\nt,b,1\nt,b,1\n", "record 2: its key '1' was there before"),
         ('{"auth_token": "t", "broker": "b"}\n{"auth_tok\n', "record 2: it needs"),
         ('{"auth_token": "t", "broker": 1}\n', "record 1: it needs"),
         ('{"auth_token": "t", "broker": "b"}\n[]\n', "record 2: it needs"),
-        ("auth_token,broker\n" + "x" * 200_000 + ",b\n", "field larger than field limit"),
-        (b"auth_token,broker\n\xff,b\n", "codec can't decode"),
+        (
+            "auth_token,broker\n" + "x" * 200_000 + ",b\n",
+            "accounts.csv: field larger than field limit",
+        ),
+        (b"auth_token,broker\n\xff,b\n", "accounts.csv: 'utf-8' codec can't decode"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_read_or_written(
