@@ -111,7 +111,7 @@ changes: $(VENV)/.project ## Tell what changed for callers since the git ref BAS
 	@$(RUN) scripts/changes.py --base "$(BASE)"
 
 .PHONY: update
-update: $(VENV)/.project ## All of the loop in one, with a report: SOURCE=… (default: what Mesh publishes)
+update: $(VENV)/.extras ## All of the loop in one, with a report: SOURCE=… (default: what Mesh publishes)
 	@$(RUN) scripts/update.py $(if $(SOURCE),"$(SOURCE)")
 
 .PHONY: redocly
@@ -124,7 +124,7 @@ $(VENV)/node_modules/.redocly: Makefile $(VENV)/.project
 # --- trust ------------------------------------------------------------------------------------
 
 .PHONY: test-again
-test-again: $(VENV)/.project ## All tests ten times, shuffled, four at a time
+test-again: $(VENV)/.extras ## All tests ten times, shuffled, four at a time
 	@for seed in 1 2 3 4 5 6 7 8 9 10; do \
 		$(RUN) -m pytest -q -n 4 -p no:cacheprovider --randomly-seed=$$seed || exit 1; done
 
@@ -183,7 +183,7 @@ audit: $(VENV)/.release ## Look for known weaknesses in all that is locked (need
 	@for part in requirements/*.txt; do $(VENV)/bin/pip-audit --require-hashes --disable-pip -r $$part || exit 1; done
 
 .PHONY: canary
-canary: $(VENV)/.project ## Regenerate and test with the newest generator, ruff and httpx; changes .venv and generated/
+canary: $(VENV)/.extras ## Regenerate and test with the newest generator, ruff and httpx; changes .venv and generated/
 	@rm -f $(VENV)/.dev
 	@$(RUN) -m pip install --quiet --upgrade openapi-python-client ruff httpx httpcore attrs
 	@$(RUN) scripts/generate.py
