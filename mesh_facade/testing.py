@@ -119,7 +119,8 @@ class StandIn:
         }
         self._told: dict[str, Iterator[_Answer]] = {}
         self._port, self._server = port, contextlib.ExitStack()
-        self.url, self.calls = _NOWHERE, list[Call]()
+        self.url = _NOWHERE
+        self.calls: list[Call] = []
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
