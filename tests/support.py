@@ -104,8 +104,9 @@ class Peer:
         self._socket = connection
         self._file = connection.makefile("rb")
 
-    def receive(self) -> bytes:
+    def receive(self, seconds: float | None = None) -> bytes:
         """Return the next request's head; EOFError where the client has closed."""
+        self._socket.settimeout(seconds)
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             line = self._file.readline()
