@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from attrs import Factory, frozen
+from openapi_spec_validator import OpenAPIV30SpecValidator
+from referencing.exceptions import Unresolvable
 from shared import Json, SpecError, fields, items
 
 SCHEMAS = "#/components/schemas/"
@@ -12,6 +14,18 @@ _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _HOLDS_NAMES = {"content", "examples", "headers", "mapping", "properties", "responses"}
 _HOLDS_DATA = {"const", "default", "enum", "example", "value"}
 _SAYS_NOTHING_IF_EMPTY = _HOLDS_NAMES | {"deprecated", "nullable", "readOnly", "required"}
+
+
+def check_openapi(document: Json, name: str = "") -> None:
+    """Refuse what is no valid OpenAPI 3.0, with the place and the reason."""
+    try:
+        error = next(OpenAPIV30SpecValidator(document).iter_errors(), None)
+    except Unresolvable as unresolvable:
+        raise SpecError(f"{name} there is nothing at '{unresolvable.ref}'") from None
+    while error and error.context:  # of what failed in each alternative, the innermost says most
+        error = max(error.context, key=lambda e: (len(e.absolute_path), e.validator != "required"))
+    if error:
+        raise SpecError(f"{name} {error.json_path}: {error.message:.200}")
 
 
 def operations_of(document: Json) -> dict[str, tuple[str, str]]:

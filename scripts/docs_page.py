@@ -45,7 +45,7 @@ def to_openapi(prose: str, block: Json) -> Json:
         operation["description"] = re.sub(r"^> ?", "", above[2], flags=re.MULTILINE).strip()
     # Where a schema stands among the components too, it is not flattened there.
     components = {"schemas": page.schemas | schemas, "securitySchemes": page.schemes}
-    paths = {told["path"]: {str(told["method"]).lower(): operation}}
+    paths = {str(told["path"]): {str(told["method"]).lower(): operation}}
     return {"openapi": "3.0.3", "paths": paths, "components": components}
 
 
@@ -108,7 +108,7 @@ class _Page:
             schema["type"] = kind[5:-1]
         if "refIdentifier" not in schema:
             return schema
-        reference = schema.pop("refIdentifier")
+        reference = str(schema.pop("refIdentifier"))
         _tell(self.schemas, reference.removeprefix(SCHEMAS), schema, place)
         return {"$ref": reference}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import yaml
-from canonical import operations_of
+from canonical import check_openapi, operations_of
 from openapi_python_client.config import ConfigFile
 from overlay import apply_overlay
 from pydantic import ValidationError
@@ -39,6 +39,7 @@ def generate(spec: Path, overlay: Path | None, output: Path) -> list[str]:
         raise SpecError(f"{SETTINGS}: {error}") from error
     document = fields(read_document(spec), str(spec))
     notes = apply_overlay(overlay, document) if overlay else []
+    check_openapi(document, f"{spec}:")
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     if any(output.iterdir()) and not (output / PACKAGE).is_dir():
@@ -55,15 +56,13 @@ def generate(spec: Path, overlay: Path | None, output: Path) -> list[str]:
 def _write_spec(document: Json, package: Path) -> None:
     """Write what stands beside the generator's own files, in time for it to format them as well."""
     keys = document.get("components", {}).get("securitySchemes", {})
-    for place, (path, method) in operations_of(document).items():
-        operation = fields(document["paths"][path][method], place)
+    for path, method in operations_of(document).values():
+        operation = document["paths"][path][method]
         parts = {one.get("name"): one for one in operation.get("parameters", [])}
-        parts |= fields(operation.get("responses"), f"{place}: responses")
-        parts |= {key.get("name"): key for key in keys.values()}
+        parts |= operation["responses"] | {key.get("name"): key for key in keys.values()}
         # The generator reads an operation's description, but not those of all its parts.
         told = [f"{name}: {of['description']}" for name, of in parts.items() if "description" in of]
         operation["description"] = "\n- ".join([operation.get("description", ""), *told])
-        document["paths"][path][method] = operation
     module = _SPEC_MODULE.format(
         servers=tuple(server["url"] for server in document.get("servers", [])),
         headers={name: key["name"] for name, key in keys.items() if key.get("in") == "header"},

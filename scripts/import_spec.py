@@ -15,9 +15,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import httpx
-from canonical import canonical, operations_of
+from canonical import canonical, check_openapi, operations_of
 from docs_page import to_openapi
-from openapi_spec_validator import OpenAPIV30SpecValidator
 from shared import Json, SpecError, command, dump, fields, parse, read_document, write
 
 OPENAPI = Path(__file__).resolve().parents[1] / "openapi"
@@ -90,11 +89,7 @@ def import_source(data: bytes, settings: Json, wanted: Collection[str] = ()) -> 
         if pinned := settings["operations"].get(name):
             operation |= {"operationId": pinned["operationId"], "tags": [pinned["tag"]]}
     spec |= {"openapi": "3.0.3", "info": settings["info"]}
-    error = next(OpenAPIV30SpecValidator(spec).iter_errors(), None)
-    while error and error.context:  # of what failed in each alternative, the innermost says most
-        error = max(error.context, key=lambda e: (len(e.absolute_path), e.validator != "required"))
-    if error:
-        raise SpecError(f"{error.json_path}: {error.message:.200}")
+    check_openapi(spec)
     return _HEADER + "".join(dump({word: spec[word]}) for word in _ROOT if word in spec)
 
 

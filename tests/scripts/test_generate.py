@@ -229,9 +229,13 @@ def failure(capsys: pytest.CaptureFixture[str], *options: str) -> str:
     return output.err
 
 
-def dangling(**reference: Any) -> Any:
-    answer = {"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}}
+def answering(kind: str, **schema: Any) -> Any:
+    answer = {"200": {"description": "OK", "content": {kind: {"schema": schema}}}}
     return {"/a": {"get": {"operationId": "a", "responses": answer}}}
+
+
+HEAD = "openapi: 3.0.3\ninfo: {title: A, version: '1'}\n"
+NOWHERE = {"$ref": "#/components/schemas/Nowhere"}
 
 
 @pytest.mark.parametrize(
@@ -239,9 +243,12 @@ def dangling(**reference: Any) -> Any:
     [
         ("a: [", "not YAML"),
         ("[]", "a mapping is expected"),
-        ("openapi: 3.0.3", "paths: a mapping is expected"),
-        ("{paths: {/a: {get: {}}}}", "GET /a: responses: a mapping is expected"),
-        ("{paths: {}}", "the generator failed: "),
+        (f"{HEAD}paths: {{}}".replace("3.0.3", "3.1.0"), "$.openapi: '3.1.0' does not match"),
+        ("{openapi: 3.0.3, paths: {}}", "spec.yaml: $: 'info' is a required property"),
+        (f"{HEAD}paths: {{/a: {{get: {{}}}}}}", "$.paths['/a'].get: 'responses' is a required"),
+        (f"{HEAD}paths: []", "spec.yaml: $.paths: [] is not of type 'object'"),
+        (f"{HEAD}paths: {{}}\nservers: [{{}}]", "$.servers[0]: 'url' is a required property"),
+        (f"{HEAD}paths: {answering('a/b', **NOWHERE)}", "nothing at '/components/schemas/Nowhere'"),
     ],
 )
 def test_a_spec_that_is_none_is_refused_and_the_old_tree_stays(
@@ -260,11 +267,11 @@ def test_a_spec_that_is_none_is_refused_and_the_old_tree_stays(
 def test_what_the_generator_only_warns_of_is_an_error(
     capsys: pytest.CaptureFixture[str], old_tree: Path, tmp_path: Path
 ) -> None:
-    spec = spec_file(tmp_path, paths=dangling(**{"$ref": "#/components/schemas/Nowhere"}))
+    spec = spec_file(tmp_path, paths=answering("application/of-tomorrow"))
 
     error = failure(capsys, f"--spec={spec}", "--overlay=none", f"--output={old_tree}")
 
-    assert "Could not find reference in parsed models" in error
+    assert "Unsupported content_type" in error
     assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
 
 
