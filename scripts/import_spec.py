@@ -36,7 +36,9 @@ def read_settings(path: Path = OPENAPI / "import.yaml") -> Json:
     """Return the settings of a file, refusing words that are missing or misspelt."""
     needed = ("source", "info", "operations", "securitySchemes", "schemas")
     settings = fields(read_document(path), str(path), needed)
-    for name, pinned in fields(settings["operations"], f"{path}: operations").items():
+    for word in ("operations", "securitySchemes", "schemas"):
+        fields(settings[word], f"{path}: {word}")
+    for name, pinned in settings["operations"].items():
         fields(pinned, f"{path}: operations.{name}", ("operationId", "tag"))
     return settings
 

@@ -284,6 +284,7 @@ def test_an_operation_that_is_not_pinned_keeps_its_name_and_tags() -> None:
     [
         ("source:", "sorce:", "'source' is missing"),
         ("schemas: {}", "schemas: {}\nmore: 1", "'more' is not known here"),
+        ("schemas: {}", "schemas: Ours", "schemas: a mapping is expected, not 'Ours'"),
         ("    tag: Balance", "    tags: Balance", f"operations.{PINNED}: 'tag' is missing"),
         ("schemas: {}", "schemas: {Gone: Ours}", "the settings rename the schema 'Gone', which"),
     ],
