@@ -337,6 +337,8 @@ def _read_accounts(path: Path) -> Iterator[LinkedAccount]:
                 if not (token and isinstance(token, str) and broker and isinstance(broker, str)):
                     raise ValueError(f"{path}, record {number}: it needs auth_token and broker")
                 key = str(number if key in (None, "") else key)
+                if "\n" in broker + key:
+                    raise ValueError(f"{path}, record {number}: a line ends within it")
                 if key in keys:
                     raise ValueError(f"{path}, record {number}: its key {key!r} was there before")
                 keys.add(key)

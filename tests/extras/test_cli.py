@@ -406,6 +406,8 @@ def test_bulk_goes_on_where_it_was_and_repairs_the_last_line(
         ("auth_token,broker\nt,coinbase\nt\n", "record 2: it needs"),
         ("auth_token,broker,key\nt,b,1\nt,b,1\n", "record 2: its key '1' was there before"),
         ('{"auth_token": "t", "broker": "b"}\n{"auth_tok\n', "record 2: it needs"),
+        ('auth_token,broker,key\nt,b,"1\n2"\n', "record 1: a line ends within it"),
+        ('{"auth_token": "t", "broker": "b\\nc"}\n', "record 1: a line ends within it"),
         ('{"auth_token": "t", "broker": 1}\n', "record 1: it needs"),
         ('{"auth_token": "t", "broker": "b"}\n[]\n', "record 2: it needs"),
         (
