@@ -130,7 +130,7 @@ class Pool:
     async def sign(self, request: httpx.Request, keys: Credentials, deadline_at: float) -> None:
         """Add the keys to a request; TimeoutError where they are not there in time."""
         del deadline_at  # a thread cannot be made to stop
-        next(keys.sync_auth_flow(request))
+        next(keys.auth_flow(request))
 
     async def exchange(
         self, connection: Connection, request: httpx.Request

@@ -8,8 +8,6 @@ import math
 import zlib
 from collections.abc import Callable
 from decimal import Decimal
-from itertools import starmap
-from operator import attrgetter
 from types import NoneType
 from typing import Any, cast
 
@@ -175,9 +173,15 @@ def account_balance(answer: Response[Any]) -> AccountBalance:
     """Turn what the generated operation returned into the domain's terms."""
     content = cast("B2BBrokerAccountBalanceModelApiResult", answer.parsed).content
     content = cast("B2BBrokerAccountBalanceModel", content)
-    rows = tuple(starmap(CurrencyBalance, map(_row_values, content.balances or ())))
+    told: Any = content.balances or ()  # the numbers in them, like the totals, are Decimal
+    rows = [
+        CurrencyBalance(
+            row.currency_code, row.cash, row.buying_power, row.cryptocurrency_buying_power
+        )
+        for row in told
+    ]
     totals: Any = content.total_cash_usd_value, content.total_buying_power_usd_value
-    return AccountBalance(rows, totals[0], totals[1], answer.content)
+    return AccountBalance(tuple(rows), totals[0], totals[1], answer.content)
 
 
 def _are_texts(values: list[Any]) -> bool:
@@ -225,7 +229,6 @@ _ENVELOPE = _WireNames(B2BBrokerAccountBalanceModelApiResult)
 _CONTENT = _WireNames(B2BBrokerAccountBalanceModel)
 _ROW = _WireNames(B2BBrokerAccountBalance)
 _ROW_FIELDS = ("currency_code", "cash", "buying_power", "cryptocurrency_buying_power")
-_row_values: Callable[[B2BBrokerAccountBalance], tuple[Any, ...]] = attrgetter(*_ROW_FIELDS)
 _TEXTS = [_ENVELOPE[name] for name in ("message", "display_message", "error_hash", "error_type")]
 _TOTALS = [_CONTENT[name] for name in ("total_cash_usd_value", "total_buying_power_usd_value")]
 _CODE, *_AMOUNTS = (_ROW[name] for name in _ROW_FIELDS)
