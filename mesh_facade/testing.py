@@ -314,13 +314,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m mesh_facade.testing", description=main.__doc__)
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     try:
-        with StandIn(port=parser.parse_args(argv).port) as mesh:
+        port = parser.parse_args(argv).port
+        with contextlib.suppress(KeyboardInterrupt), StandIn(port=port) as mesh:
             for fault in FAULTS:
                 mesh.fails(fault, fault)
             for name, value in mesh.environment.items():
                 print(f"export {name}={value}", flush=True)  # noqa: T201 — a command's output
-            with contextlib.suppress(KeyboardInterrupt):
-                threading.Event().wait()
+            threading.Event().wait()
     except (OSError, OverflowError) as error:
         parser.error(f"--port: {error}")
 

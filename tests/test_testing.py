@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import re
 import runpy
@@ -638,8 +639,10 @@ def test_a_port_that_is_taken_leaves_nothing_running(mesh: StandIn) -> None:
 
 
 def test_the_command_prints_what_to_set_serves_and_ends_when_interrupted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    told = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", told)
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setattr(sys, "argv", ["testing", "--port", url.rpartition(":")[2]])
@@ -655,17 +658,19 @@ def test_the_command_prints_what_to_set_serves_and_ends_when_interrupted(
             with pytest.raises(RateLimitError) as caught:
                 client.get_account_balance("rate-limited", "coinbase")
             seen.append(type(caught.value))
+            while not told.getvalue().endswith(f"{url}\n"):
+                time.sleep(0.001)
         finally:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-    caller = threading.Thread(target=call)
+    caller = threading.Thread(target=call, daemon=True)
     caller.start()
     with client:
         runpy.run_path(testing.__file__, run_name="__main__")
         caller.join()
 
     assert seen == [Decimal("158.5"), RateLimitError]
-    assert capsys.readouterr().out == (
+    assert told.getvalue() == (
         "export MESH_CLIENT_ID=stand-in-client-id\n"
         "export MESH_CLIENT_SECRET=stand-in-client-secret\n"
         f"export MESH_BASE_URL={url}\n"
