@@ -140,7 +140,7 @@ soak: $(VENV)/.project ## 100,000 calls, one in ten at fault: descriptors and me
 mutants: $(VENV)/.mutants ## Change the wire, retry and redaction modules at random: do the tests notice?
 	@rm -rf mutants # what mutmut kept of an older run would count as this one's
 	@$(VENV)/bin/mutmut run --max-children 2 >mutants.log 2>&1 || { tail -5 mutants.log; exit 1; }
-	@tr '\r' '\n' <mutants.log | grep / | tail -1
+	@tr '\r' '\n' <mutants.log | grep '[0-9]/[0-9]' | tail -1
 	@$(VENV)/bin/mutmut results
 
 .PHONY: compare
