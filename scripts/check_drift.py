@@ -11,13 +11,16 @@ from import_spec import source_problems
 from shared import SpecError, command
 
 
-def drift(tree: Path, fresh: Path) -> Iterator[str]:
-    """Compare a tree with a fresh one: name each file that differs, and yield its diff."""
-    old, new = _read(tree), _read(fresh)
+def drift() -> Iterator[str]:
+    """Name each generated file that is not what the spec gives, and yield its diff."""
+    with TemporaryDirectory() as scratch:
+        fresh = Path(scratch, OUTPUT.name)
+        generate(SPEC, OVERLAY, fresh)
+        old, new = _read(OUTPUT), _read(fresh)
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
             kind = "deleted" if name not in old else "changed" if name in new else "added"
-            path = f"{tree.name}/{name}"
+            path = f"{OUTPUT.name}/{name}"
             yield f"{kind}: {path}"
             yield from unified_diff(old.get(name, []), new.get(name, []), path, path, lineterm="")
 
@@ -33,12 +36,9 @@ def _read(tree: Path) -> dict[str, list[str]]:
 @command
 def main() -> None:
     """Run the command line."""
-    with TemporaryDirectory() as scratch:
-        fresh = Path(scratch, OUTPUT.name)
-        generate(SPEC, OVERLAY, fresh)
-        if found := [*source_problems(SPEC.parent), *drift(OUTPUT, fresh)]:
-            print(*found, sep="\n")
-            raise SpecError("drift, see above: run `make spec` and `make generate`")
+    if found := [*source_problems(), *drift()]:
+        print(*found, sep="\n")
+        raise SpecError("drift, see above: run `make spec` and `make generate`")
     print("No drift: source, spec, overlay and generated tree belong together.")
 
 
