@@ -1,28 +1,29 @@
 """Fails, with a diff, where source, spec, overlay and generated tree do not belong together."""
 
 import sys
-from collections.abc import Iterator
 from difflib import unified_diff
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from generate import OUTPUT, OVERLAY, SPEC, generate
-from import_spec import source_problems
+from import_spec import check_source
 from shared import SpecError, command
 
 
-def drift() -> Iterator[str]:
-    """Name each generated file that is not what the spec gives, and yield its diff."""
+def check_generated() -> None:
+    """Refuse a generated tree that is not what the spec gives: name and show what differs."""
     with TemporaryDirectory() as scratch:
-        fresh = Path(scratch, OUTPUT.name)
-        generate(SPEC, OVERLAY, fresh)
-        old, new = _read(OUTPUT), _read(fresh)
+        generate(SPEC, OVERLAY, Path(scratch, OUTPUT.name))
+        old, new = _read(OUTPUT), _read(Path(scratch, OUTPUT.name))
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
             kind = "deleted" if name not in old else "changed" if name in new else "added"
             path = f"{OUTPUT.name}/{name}"
-            yield f"{kind}: {path}"
-            yield from unified_diff(old.get(name, []), new.get(name, []), path, path, lineterm="")
+            print(f"{kind}: {path}")
+            diff = unified_diff(old.get(name, []), new.get(name, []), path, path, lineterm="")
+            print(*diff, sep="\n")
+    if old != new:
+        raise SpecError(f"{OUTPUT} is not what the spec gives, see above: run `make generate`")
 
 
 def _read(tree: Path) -> dict[str, list[str]]:
@@ -36,9 +37,8 @@ def _read(tree: Path) -> dict[str, list[str]]:
 @command
 def main() -> None:
     """Run the command line."""
-    if found := [*source_problems(), *drift()]:
-        print(*found, sep="\n")
-        raise SpecError("drift, see above: run `make spec` and `make generate`")
+    check_source()
+    check_generated()
     print("No drift: source, spec, overlay and generated tree belong together.")
 
 

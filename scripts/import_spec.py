@@ -114,6 +114,11 @@ def _recognise(data: bytes) -> Json:
     raise SpecError("this is neither a docs page nor an OpenAPI document, 3.0 or 3.1")
 
 
+def _read_record(folder: Path) -> Json:
+    needed = ("file", "from", "imported", "sha256")
+    return fields(read_document(folder / _RECORD), str(folder / _RECORD), needed)
+
+
 def adopt(source: str, data: bytes, folder: Path) -> None:
     """Keep a source, alone in a folder with the record of where it is from."""
     name = Path(source.partition("?")[0]).name
@@ -125,8 +130,8 @@ def adopt(source: str, data: bytes, folder: Path) -> None:
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     if (folder / _RECORD).exists():
-        last = fields(read_document(folder / _RECORD), _RECORD)
-        record = last if last.get("sha256") == record["sha256"] else record
+        last = _read_record(folder)
+        record = last if last["sha256"] == record["sha256"] else record
     folder.mkdir(exist_ok=True)
     write(folder / record["file"], data)
     write(folder / _RECORD, dump(record).encode())
@@ -134,23 +139,16 @@ def adopt(source: str, data: bytes, folder: Path) -> None:
         stray.unlink()
 
 
-def source_problems(openapi: Path = OPENAPI) -> list[str]:
-    """Return why mesh.yaml, its source and the record of this do not belong together, if so."""
+def check_source(openapi: Path = OPENAPI) -> None:
+    """Refuse a mesh.yaml, a source and a record of this that do not belong together."""
     folder, mesh = openapi / "source", openapi / "mesh.yaml"
-    try:
-        record = fields(read_document(folder / _RECORD), _RECORD)
-        source = folder / record["file"]
-        data = source.read_bytes()
-        spec = import_source(data, read_settings(openapi / "import.yaml"))
-        is_recorded = hashlib.sha256(data).hexdigest() == record["sha256"]
-        is_imported = mesh.read_bytes() == spec.encode()
-    except (KeyError, OSError, SpecError) as error:
-        return [f"{folder}: {error}"]
-    problems = {
-        f"{source} is not the file that {_RECORD} records": is_recorded,
-        f"{mesh} is not what importing {source.name} gives": is_imported,
-    }
-    return [problem for problem, is_right in problems.items() if not is_right]
+    record = _read_record(folder)
+    source = folder / record["file"]
+    data = source.read_bytes()
+    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+        raise SpecError(f"{source} is not the file that {_RECORD} records: run `make spec`")
+    if mesh.read_bytes() != import_source(data, read_settings(openapi / "import.yaml")).encode():
+        raise SpecError(f"{mesh} is not what importing {source.name} gives: run `make spec`")
 
 
 @command

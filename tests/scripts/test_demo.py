@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import check_drift
 import demo
 import pytest
+from shared import SpecError
 
 from mesh_facade import AsyncMeshClient, MeshClient
 from mesh_facade.testing import StandIn
@@ -64,9 +65,12 @@ def fails_with(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_spec_that_is_not_what_the_page_says_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "source_problems", lambda: ["mesh.yaml is another", "and more"])
+    def refuse() -> None:
+        raise SpecError("mesh.yaml is another: run `make spec`")
 
-    assert fails_with(capsys).startswith("error: mesh.yaml is another: run `make spec`")
+    monkeypatch.setattr(demo, "check_source", refuse)
+
+    assert fails_with(capsys) == "error: mesh.yaml is another: run `make spec`"
 
 
 def test_a_client_that_is_not_what_the_spec_gives_fails_and_names_a_file(
@@ -77,9 +81,11 @@ def test_a_client_that_is_not_what_the_spec_gives_fails_and_names_a_file(
     (stale / "__init__.py").touch()
     monkeypatch.setattr(check_drift, "OUTPUT", stale)
 
-    line = fails_with(capsys)
-    assert "generated/__init__.py" in line
-    assert "make generate" in line
+    assert demo.main() == 1
+
+    output = capsys.readouterr()
+    assert "added: generated/__init__.py\n" in output.out
+    assert output.err.endswith("see above: run `make generate`\n")
 
 
 @pytest.mark.usefixtures("_asyncio_without_sockets")
