@@ -84,9 +84,7 @@ def compare(old: Path, new: Path, checkout: Path | None = None) -> Report:
         python = [*compare_packages(before, after, PACKAGE)]
         if checkout:
             python += compare_packages(checkout, ROOT, "mesh_facade")
-        for breaks, place, sentence in python:
-            kind = "breaking" if breaks else "additive"
-            findings.append(Finding(kind, "python", place, sentence))
+        findings += [Finding(kind, "python", place, sentence) for kind, place, sentence in python]
         wire, skipped = wire_changes(*(tree / PACKAGE / "openapi.yaml" for tree in (before, after)))
     order = ("breaking", "additive", "cosmetic")
     return Report(sorted(findings + wire, key=lambda finding: order.index(finding.kind)), skipped)

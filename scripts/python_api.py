@@ -30,8 +30,8 @@ class _Name(NamedTuple):
 _ABSENT = _Name("", "")
 
 
-def compare_packages(old: Path, new: Path, package: str) -> Iterator[tuple[bool, str, str]]:
-    """Compare a package as it is in two folders: what breaks callers or not, where, a sentence."""
+def compare_packages(old: Path, new: Path, package: str) -> Iterator[tuple[str, str, str]]:
+    """Compare a package as it is in two folders: `breaking` or `additive`, where, a sentence."""
     before, after = (
         dict(_walk(griffe.load(package, search_paths=[folder], try_relative_path=False)))
         for folder in (old, new)
@@ -45,7 +45,7 @@ def compare_packages(old: Path, new: Path, package: str) -> Iterator[tuple[bool,
             roles = (owner in given or owner not in gotten, owner in gotten or owner not in given)
             was, now = before.get(path, _ABSENT), after.get(path, _ABSENT)
             for breaks, sentence in _compare(was, now, _ROLES.get(now.kind, roles)):
-                yield breaks, path, sentence
+                yield "breaking" if breaks else "additive", path, sentence
 
 
 def _compare(was: _Name, now: _Name, roles: tuple[bool, bool]) -> list[tuple[bool, str]]:

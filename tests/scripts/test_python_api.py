@@ -11,7 +11,9 @@ def changes(tmp_path: Path, old: str, new: str) -> list[tuple[bool, str, str]]:
         package.mkdir(parents=True)
         (package / "__init__.py").write_text(source)
     found = compare_packages(tmp_path / "old", tmp_path / "new", "package")
-    return [(breaks, place.removeprefix("package."), says) for breaks, place, says in found]
+    return [
+        (kind == "breaking", place.removeprefix("package."), says) for kind, place, says in found
+    ]
 
 
 @pytest.mark.parametrize(
