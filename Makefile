@@ -15,7 +15,7 @@ PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
 # An update that was killed while it moved files is finished before anything else is done.
-ifneq ($(wildcard .make/update.journal),)
+ifneq ($(wildcard .make/update.ready),)
 $(info $(shell $(RUN) scripts/update.py --finish))
 endif
 

@@ -1,7 +1,7 @@
 """Brings the spec up to date with a source, and all that follows from it: wholly or not at all.
 
 Import, generation, comparison and tests run in a copy of the checkout. What is new moves from there
-into its place at the end. A journal tells that it does, so that a killed move can be finished.
+into its place at the end. The copy has another name by then: a killed move can be finished.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from generate import OUTPUT, OVERLAY, ROOT, SPEC, generate, put_in_place
 from shared import SpecError, command
 
 COPY = ROOT / ".make/update"
-JOURNAL = ROOT / ".make/update.journal"
+READY = ROOT / ".make/update.ready"
 REPORT = ROOT / ".make/update.md"
 _LEFT_OUT = (".git", ".venv", ".make", "__pycache__", "node_modules", ".*_cache", ".hypothesis")
 
 
-def update(source: str, *, tested: bool) -> None:
+def update(source: str) -> None:
     """Update from a source, or raise `SpecError` and leave all as it was."""
     spec, output = COPY / SPEC.relative_to(ROOT), COPY / OUTPUT.relative_to(ROOT)
     shutil.rmtree(COPY, ignore_errors=True)
@@ -31,32 +31,28 @@ def update(source: str, *, tested: bool) -> None:
             raise SpecError("nothing was updated, see above")
         generate(spec, OVERLAY, output)
         changes = compare(SPEC, spec)
-        verdict = "were left out"
-        if tested:
-            pytest = [sys.executable, "-m", "pytest", "-q", "-n2", "-p", "no:cacheprovider"]
-            environment = os.environ | {"PYTHONPATH": f"{COPY}{os.pathsep}{output}"}
-            run = subprocess.run(pytest, cwd=COPY, env=environment, check=False)
-            verdict = "failed" if run.returncode else "passed"
+        pytest = [sys.executable, "-m", "pytest", "-q", "-n2", "-p", "no:cacheprovider"]
+        environment = os.environ | {"PYTHONPATH": f"{COPY}{os.pathsep}{output}"}
+        failed = subprocess.run(pytest, cwd=COPY, env=environment, check=False).returncode
+        verdict = "failed" if failed else "passed"
         told = f"# Mesh's spec, from {source}\n\n{{}}\n\nThe tests {verdict}.\n"
         REPORT.write_text(told.format(changes.render("markdown")), encoding="utf-8")
         print(told.format(changes.render("text")), f"This report is in {REPORT}", sep="\n")
-        if verdict == "failed":
+        if failed:
             raise SpecError("nothing was updated, see above")
-        JOURNAL.touch()
+        COPY.rename(READY)
         finish()
     finally:
-        if not JOURNAL.exists():
-            shutil.rmtree(COPY, ignore_errors=True)
+        shutil.rmtree(COPY, ignore_errors=True)
 
 
 def finish() -> None:
     """Move what is new into its place, from wherever that was killed."""
     for path in (SPEC, SPEC.parent / "source", OUTPUT):
-        new = COPY / path.relative_to(ROOT)
+        new = READY / path.relative_to(ROOT)
         if new.exists():
             put_in_place(path, new)
-    shutil.rmtree(COPY, ignore_errors=True)
-    JOURNAL.unlink()
+    shutil.rmtree(READY)
 
 
 @command
@@ -64,15 +60,13 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Update the spec and all that follows from it.")
     parser.add_argument("source", nargs="?", help="a file or an address; if none, Mesh's own")
-    parser.add_argument("--untested", action="store_true", help="leave out the tests")
     parser.add_argument("--finish", action="store_true", help="only finish what was killed")
     options = parser.parse_args(argv)
-    if JOURNAL.exists():
+    if READY.exists():
         finish()
         print("An update that had been killed while it moved files was finished.")
     if not options.finish:
-        source = options.source or import_spec.read_settings()["source"]
-        update(source, tested=not options.untested)
+        update(options.source or import_spec.read_settings()["source"])
 
 
 if __name__ == "__main__":
