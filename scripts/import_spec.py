@@ -14,9 +14,9 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import httpx
 from canonical import canonical, check_openapi, operations_of
 from docs_page import to_openapi
+from httpx import URL, AsyncClient, HTTPError, InvalidURL, Request
 from shared import Json, SpecError, command, dump, fields, parse, read_document, write
 
 OPENAPI = Path(__file__).resolve().parents[1] / "openapi"
@@ -51,14 +51,14 @@ def read_source(source: str) -> bytes:
 
 
 async def _fetch(address: str) -> bytes:
-    async def stay(request: httpx.Request) -> None:
-        if (request.url.scheme, request.url.host) != ("https", httpx.URL(address).host):
+    async def stay(request: Request) -> None:
+        if (request.url.scheme, request.url.host) != ("https", URL(address).host):
             raise SpecError(f"{request.url} is not an https address of the host that was asked")
 
     content = b""
     async with (
         asyncio.timeout(FETCH_SECONDS),
-        httpx.AsyncClient(follow_redirects=True, event_hooks={"request": [stay]}) as client,
+        AsyncClient(follow_redirects=True, event_hooks={"request": [stay]}) as client,
         client.stream("GET", address, headers={"Accept-Encoding": "identity"}) as response,
     ):
         response.raise_for_status()
@@ -97,10 +97,7 @@ def import_source(data: bytes, settings: Json, wanted: Collection[str] = ()) -> 
 
 def _recognise(data: bytes) -> Json:
     """Return what a source tells, as an OpenAPI document."""
-    try:
-        text = data.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise SpecError(f"byte {error.start}: this is not UTF-8 text") from None
+    text = data.decode("utf-8-sig").replace("\r\n", "\n")
     blocks = list(_BLOCK.finditer(text))
     if len(blocks) > 1:
         raise SpecError("the page has more than one YAML block")
@@ -165,11 +162,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     try:
         data = read_source(args.source)
-        spec = import_source(data, read_settings(args.settings), args.operation or ())
+        spec = import_source(data, read_settings(args.settings), args.operation or ()).encode()
         if args.adopt:
             adopt(args.source, data, args.output.parent / "source")
-        write(args.output, spec.encode())
-    except (SpecError, OSError, RecursionError, httpx.HTTPError, httpx.InvalidURL) as error:
+        write(args.output, spec)
+    except (SpecError, OSError, RecursionError, UnicodeError, HTTPError, InvalidURL) as error:
         reason = str(error) or f"no whole answer within {FETCH_SECONDS} s"
         raise SpecError(f"{args.source}: {reason}") from error
     print(f"{args.output}: imported from {args.source}")

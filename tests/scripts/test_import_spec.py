@@ -137,7 +137,7 @@ def test_json_may_have_characters_beyond_the_basic_plane_as_escapes() -> None:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        (b"\xff", "byte 0: this is not UTF-8 text"),
+        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0"),
         ("<!doctype html>", "document: a mapping is expected, not '<!doctype html>'"),
         ("", "document: a mapping is expected, not None"),
         ("# Only a page\n", "document: a mapping is expected, not None"),
@@ -218,6 +218,13 @@ def test_what_openapi_3_0_cannot_say_is_refused_with_its_place(
     paths = {"/api/v1/balance/get": {"post": OPERATION | operation}}
     source.write_text(json.dumps(SPEC | {"paths": paths}), "utf-8")
     assert refused(source).startswith(reason)
+
+
+def test_half_a_character_is_refused(refused: Run, tmp_path: Path) -> None:
+    source = tmp_path / "spec.json"
+    paths = {"/x": {"get": OPERATION | {"summary": "\ud800"}}}
+    source.write_text(json.dumps(SPEC | {"paths": paths}), "utf-8")
+    assert "surrogates not allowed" in refused(source, "--all")
 
 
 def test_a_parameter_of_the_path_that_is_never_declared_is_refused(
