@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from zipfile import ZipFile
 
 from attrs import asdict, astuple, frozen
 from generate import OVERLAY, PACKAGE, ROOT, SPEC, generate
@@ -98,7 +97,7 @@ def compare_with(ref: str) -> Report:
         run = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
         if run.returncode:
             raise SpecError(f"{ref}: {run.stderr}")
-        ZipFile(archive).extractall(scratch)
+        shutil.unpack_archive(archive, scratch)
         return compare(Path(scratch, "openapi", SPEC.name), SPEC, Path(scratch))
 
 
