@@ -108,7 +108,7 @@ check-drift: $(VENV)/.project ## Fail, with a diff, where generated/ is not what
 
 .PHONY: changes
 changes: $(VENV)/.project ## Tell what changed for callers since the git ref BASE=…, and whether it breaks them
-	@$(RUN) scripts/changes.py --base "$(BASE)"
+	@$(RUN) scripts/changes.py "$(BASE)"
 
 .PHONY: update
 update: $(VENV)/.extras ## All of the loop in one, with a report: SOURCE=… (default: what Mesh publishes)

@@ -129,14 +129,12 @@ def _wire_finding(change: dict[str, Any]) -> Finding:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Tell what changes for callers.")
-    parser.add_argument("specs", type=Path, nargs="*", metavar="OLD NEW", help="two specs")
-    parser.add_argument("--base", help="instead: compare the working tree with a git ref")
+    parser.add_argument("old", help="a spec or, if it is alone, a git ref")
+    parser.add_argument("new", type=Path, nargs="?", help="a spec; if none, the working tree")
     parser.add_argument("--format", choices=["text", "markdown", "json"], default="text")
-    options = parser.parse_args(argv)
-    if len(options.specs) != (0 if options.base else 2):
-        parser.error("either OLD and NEW or --base is needed")
-    report = compare_with(options.base) if options.base else compare(*options.specs)
-    print(report.render(options.format))
+    args = parser.parse_args(argv)
+    report = compare(Path(args.old), args.new) if args.new else compare_with(args.old)
+    print(report.render(args.format))
     return report.code
 
 

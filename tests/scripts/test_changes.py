@@ -499,7 +499,7 @@ def test_the_script_is_a_command(
         runpy.run_path(changes.__file__, run_name="__main__")
 
     assert exit_.value.code == 0
-    assert "--base" in capsys.readouterr().out
+    assert "a git ref" in capsys.readouterr().out
 
 
 def test_a_spec_that_cannot_be_read_is_an_error_not_a_verdict(
@@ -509,15 +509,15 @@ def test_a_spec_that_cannot_be_read_is_an_error_not_a_verdict(
     assert "nowhere.yaml" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["one.yaml"], ["--base=main", "a.yaml", "b.yaml"]])
-def test_two_specs_or_a_base_are_needed(
-    capsys: pytest.CaptureFixture[str], arguments: list[str]
-) -> None:
-    with pytest.raises(SystemExit) as exit_:
+@pytest.mark.parametrize("arguments", [[], ["v1", "a.yaml", "b.yaml"]])
+def test_two_specs_or_a_git_ref_are_needed(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
         changes.main(arguments)
 
-    assert exit_.value.code == 2
-    assert "OLD and NEW or --base" in capsys.readouterr().err
+
+def test_one_spec_alone_is_no_git_ref(capsys: pytest.CaptureFixture[str]) -> None:
+    assert changes.main([str(generate.SPEC)]) == 2
+    assert f"error: {generate.SPEC}: fatal: " in capsys.readouterr().err
 
 
 # --- against a git ref --------------------------------------------------------------------------
@@ -542,9 +542,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_working_tree_with_its_facade_is_compared_with_a_git_ref(
     capsys: pytest.CaptureFixture[str], checkout: Path
 ) -> None:
-    unchanged = run(capsys, "--base=v1")
+    unchanged = run(capsys, "v1")
     (checkout / "mesh_facade/__init__.py").write_text("def read(token, broker): ...\n")
-    changed = run(capsys, "--base=v1")
+    changed = run(capsys, "v1")
 
     assert unchanged == (0, "Nothing breaks.\n")
     assert changed[0] == 1
@@ -553,5 +553,5 @@ def test_the_working_tree_with_its_facade_is_compared_with_a_git_ref(
 
 def test_a_ref_that_is_none_is_an_error(capsys: pytest.CaptureFixture[str], checkout: Path) -> None:
     assert checkout.exists()
-    assert changes.main(["--base=v2"]) == 2
+    assert changes.main(["v2"]) == 2
     assert "error: v2: fatal: " in capsys.readouterr().err
