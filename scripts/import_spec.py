@@ -86,10 +86,9 @@ def import_source(data: bytes, settings: Json, wanted: Collection[str] = ()) -> 
     keys, names = settings["securitySchemes"], settings["schemas"]
     spec = canonical(document, sorted(chosen.values()), keys, names)
     for name, (path, method) in chosen.items():
-        operation = spec["paths"][path][method]
-        operation.setdefault("operationId", re.sub(r"\W+", "_", f"{method}{path}").strip("_"))
         if pinned := settings["operations"].get(name):
-            operation |= {"operationId": pinned["operationId"], "tags": [pinned["tag"]]}
+            told = {"operationId": pinned["operationId"], "tags": [pinned["tag"]]}
+            spec["paths"][path][method] |= told
     spec |= {"openapi": "3.0.3", "info": settings["info"]}
     check_openapi(spec)
     return _HEADER + "".join(dump({word: spec[word]}) for word in _ROOT if word in spec)
