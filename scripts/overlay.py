@@ -40,13 +40,15 @@ def _apply(action: Any, document: Any) -> None:
             target = cast("jsonpath.JSONPath", _RFC_9535.compile(path))
         case _:
             raise SpecError("a `target` and an `update` or `remove: true` are expected")
-    matches = list(target.finditer(document))
+    removes = action.get("remove") is True
+    matches = {match.parts: match for match in target.finditer(document)}
     holder = jsonpath.JSONPath(env=_RFC_9535, segments=target.segments[:-1])
-    if not matches and not ("remove" in action and holder.findall(document)):
+    if not matches and not (removes and holder.findall(document)):
         raise SpecError(f"{path} matches nothing: {_guess(path, document)}")
-    for match in reversed(matches):  # from the end, or removing an item would move the next ones
-        if "remove" in action:
-            cast("Any", match.parent).obj.pop(match.parts[-1])
+    # From the end, or removing an item would move the next ones.
+    for parts, match in sorted(matches.items(), reverse=True):
+        if removes:
+            cast("Any", match.parent).obj.pop(parts[-1])
         else:
             update = copy.deepcopy(action["update"])
             _merge(match.obj, [update] if isinstance(match.obj, list) else update, match.path)

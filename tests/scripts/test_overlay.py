@@ -97,6 +97,23 @@ def test_a_removal_takes_all_that_its_target_matches(overlay: Any) -> None:
     assert changed["schemas"]["One"] == {"type": "string"}
 
 
+@pytest.mark.parametrize("target", ["$.tags[1, 0]", "$.tags[0, 1, 1]", "$.tags[1::-1]"])
+def test_a_removal_takes_items_in_whatever_order_they_match(overlay: Any, target: str) -> None:
+    changed = document()
+
+    apply_overlay(overlay({"target": target, "remove": True}), changed)
+
+    assert changed["tags"] == [{"name": "c"}]
+
+
+def test_an_update_that_says_it_is_no_removal_is_an_update(overlay: Any) -> None:
+    changed = document()
+
+    apply_overlay(overlay({"target": "$.info", "update": {"a": 1}, "remove": False}), changed)
+
+    assert changed["info"] == document()["info"] | {"a": 1}
+
+
 def test_an_action_whose_effect_is_there_already_is_reported(overlay: Any) -> None:
     changed = document()
 
