@@ -134,7 +134,8 @@ class _Form:
             self.schemas[name] = {}  # it may refer to itself
             self.schemas[name] = self._plain(self._target(reference))
         pointer = {"$ref": SCHEMAS + self.names.get(name, name)}
-        return {**beside, "allOf": [pointer, *beside.get("allOf", [])]} if beside else pointer
+        every = [pointer, *items(beside.get("allOf", []), f"allOf beside {reference}")]
+        return {**beside, "allOf": every} if beside else pointer
 
     def _target(self, reference: str) -> Json:
         target: Any = {"#": self.source}
@@ -154,7 +155,7 @@ def _simplified(node: Json) -> Json:
             node |= {word: others, "nullable": True}
         if len(others) == 1:
             del node[word]
-            every = [*node.get("allOf", []), *others]
+            every = items(node.get("allOf", []), "allOf") + others
             node |= {"type": others[0]} if word == "type" else {"allOf": every}
     if isinstance(required := node.get("required"), list):
         node["required"] = sorted(required, key=str)

@@ -20,7 +20,8 @@ def to_openapi(prose: str, block: Json) -> Json:
     if not (above := _PROSE.fullmatch(prose)):
         raise SpecError("page: a heading, a quote and '## OpenAPI' are expected above the block")
     fields(block, "page", ("paths", "components"))
-    schemas = fields(block["components"], "components", ["schemas"])["schemas"]
+    components = fields(block["components"], "components", ["schemas"])
+    schemas = fields(components["schemas"], "components.schemas")
     told = fields(block["paths"], "paths", _OPERATION, ["xMint"])
     if told["type"] != "path":
         raise SpecError(f"paths.type: 'path' is expected, not '{told['type']}'")
@@ -44,7 +45,7 @@ def to_openapi(prose: str, block: Json) -> Json:
     if above[2]:
         operation["description"] = re.sub(r"^> ?", "", above[2], flags=re.MULTILINE).strip()
     # Where a schema stands among the components too, it is not flattened there.
-    components = {"schemas": page.schemas | schemas, "securitySchemes": page.schemes}
+    components |= {"schemas": page.schemas | schemas, "securitySchemes": page.schemes}
     paths = {str(told["path"]): {str(told["method"]).lower(): operation}}
     return {"openapi": "3.0.3", "paths": paths, "components": components}
 

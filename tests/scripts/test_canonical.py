@@ -263,6 +263,14 @@ def test_a_schema_gets_the_name_that_is_ours_wherever_it_is_named() -> None:
     assert spec["paths"]["/x"]["get"]["parameters"][0]["schema"] == ours
 
 
+@pytest.mark.parametrize(
+    "schema", [{"$ref": "#/components/schemas/A", "allOf": 5}, {"allOf": None, "oneOf": [{}]}]
+)
+def test_an_all_of_that_is_no_list_is_refused(schema: Json) -> None:
+    with pytest.raises(SpecError, match=r"^allOf.*: a list is expected, not"):
+        schema_of(schema, A={})
+
+
 def test_a_name_of_ours_for_a_schema_that_is_not_there_is_refused() -> None:
     with pytest.raises(SpecError, match="settings rename the schema 'Gone', which is not there"):
         of(api({}), Gone="Ours")

@@ -244,6 +244,7 @@ NAMED = {"refIdentifier": "#/components/schemas/A"}
         ({"paths": {}}, "page: 'components' is missing"),
         ({**page(), "components": {"schemas": {}, "links": {}}}, "components: 'links' is not"),
         ({**page(), "components": {}}, "components: 'schemas' is missing"),
+        ({**page(), "components": {"schemas": []}}, "components.schemas: a mapping is expected"),
         (page(type="webhook"), "paths.type: 'path' is expected, not 'webhook'"),
         (page(tags=[]), "paths: 'tags' is not known here"),
         (page(request={}), "paths.request: 'security' is missing"),
