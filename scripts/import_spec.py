@@ -116,7 +116,7 @@ def _read_record(folder: Path) -> Json:
 
 
 def adopt(source: str, data: bytes, folder: Path) -> None:
-    """Keep a source, alone in a folder with the record of where it is from."""
+    """Keep a source with the record of where it is from, in place of the last one."""
     name = Path(source.partition("?")[0]).name
     told = re.match(rb"# Source: (\S+)", data)  # a saved docs page says where it is from
     record: Json = {
@@ -125,14 +125,15 @@ def adopt(source: str, data: bytes, folder: Path) -> None:
         "imported": dt.datetime.now(dt.UTC).date().isoformat(),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
+    last = record
     if (folder / _RECORD).exists():
         last = _read_record(folder)
         record = last if last["sha256"] == record["sha256"] else record
     folder.mkdir(exist_ok=True)
     write(folder / record["file"], data)
     write(folder / _RECORD, dump(record).encode())
-    for stray in set(folder.iterdir()) - {folder / record["file"], folder / _RECORD}:
-        stray.unlink()
+    if last["file"] != record["file"]:
+        (folder / last["file"]).unlink(missing_ok=True)
 
 
 def check_source(openapi: Path = OPENAPI) -> None:

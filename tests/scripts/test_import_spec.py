@@ -494,6 +494,13 @@ def test_another_source_takes_the_place_of_the_last(openapi: Path, tmp_path: Pat
     import_spec.check_source(openapi)
 
 
+def test_a_folder_that_is_not_the_projects_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "thesis.txt").write_text("work of years")
+    assert adopted(tmp_path, PAGE) == 0
+    assert (tmp_path / "source" / "thesis.txt").read_text() == "work of years"
+
+
 def test_the_record_of_a_fetched_source_has_its_address(openapi: Path, server: str) -> None:
     assert adopted(openapi, f"{server}/spec.json?v=1") == 0
     assert record_of(openapi)["from"] == f"{server}/spec.json?v=1"
