@@ -75,11 +75,10 @@ class _Form:
         parameters: dict[tuple[str, str], Json] = {}  # the operation's own replace its path's
         for told in (item.get("parameters", []), own.pop("parameters", [])):
             for node in items(self._plain(told), f"{place}.parameters"):
-                name = fields(node, f"{place}.parameters").get("name")
-                parameters[str(node.get("in")), str(name)] = node
+                parameters[str(node.get("in")), str(node.get("name"))] = node
         keys: Json = {self._scheme(node): [] for node in parameters.values() if self._key(node)}
         security = [
-            keys | {self._scheme(name): scopes for name, scopes in fields(one, place).items()}
+            keys | {self._scheme(name): scopes for name, scopes in one.items()}
             for one in items(effective["security"], f"{place}.security") or [{}] * bool(keys)
         ]
         others = [node for _, node in sorted(parameters.items()) if not self._key(node)]

@@ -69,7 +69,7 @@ class _Page:
         return requirements
 
     def parameter(self, where: str, name: str, told: Json, place: str) -> Json:
-        entries = _entries(fields(told, place, ["schema"])["schema"], place)
+        entries = items(fields(told, place, ["schema"])["schema"], place)
         words = {"deprecated", "description"} & entries[0].keys() if len(entries) == 1 else ()
         lifted = {word: entries[0].pop(word) for word in words}
         return {"in": where, "name": name, **lifted, **self._schema(entries, place)}
@@ -83,7 +83,7 @@ class _Page:
                 _tell(message, "description", media["description"], here)
             if kind == "_mintlify/placeholder":  # no content
                 continue
-            message |= self._schema(_entries(media["schemaArray"], here), here)
+            message |= self._schema(items(media["schemaArray"], here), here)
             examples = fields(media["examples"], f"{here}.examples")
             genuine = {n: e for n, e in examples.items() if not _FILLER.search(json.dumps(e))}
             content = message.setdefault("content", {})
@@ -117,10 +117,6 @@ class _Page:
 def _tell(found: Json, name: str, told: Any, place: str) -> None:
     if found.setdefault(name, told) != told:
         raise SpecError(f"{place}: '{name}' is told in two ways in this page")
-
-
-def _entries(told: Any, place: str) -> list[Json]:
-    return [fields(entry, place) for entry in items(told, place)]
 
 
 def _placed(told: Any, place: str) -> Iterator[tuple[str, str, Json, str]]:

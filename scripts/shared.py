@@ -50,11 +50,11 @@ def fields(
     return dict(value)
 
 
-def items(value: Any, place: str) -> list[Any]:
-    """Return a copy of a list; refuse anything else."""
+def items(value: Any, place: str) -> list[Json]:
+    """Return copies of the mappings in a list; refuse anything else."""
     if not isinstance(value, list):
         raise SpecError(f"{place}: a list is expected, not {value!r:.60}")
-    return [*value]
+    return [fields(item, place) for item in value]
 
 
 def read_document(path: Path) -> Any:

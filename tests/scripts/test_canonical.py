@@ -292,7 +292,7 @@ def test_one_name_for_two_schemas_is_refused() -> None:
         (api({"parameters": None}), r"paths\./x\.get\.parameters: a list"),
         (api({"parameters": [1]}), r"paths\./x\.get\.parameters: a mapping"),
         (api({"security": {}}), r"paths\./x\.get\.security: a list"),
-        (api({"security": [1]}), r"paths\./x\.get: a mapping"),
+        (api({"security": [1]}), r"paths\./x\.get\.security: a mapping"),
     ],
 )
 def test_what_has_not_the_form_of_openapi_is_refused(document: Json, place: str) -> None:
@@ -313,7 +313,11 @@ def test_fields_are_a_copy_of_a_mapping_that_has_what_is_needed_and_nothing_unkn
         fields(told, "here", (), ["b"])
 
 
-def test_items_are_a_copy_of_a_list() -> None:
-    assert items([1], "here") == [1]
+def test_items_are_copies_of_the_mappings_in_a_list() -> None:
+    told = {"a": 1}
+    assert items([told], "here") == [told]
+    assert items([told], "here")[0] is not told
+    with pytest.raises(SpecError, match=r"^here: a mapping is expected, not 1$"):
+        items([1], "here")
     with pytest.raises(SpecError, match=r"^here: a list is expected, not 'text'$"):
         items("text", "here")
