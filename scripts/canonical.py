@@ -1,5 +1,6 @@
 """The canonical form of an OpenAPI document, by the rules that openapi/import.yaml states."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,8 +12,8 @@ from shared import Json, SpecError, fields, items
 SCHEMAS = "#/components/schemas/"
 _SCHEMES = "#/components/securitySchemes/"
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-_HOLDS_NAMES = {"content", "examples", "headers", "mapping", "properties", "responses"}
-_HOLDS_DATA = {"const", "default", "enum", "example", "value"}
+_HOLDS_NAMES = {"content", "examples", "headers", "properties", "responses"}
+_HOLDS_DATA = re.compile("const|default|enum|example|value|x-.*").fullmatch
 _SAYS_NOTHING_IF_EMPTY = _HOLDS_NAMES | {"deprecated", "nullable", "readOnly", "required"}
 
 
@@ -51,7 +52,7 @@ def canonical(document: Json, wanted: Iterable[tuple[str, str]], keys: Json, nam
     spec = {"paths": paths, "components": form.components()}
     operations = [operation for item in paths.values() for operation in item.values()]
     for word in ("servers", "security"):
-        if all(operation[word] == operations[0][word] for operation in operations):
+        if operations and all(each[word] == operations[0][word] for each in operations):
             spec[word] = [operation.pop(word) for operation in operations][-1]
     return {word: value for word, value in spec.items() if value}
 
@@ -117,9 +118,11 @@ class _Form:
         if names:
             return {name: self._plain(item) for name, item in value.items()}
         node = {
-            word: item if word in _HOLDS_DATA else self._plain(item, names=word in _HOLDS_NAMES)
+            word: item if _HOLDS_DATA(word) else self._plain(item, names=word in _HOLDS_NAMES)
             for word, item in value.items()
         }
+        if "mapping" in node:
+            raise SpecError(f"a discriminator's mapping is not read here: {node['mapping']!r:.60}")
         reference = node.pop("$ref", None)
         node = _simplified(node)
         return node if reference is None else self._referred(str(reference), node)

@@ -92,10 +92,12 @@ class _Page:
 
     def _schema(self, entries: list[Json], place: str) -> Json:
         """Return the schema of some entries, and beside it whether it is required."""
-        required = True in [entry.pop("required", False) for entry in entries]
+        required = [entry.pop("required", False) for entry in entries]
+        if not {type(each) for each in required} <= {bool}:
+            raise SpecError(f"{place}.required: true or false is expected, not {required!r:.60}")
         schemas = [self._entry(entry, place) for entry in entries]
         schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-        return {"schema": schema, "required": required}
+        return {"schema": schema, "required": any(required)}
 
     def _entry(self, schema: Json, place: str) -> Json:
         if "requiredProperties" in schema:

@@ -39,6 +39,21 @@ def test_operations_are_named_by_method_and_path() -> None:
     }
 
 
+def test_no_operation_is_nothing() -> None:
+    assert of({"paths": {}}) == {}
+
+
+def test_a_mapping_of_names_is_refused_for_it_would_not_follow_them() -> None:
+    with pytest.raises(SpecError, match="a discriminator's mapping is not read here: {'a': 'B'}"):
+        schema_of({"discriminator": {"propertyName": "kind", "mapping": {"a": "B"}}})
+
+
+def test_an_extension_is_carried_as_it_is() -> None:
+    told = {"deprecated": False, "required": ["b", "a"], "$ref": "nowhere"}
+
+    assert schema_of({"type": "string", "x-told": told}) == {"type": "string", "x-told": told}
+
+
 def test_only_the_wanted_operations_and_what_they_need_are_carried() -> None:
     body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/A"}}}}
     document = {

@@ -254,6 +254,10 @@ NAMED = {"refIdentifier": "#/components/schemas/A"}
         (page(response={"200": {"a/b": media({}, more=1)}}), "paths.response.200.a/b: 'more' is"),
         (page(response={"200": {"a/b": media(1)}}), "paths.response.200.a/b: a mapping"),
         (
+            page(response={"200": {"a/b": media({"type": "object", "required": ["a"]})}}),
+            "paths.response.200.a/b.required: true or false is expected",
+        ),
+        (
             page(response={"200": {"a/b": {"schemaArray": {}, "examples": {}}}}),
             "paths.response.200.a/b: a list is expected",
         ),
