@@ -217,9 +217,11 @@ class _Results:
         self.failures = collections.Counter[str]()
         self._file, self._is_csv = file, path.suffix.lower() == ".csv"
         header = (",".join(COLUMNS) + "\n").encode() if self._is_csv else b""
+        opening = header or b'{"key": "'
         end = file.seek(0)
         for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
+            is_ours = end or opening.startswith(line[: len(opening)])
+            if is_ours and not line.endswith(b"\n"):
                 break  # half-written
             end += len(line)
             try:
@@ -285,6 +287,8 @@ def bulk(accounts: Path, output: Path, concurrency: int, environment: str | None
     total = sum(1 for _ in _read_accounts(accounts))
     if not total:
         raise ValueError(f"{accounts} holds no account: CSV or JSON lines are expected")
+    if output.exists() and output.samefile(accounts):
+        raise ValueError(f"{output} is the input: choose another output")
     with open(output, "a+b", opener=functools.partial(os.open, mode=0o600)) as file:
         results = _Results(file, output)
         left = (each for each in _read_accounts(accounts) if each.key not in results.done)

@@ -432,7 +432,13 @@ def test_bad_input_is_one_line_before_anything_is_read_or_written(
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("x.jsonl", '{"a": 1}\n'), ("x.jsonl", "hello\n"), ("x.jsonl", "[]\n"), ("x.csv", "a,b\n")],
+    [
+        *(
+            ("x.jsonl", text)
+            for text in ('{"a": 1}\n', "hello\n", "[]\n", '{"a": 1}', "hello", "[]")
+        ),
+        *(("x.csv", text) for text in ("a,b\n", "a,b", "keys")),
+    ],
 )
 def test_a_file_that_is_no_output_is_left_alone(
     mesh: StandIn, tmp_path: Path, name: str, text: str
@@ -444,6 +450,33 @@ def test_a_file_that_is_no_output_is_left_alone(
 
     assert (result.exit_code, output.read_text(), mesh.calls) == (2, text, [])
     assert "line 1 is no outcome: choose another output" in result.stderr
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_an_output_that_is_the_input_is_left_alone(mesh: StandIn, tmp_path: Path, end: str) -> None:
+    accounts = tmp_path / "accounts.jsonl"
+    text = json.dumps({"key": "1", "auth_token": TOKEN, "broker": "coinbase"}) + end
+    accounts.write_text(text)
+
+    result = run("bulk", str(accounts), "-o", str(accounts))
+
+    assert (result.exit_code, accounts.read_text(), mesh.calls) == (2, text, [])
+    assert "accounts.jsonl is the input: choose another output" in result.stderr
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_an_output_that_was_cut_off_anywhere_is_repaired(
+    mesh: StandIn, tmp_path: Path, suffix: str
+) -> None:
+    accounts, output = write_accounts(tmp_path / "accounts.csv", 1), tmp_path / f"out.{suffix}"
+    run("bulk", str(accounts), "-o", str(output))
+    whole = output.read_bytes()
+
+    for cut in range(0, len(whole), 7):
+        output.write_bytes(whole[:cut])
+        assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
+        assert output.read_bytes().count(b"\n") == whole.count(b"\n")
+    assert mesh.calls
 
 
 def test_an_output_that_cannot_be_written_is_one_line(mesh: StandIn, tmp_path: Path) -> None:
