@@ -227,7 +227,7 @@ class _Results:
             try:
                 if line != header:
                     self._count(self._parse(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 problem = f"{path}, line {number} is no outcome: choose another output"
                 raise ValueError(problem) from None
         file.truncate(end)
@@ -341,6 +341,7 @@ def _read_accounts(path: Path) -> Iterator[LinkedAccount]:
                 if not (token and isinstance(token, str) and broker and isinstance(broker, str)):
                     raise ValueError(f"{path}, record {number}: it needs auth_token and broker")
                 key = str(number if key in (None, "") else key)
+                (broker + key).encode()  # as the output holds them
                 if "\n" in broker + key:
                     raise ValueError(f"{path}, record {number}: a line ends within it")
                 if key in keys:
@@ -353,7 +354,7 @@ def _read_accounts(path: Path) -> Iterator[LinkedAccount]:
 
 def _parse_json(line: str) -> dict[str, Any]:
     """Return an object, an empty one where the line is none: its text may hold a token."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(line)
         return value if isinstance(value, dict) else {}
     return {}

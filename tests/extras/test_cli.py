@@ -410,6 +410,8 @@ def test_bulk_goes_on_where_it_was_and_repairs_the_last_line(
         ('{"auth_token": "t", "broker": "b\\nc"}\n', "record 1: a line ends within it"),
         ('{"auth_token": "t", "broker": 1}\n', "record 1: it needs"),
         ('{"auth_token": "t", "broker": "b"}\n[]\n', "record 2: it needs"),
+        ('{"auth_token": ' + "[" * 100_000, "record 1: it needs"),
+        ('{"auth_token": "t", "broker": "b", "key": "\\ud800"}\n', "surrogates not allowed"),
         (
             "auth_token,broker\n" + "x" * 200_000 + ",b\n",
             "accounts.csv: field larger than field limit",
@@ -438,6 +440,7 @@ def test_bad_input_is_one_line_before_anything_is_read_or_written(
             for text in ('{"a": 1}\n', "hello\n", "[]\n", '{"a": 1}', "hello", "[]")
         ),
         *(("x.csv", text) for text in ("a,b\n", "a,b", "keys")),
+        ("x.jsonl", "[" * 100_000),
     ],
 )
 def test_a_file_that_is_no_output_is_left_alone(
