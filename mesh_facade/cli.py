@@ -14,6 +14,7 @@ import io
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -149,10 +150,18 @@ def brokers(search: str, *, as_json: bool) -> None:
 @main.command("stand-in")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
 def stand_in(port: int) -> None:
-    """Serve a stand-in for Mesh on this machine; it prints the variables to set."""
-    from mesh_facade import testing  # noqa: PLC0415 — it needs an extra of its own
+    """Serve a stand-in for Mesh on this machine; it prints the variables to set.
 
-    testing.main(["--port", str(port)])
+    A token that is named like a fault of the test kit, such as rate-limited, fails that way.
+    """
+    from mesh_facade.testing import FAULTS, StandIn  # noqa: PLC0415 — takes half a second
+
+    with contextlib.suppress(KeyboardInterrupt), StandIn(port=port) as mesh:
+        for fault in FAULTS:
+            mesh.fails(fault, fault)
+        for name, value in mesh.environment.items():
+            click.echo(f"export {name}={value}")
+        threading.Event().wait()
 
 
 @main.command()

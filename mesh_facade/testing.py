@@ -8,7 +8,6 @@ Paths, methods, key headers, checks and default answers are those of the OpenAPI
 ships with the generated client. Needs the extra `testing`.
 """
 
-import argparse
 import asyncio
 import contextlib
 import functools
@@ -17,7 +16,6 @@ import json
 import re
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -307,23 +305,3 @@ def _number(amount: Amount) -> Decimal | None:
         return None if amount is None else Decimal(str(amount))
     except InvalidOperation:
         raise ValueError(f"{amount!r} is no amount: give a number or None") from None
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Serve until interrupted; a token that is named like a fault fails that way."""
-    parser = argparse.ArgumentParser("python -m mesh_facade.testing", description=main.__doc__)
-    parser.add_argument("--port", type=int, default=0, help="default: a free one")
-    try:
-        port = parser.parse_args(argv).port
-        with contextlib.suppress(KeyboardInterrupt), StandIn(port=port) as mesh:
-            for fault in FAULTS:
-                mesh.fails(fault, fault)
-            for name, value in mesh.environment.items():
-                print(f"export {name}={value}", flush=True)  # noqa: T201 — a command's output
-            threading.Event().wait()
-    except (OSError, OverflowError) as error:
-        parser.error(f"--port: {error}")
-
-
-if __name__ == "__main__":
-    main()

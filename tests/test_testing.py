@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
 import json
 import re
-import runpy
-import signal
 import socket
-import sys
 import threading
 import time
 from decimal import Decimal
@@ -22,12 +17,10 @@ import pytest
 from mesh_facade import (
     AuthenticationError,
     MeshClient,
-    MeshConnectionError,
     RateLimitError,
     pytest_plugin,
-    testing,
 )
-from mesh_facade.testing import StandIn, main
+from mesh_facade.testing import StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -633,55 +626,3 @@ def test_a_port_that_is_taken_leaves_nothing_running(mesh: StandIn) -> None:
         pass  # pragma: no cover — it cannot be entered
 
     assert threading.active_count() == threads
-
-
-# --- the command ------------------------------------------------------------------------------
-
-
-def test_the_command_prints_what_to_set_serves_and_ends_when_interrupted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    told = io.StringIO()
-    monkeypatch.setattr(sys, "stdout", told)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    monkeypatch.setattr(sys, "argv", ["testing", "--port", url.rpartition(":")[2]])
-    client = StandIn().client(base_url=url, transport=None, max_attempts=1)
-    seen: list[object] = []
-
-    def call() -> None:
-        """Read as a program beside it would, then press Ctrl-C."""
-        try:
-            while not seen:
-                with contextlib.suppress(MeshConnectionError):  # it does not listen yet
-                    seen.append(client.get_account_balance("a-token", "coinbase").cash("USD"))
-            with pytest.raises(RateLimitError) as caught:
-                client.get_account_balance("rate-limited", "coinbase")
-            seen.append(type(caught.value))
-            while not told.getvalue().endswith(f"{url}\n"):
-                time.sleep(0.001)
-        finally:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    caller = threading.Thread(target=call, daemon=True)
-    caller.start()
-    with client:
-        runpy.run_path(testing.__file__, run_name="__main__")
-        caller.join()
-
-    assert seen == [Decimal("158.5"), RateLimitError]
-    assert told.getvalue() == (
-        "export MESH_CLIENT_ID=stand-in-client-id\n"
-        "export MESH_CLIENT_SECRET=stand-in-client-secret\n"
-        f"export MESH_BASE_URL={url}\n"
-    )
-
-
-def test_the_command_refuses_a_port_that_it_cannot_have(
-    mesh: StandIn, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for port in (str(httpx.URL(mesh.url).port), "70000", "http"):
-        with pytest.raises(SystemExit) as caught:
-            main(["--port", port])
-        assert caught.value.code == 2
-        assert "--port" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import json
@@ -9,9 +10,12 @@ import os
 import random
 import runpy
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from mesh_facade import AsyncMeshClient, BrokerType, cli, testing
+from mesh_facade import AsyncMeshClient, BrokerType, MeshConnectionError, RateLimitError, cli
 from mesh_facade.testing import StandIn
 from tests.conftest import Serve
 
@@ -284,12 +288,54 @@ def test_doctor_compares_the_clocks(
     assert ("s ahead of" in result.stdout) is bool(exit_code)
 
 
-def test_stand_in_serves_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    served: list[Any] = []
-    monkeypatch.setattr(testing, "main", served.append)
+def test_stand_in_prints_what_to_set_serves_and_ends_when_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(click, "echo", told.append)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    client = StandIn().client(base_url=url, transport=None, max_attempts=1)
+    seen: list[object] = []
 
-    assert run("stand-in", "--port", "0").exit_code == 0
-    assert served == [["--port", "0"]]
+    def call() -> None:
+        """Read as a program beside it would, then press Ctrl-C."""
+        try:
+            while not seen:
+                with contextlib.suppress(MeshConnectionError):  # it does not listen yet
+                    seen.append(client.get_account_balance("a-token", "coinbase").cash("USD"))
+            while len(told) < 3:
+                time.sleep(0.001)
+            with pytest.raises(RateLimitError) as caught:
+                client.get_account_balance("rate-limited", "coinbase")
+            seen.append(type(caught.value))
+        finally:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    caller = threading.Thread(target=call, daemon=True)
+    caller.start()
+    with client:
+        result = run("stand-in", "--port", str(port))
+        caller.join()
+
+    assert (result.exit_code, seen) == (0, [Decimal("158.5"), RateLimitError])
+    assert told == [
+        "export MESH_CLIENT_ID=stand-in-client-id",
+        "export MESH_CLIENT_SECRET=stand-in-client-secret",
+        f"export MESH_BASE_URL={url}",
+    ]
+
+
+def test_stand_in_refuses_a_port_that_it_cannot_have(shared: StandIn) -> None:
+    for port, told in (
+        (shared.url.rpartition(":")[2], "in use"),
+        ("70000", "--port"),
+        ("a", "'a'"),
+    ):
+        result = run("stand-in", "--port", port)
+        assert result.exit_code == 2
+        assert told in result.stderr
 
 
 def test_help_tells_the_exit_codes_and_loads_neither_rich_nor_the_stand_in() -> None:
