@@ -244,20 +244,17 @@ class _Results:
 
     def add(self, outcome: Outcome) -> None:
         """Write an outcome as a line, at once."""
-        error, balance = outcome.error, outcome.balance
-        told: dict[str, Any] = {
-            "key": outcome.account.key,
-            "broker": str(outcome.account.broker),
-            **(balance.to_dict() if balance else {}),
-            "error": type(error).__name__ if error else None,
-            "http_status": getattr(error, "http_status", None),
-            "error_type": getattr(error, "error_type", None),
-            "message": _one_line(str(error)) if error else None,
-            "attempts": outcome.attempts,
-            "elapsed": round(outcome.elapsed, 3),
-        }
+        account, error = outcome.account, outcome.error
+        told: dict[str, Any] = dict.fromkeys(COLUMNS)
+        told |= {"key": account.key, "broker": account.broker}
+        told |= {"attempts": outcome.attempts, "elapsed": round(outcome.elapsed, 3)}
+        if outcome.balance:
+            told |= outcome.balance.to_dict()
+        if error:
+            told |= {name: getattr(error, name, None) for name in ("http_status", "error_type")}
+            told |= {"error": type(error).__name__, "message": _one_line(str(error))}
         self._count(told)
-        self._file.write(self._format({name: told.get(name) for name in COLUMNS}))
+        self._file.write(self._format(told))
         self._file.flush()
 
     def _count(self, told: Mapping[str, Any]) -> None:
