@@ -317,11 +317,10 @@ async def _read_into(
     from rich import console, progress  # noqa: PLC0415 — takes longer than all of --help
 
     columns = progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn()
-    speed = "{task.fields[rate]:.0f}/s, {task.fields[failed]} failed"
+    told = "{task.fields[rate]:.0f}/s, {task.fields[failed]} failed"
     stderr = console.Console(stderr=True)
-    bar = progress.Progress(*columns, speed, console=stderr, disable=not stderr.is_terminal)
-    before, began_at = len(results.done), time.monotonic()
-    task = bar.add_task("", total=total, completed=before, failed=0, rate=0)
+    bar = progress.Progress(*columns, told, console=stderr, disable=not stderr.is_terminal)
+    task = bar.add_task("", total=total, completed=len(results.done), failed=0, rate=0)
     outcomes = mesh.get_account_balances(left, concurrency=concurrency)
     async with mesh, contextlib.aclosing(outcomes):
         with bar:
@@ -330,8 +329,7 @@ async def _read_into(
                     continue  # it says nothing of the account, and ends the run
                 results.add(outcome)
                 done, failed = len(results.done), results.failures.total()
-                rate = (done - before) / (time.monotonic() - began_at)
-                bar.update(task, completed=done, failed=failed, rate=rate)
+                bar.update(task, completed=done, failed=failed, rate=bar.tasks[task].speed or 0)
 
 
 def _read_accounts(path: Path) -> Iterator[LinkedAccount]:
