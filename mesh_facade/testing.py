@@ -170,32 +170,31 @@ class StandIn:
         total_cash_usd: Amount = None,
         total_buying_power_usd: Amount = None,
         content: Any = ...,
-        envelope: Any = ...,
-        body: bytes | None = None,
+        body: Any = ...,
         status: int = 200,
         headers: Mapping[str, str] | None = None,
         delay: float = 0.0,
     ) -> None:
         """Say what calls with a token get from now on, whatever was said before.
 
-        Amounts are by currency and lose no digit, `delay` is in seconds. `content`, `envelope` and
-        `body` are sent as they are. With none of these it is the spec's example for the status.
+        Amounts are by currency and lose no digit, `delay` is in seconds. `content` and `body` are
+        sent as they are, the latter as JSON unless it is bytes. With none of these it is the spec's
+        example for the status.
 
         Raises:
             ValueError: Something is no amount, or two things each make a whole body.
         """
         amounts = [cash, buying_power, cryptocurrency_buying_power]
         totals = [total_cash_usd, total_buying_power_usd]
-        bodies: list[bytes | None] = [] if body is None else [body]
+        bodies = [] if body is ... else [body if isinstance(body, bytes) else _write(body)]
         if any(each is not None for each in (*amounts, *totals)):
             bodies.append(_envelope("ok", content=_balance(amounts, totals)))
         if content is not ...:
             bodies.append(_envelope("ok", content=content))
-        if envelope is not ...:
-            bodies.append(_write(envelope))
         if len(bodies) > 1:
-            raise ValueError("give amounts, content, envelope or body: one of them")
-        self._told[token] = repeat(_Answer(status, (bodies or [None])[0], headers or {}, delay))
+            raise ValueError("give amounts, content or body: one of them")
+        answer = _Answer(status, next(iter(bodies), None), headers or {}, delay)
+        self._told[token] = repeat(answer)
 
     def fails(self, token: str, fault: str, times: int | None = None) -> None:
         """Let calls with a token fail, so many times or for good; then go on as before.
@@ -229,9 +228,8 @@ class StandIn:
         else:  # no document says which field is the token: it is the one that was told of
             answer = next(self._told[tokens[0]]) if tokens else _Answer()
         sent = self._find_example(asked, answer.status) if answer.body is None else answer.body
-        lines = httpx.Headers(
-            {"Content-Type": "application/json", "Content-Length": str(len(sent))}
-        )
+        lines = httpx.Headers({"Content-Type": "application/json"})
+        lines["Content-Length"] = str(len(sent))
         lines.update(answer.headers)
         return answer, httpx.Response(answer.status, headers=lines, stream=httpx.ByteStream(sent))
 

@@ -179,7 +179,7 @@ def test_content_is_sent_as_it_is(either: Either, content: Any) -> None:
 def test_an_envelope_is_sent_as_it_is(either: Either, envelope: Any) -> None:
     mesh, client = either
 
-    mesh.answers("a-token", envelope=envelope)
+    mesh.answers("a-token", body=envelope)
 
     assert client.post(PATH, json=BODY).json() == json.loads(json.dumps(envelope, default=float))
 
@@ -217,8 +217,7 @@ def test_a_status_alone_brings_the_example_of_that_status_or_an_empty_body(eithe
 @pytest.mark.parametrize(
     "things",
     [
-        {"body": b"", "envelope": {}},
-        {"envelope": {}, "content": None},
+        {"body": {}, "content": None},
         {"content": {}, "total_cash_usd": 1},
         {"cash": {}, "body": b""},
     ],
