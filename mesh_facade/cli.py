@@ -38,6 +38,7 @@ Exit codes: 0 fine, 1 some accounts failed, 2 usage, 3 keys refused, 4 unreachab
 Completion: eval "$(_MESH_BALANCE_COMPLETE=bash_source mesh-balance)", in the shell's start-up
             file; zsh_source and fish_source likewise.
 """
+csv.field_size_limit(2**31 - 1)  # the rows of a balance are one field, which is read again
 FAILED, USAGE, KEYS_REFUSED, UNREACHABLE, INTERRUPTED = 1, 2, 3, 4, 130
 MOST_SECONDS_AHEAD = 60
 LATER, DOCTOR = "; try again later", "; `mesh-balance doctor` tells more"
@@ -49,7 +50,7 @@ VERDICTS: Mapping[type[Exception], tuple[int, str]] = {
     errors.MeshConnectionError: (UNREACHABLE, DOCTOR),
     errors.MeshConfigurationError: (USAGE, DOCTOR),
     errors.MeshError: (FAILED, ""),
-    **dict.fromkeys((ValueError, OSError, csv.Error), (USAGE, "")),
+    **dict.fromkeys((ValueError, OSError, ImportError), (USAGE, "")),
 }
 COLUMNS = (
     *("key", "broker", "total_cash_usd", "total_buying_power_usd", "rows"),
@@ -105,11 +106,11 @@ def get(broker: str, environment: str | None, *, as_json: bool) -> None:
 
     The user's auth token is MESH_AUTH_TOKEN, or is asked for, or is the first line of stdin.
     """
-    token = os.environ.get("MESH_AUTH_TOKEN")
-    if token is None and sys.stdin.isatty():
+    token, stdin = os.environ.get("MESH_AUTH_TOKEN"), sys.stdin or io.StringIO()
+    if token is None and stdin.isatty():
         token = click.prompt("Auth token", hide_input=True, err=True)
     elif token is None:
-        token = sys.stdin.readline().strip()
+        token = stdin.readline().strip()
     with MeshClient(environment=environment) as mesh:
         told = mesh.get_account_balance(token, broker).to_dict()
     if as_json:
@@ -173,7 +174,7 @@ def doctor(environment: str | None, *, as_json: bool) -> None:
     for name, check in (("keys", _check_keys), ("connection", _check_connection)):
         try:
             results[name] = 0, check(environment)
-        except (errors.MeshError, OSError) as error:
+        except (errors.MeshError, OSError, ImportError) as error:
             results[name] = _judge(error)[0], _one_line(str(error))
     if as_json:
         told = [{"check": k, "ok": not code, "told": v} for k, (code, v) in results.items()]
@@ -236,7 +237,7 @@ class _Results:
             try:
                 if line != header:
                     self._count(self._parse(line))
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError, RecursionError, csv.Error):
                 problem = f"{path}, line {number} is no outcome: choose another output"
                 raise ValueError(problem) from None
         file.truncate(end)
@@ -346,13 +347,13 @@ def _read_accounts(path: Path) -> Iterator[LinkedAccount]:
                     raise ValueError(f"{path}, record {number}: it needs auth_token and broker")
                 key = str(number if key in (None, "") else key)
                 (broker + key).encode()  # as the output holds them
-                if "\n" in broker + key:
+                if {"\n", "\r"} & {*broker, *key}:
                     raise ValueError(f"{path}, record {number}: a line ends within it")
                 if key in keys:
                     raise ValueError(f"{path}, record {number}: its key {key!r} was there before")
                 keys.add(key)
                 yield LinkedAccount(token, broker, key)
-    except (UnicodeError, csv.Error) as error:
+    except (UnicodeError, io.UnsupportedOperation) as error:  # the latter: a pipe is read once
         raise ValueError(f"{path}: {error}") from None
 
 

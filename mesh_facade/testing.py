@@ -252,7 +252,8 @@ class StandIn:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a connection for as long as the client keeps it."""
         ended = (OSError, EOFError, asyncio.CancelledError)  # by the client, by the stand-in
-        with contextlib.suppress(*ended), contextlib.closing(writer):
+        is_no_http = (ValueError, asyncio.LimitOverrunError)
+        with contextlib.suppress(*ended, *is_no_http), contextlib.closing(writer):
             answer = _Answer()
             while not answer.error:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

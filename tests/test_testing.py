@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import socket
@@ -569,6 +570,19 @@ def test_a_connection_is_kept_for_many_calls(mesh: StandIn) -> None:
             connection.sendall(request[50:])
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
     assert len(mesh.calls) == 2
+
+
+@pytest.mark.parametrize("sent", [b"hello\r\n\r\n", b"GET /" + b"x" * 100_000 + b"\r\n\r\n"])
+def test_what_is_no_http_ends_its_connection_alone(
+    mesh: StandIn, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", httpx.URL(mesh.url).port)) as connection:
+        connection.sendall(sent)
+        with contextlib.suppress(ConnectionResetError):  # where not all of it was read
+            assert connection.recv(65536) == b""
+
+    assert httpx.post(mesh.url + PATH, json=BODY, headers=KEYS).status_code == 200
+    assert caplog.records == []
 
 
 def test_many_clients_are_served_at_once(mesh: StandIn) -> None:

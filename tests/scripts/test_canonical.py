@@ -44,7 +44,7 @@ def test_no_operation_is_nothing() -> None:
 
 
 def test_a_mapping_of_names_is_refused_for_it_would_not_follow_them() -> None:
-    with pytest.raises(SpecError, match="a discriminator's mapping is not read here: {'a': 'B'}"):
+    with pytest.raises(SpecError, match="a discriminator's mapping is not read here"):
         schema_of({"discriminator": {"propertyName": "kind", "mapping": {"a": "B"}}})
 
 
