@@ -10,6 +10,7 @@ import functools
 import importlib
 import math
 import os
+import re
 import selectors
 import socket
 import ssl
@@ -61,7 +62,7 @@ class Connection:
         What lies behind it would be taken for the answer to the next call, which may be another
         user's. Where that cannot be told, the connection is not used again.
         """
-        _, _, framed = bytes(self.received).partition(b"\r\n\r\n")
+        framed = b"".join(re.split(rb"\n\r?\n", self.received, maxsplit=1)[1:])  # as h11 does
         lengths = response.headers.get_list("content-length")
         if "transfer-encoding" in response.headers:  # what is taken for an answer begins with HTTP/
             is_exact = not lengths and framed.endswith(b"\r\n0\r\n\r\n") and b"HTTP/" not in framed
@@ -185,6 +186,8 @@ class TaskConnection(
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> Self:
+        if self._unread:  # not encrypted: it would be taken for the server's answer
+            raise httpcore.ConnectError("the proxy said more than that it is connected")
         shaking = asyncio.get_running_loop().start_tls(
             self._wire,
             self,

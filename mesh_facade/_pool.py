@@ -137,10 +137,10 @@ class Pool:
     ) -> tuple[httpx.Response, Body]:
         """Send a request, and read its answer as far as the body wants it."""
         response = connection.transport.handle_request(request)
-        body = Body(response)
-        if all(map(body.feed, response.stream)):
-            response.stream.close()
-            connection.judge(response)
+        with contextlib.closing(response.stream):
+            body = Body(response)
+            if all(map(body.feed, response.stream)):
+                connection.judge(response)
         return response, body
 
     async def sleep(self, seconds: float) -> None:
@@ -177,12 +177,13 @@ class AsyncPool(Pool):
         seconds = connection.deadline_at - time.monotonic()
         async with asyncio.timeout(seconds) if self.shared else contextlib.nullcontext():
             response = await connection.transport.handle_async_request(request)
-            body = Body(response)
-            async for chunk in response.stream:
-                if not body.feed(chunk):
-                    return response, body
-            await response.stream.aclose()
-            connection.judge(response)
+            async with contextlib.aclosing(response.stream):
+                body = Body(response)
+                async for chunk in response.stream:
+                    if not body.feed(chunk):
+                        break
+                else:
+                    connection.judge(response)
             return response, body
 
     async def sleep(self, seconds: float) -> None:
