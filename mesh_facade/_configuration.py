@@ -2,9 +2,9 @@
 
 import functools
 import ipaddress
-import math
 import os
 import ssl
+import threading
 import urllib.request
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,7 +22,7 @@ def find_base_url(
     known = {"sandbox" if "sandbox" in server else "production": server for server in servers}
     if environment is None:
         environment = os.environ.get("MESH_ENVIRONMENT") or "production"
-    if environment not in known:
+    if environment not in sorted(known):
         raise MeshConfigurationError(f"environment must be one of {sorted(known)}: {environment!r}")
     if base_url is None:
         base_url = os.environ.get("MESH_BASE_URL") or known[environment]
@@ -52,7 +52,8 @@ def is_loopback(host: str) -> bool:
 
 def check_seconds(name: str, value: Any) -> None:
     """Refuse what is no span of time."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (is_number and 0 < value <= threading.TIMEOUT_MAX):
         raise MeshConfigurationError(f"{name} must be seconds, more than 0, not {value!r}")
 
 

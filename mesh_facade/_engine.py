@@ -21,7 +21,7 @@ from mesh_facade._network import Connection
 from mesh_facade._pool import Pool
 from mesh_facade._retry import Budget, find_pause
 from mesh_facade.credentials import Credentials, redact
-from mesh_facade.errors import MeshConnectionError, MeshError, MeshTimeoutError, MeshTLSError
+from mesh_facade.errors import MeshConnectionError, MeshError, MeshTimeoutError, MeshTLSError, chain
 
 ATTEMPTS = "mesh-facade-attempts"  # a header of accepted answers only: tells the shell
 _TLS_REFUSALS = ssl.SSLError, ssl.SSLCertVerificationError  # the other kinds: it was cut off
@@ -186,17 +186,16 @@ class Engine:
     def _too_late(self, lacking: str) -> MeshTimeoutError:
         return MeshTimeoutError(f"no {lacking} within the deadline of {self.deadline:g} s")
 
-    def _failure(self, error: BaseException | None) -> MeshConnectionError:
+    def _failure(self, error: BaseException) -> MeshConnectionError:
         """Name a failure without the words of other libraries, which may quote what was sent."""
         kind, reason, error_class = type(error).__name__, "", MeshConnectionError
         if isinstance(error, httpx.TimeoutException):
             return MeshTimeoutError(f"no answer within the timeout of {self.timeout:g} s ({kind})")
-        while error is not None:
-            if isinstance(error, OSError) and error.strerror:
-                reason = f": {error.strerror}"
-            if type(error) in _TLS_REFUSALS:
+        for cause in chain(error):
+            if isinstance(cause, OSError) and cause.strerror:
+                reason = f": {cause.strerror}"
+            if type(cause) in _TLS_REFUSALS:
                 error_class = MeshTLSError
-            error = error.__cause__ or error.__context__
         return error_class(f"the connection failed ({kind}){reason}")
 
 

@@ -31,6 +31,7 @@ from mesh_facade.balances import AccountBalance, CurrencyBalance
 MAX_BODY_BYTES = 1024 * 1024
 """The largest body that is read, as sent and inflated: a rule of ours, not of Mesh."""
 
+_MOST_ZEROS = 1000
 _SURELY_DOUBLE = 300  # any number of fewer digits than this lies in the range of a double
 
 _ERRORS: list[tuple[int, str, type[errors.MeshAPIError]]] = [
@@ -200,7 +201,9 @@ def _are_amounts(values: list[Any]) -> bool:
 
 
 def _is_double(number: Decimal) -> bool:
-    return bool(number) == bool(float(number)) and abs(float(number)) < math.inf
+    """Nor may a zero have more digits than can be written out: 0e-999999999 takes a gigabyte."""
+    is_held = bool(number) == bool(float(number)) and abs(float(number)) < math.inf
+    return is_held and abs(number.adjusted()) < _MOST_ZEROS
 
 
 def _text(value: object) -> str | None:

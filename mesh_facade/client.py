@@ -22,7 +22,7 @@ from mesh_facade._retry import Budget
 from mesh_facade.balances import AccountBalance
 from mesh_facade.bulk import LinkedAccount, Outcome
 from mesh_facade.credentials import AsyncClientSecret, ClientSecret, Credentials, redact
-from mesh_facade.errors import MeshConfigurationError, MeshError
+from mesh_facade.errors import MeshConfigurationError, MeshError, chain
 
 _KEY_HEADERS = [API_KEY_HEADERS["Client-Id"], API_KEY_HEADERS["Client-Secret"]]
 
@@ -291,9 +291,8 @@ class Call:
             self.attempts = error.attempts
         self._secrets.clear()
         self.error = error
-        while error is not None:  # not one of ours: it keeps its traceback, without the values
-            traceback.clear_frames(error.__traceback__)
-            error = error.__cause__ or error.__context__
+        for cause in chain(error):  # not one of ours: it keeps its traceback, without the values
+            traceback.clear_frames(cause.__traceback__)
         return True
 
     def result(self) -> AccountBalance:

@@ -79,11 +79,9 @@ def _checked(name: str, value: Any) -> str:
 def redact(error: MeshError, secrets: Iterable[str]) -> MeshError:
     """Strike out of all that an error says the secrets that a server echoed."""
     spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
-    if spellings:
-        longest_first = sorted(spellings, key=len, reverse=True)
-        pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
-        error.args = _redacted(error.args, pattern)
-        vars(error).update(_redacted(vars(error), pattern))
+    longest_first = sorted(spellings, key=len, reverse=True)
+    error.args = _redacted(error.args, longest_first)
+    vars(error).update(_redacted(vars(error), longest_first))
     return error
 
 
@@ -103,14 +101,17 @@ def _spellings(secret: str) -> set[str]:
     }
 
 
-def _redacted(value: Any, pattern: re.Pattern[str], depth: int = 0) -> Any:
+def _redacted(value: Any, spellings: list[str], depth: int = 0) -> Any:
     if isinstance(value, str):
-        return pattern.sub("[redacted]", value)
+        for spelling in spellings:
+            if len(spelling) <= len(value):  # to compile a long one takes seconds
+                value = re.sub(re.escape(spelling), "[redacted]", value, flags=re.IGNORECASE)
+        return value
     if not isinstance(value, (dict, list, tuple)):
         return value
     if depth > _DEEPEST_REDACTED:
         return "[redacted]"
     if isinstance(value, dict):
         items = value.items()
-        return {_redacted(k, pattern): _redacted(v, pattern, depth + 1) for k, v in items}
-    return type(value)(_redacted(item, pattern, depth + 1) for item in value)
+        return {_redacted(k, spellings): _redacted(v, spellings, depth + 1) for k, v in items}
+    return type(value)(_redacted(item, spellings, depth + 1) for item in value)
