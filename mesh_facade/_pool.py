@@ -97,6 +97,7 @@ class Pool:
     def _take(self, stack: _Stack, *, fresh: bool) -> Connection:
         if self.shared:
             return Connection(self.shared)
+        self._close_old(stack)
         with contextlib.suppress(IndexError):  # there is none, or another thread took the last
             while not fresh:
                 connection = stack.pop()
