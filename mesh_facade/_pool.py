@@ -140,8 +140,9 @@ class Pool:
         response = connection.transport.handle_request(request)
         with contextlib.closing(response.stream):
             body = Body(response)
-            if all(map(body.feed, response.stream)):
-                connection.judge(response)
+            all(map(body.feed, response.stream))
+        if not body.problem:
+            connection.judge(response)
         return response, body
 
     async def sleep(self, seconds: float) -> None:
@@ -183,8 +184,8 @@ class AsyncPool(Pool):
                 async for chunk in response.stream:
                     if not body.feed(chunk):
                         break
-                else:
-                    connection.judge(response)
+            if not body.problem:
+                connection.judge(response)
             return response, body
 
     async def sleep(self, seconds: float) -> None:
