@@ -132,7 +132,9 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         return self._hold(self._stream.read(max_bytes, self._bound(timeout)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(self._join(buffer), self._bound(timeout))
+        data = self._join(buffer)
+        for start in range(0, len(data), _MOST_HELD):  # each wait within what is left
+            self._stream.write(data[start : start + _MOST_HELD], self._bound(timeout))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
