@@ -74,7 +74,9 @@ def find_proxy(url: httpx.URL, proxy: str | httpx.URL | httpx.Proxy | None) -> h
     problem, found = "", None
     try:
         found = proxy if isinstance(proxy, httpx.Proxy) or proxy is None else httpx.Proxy(proxy)
-        if found and url.scheme == "http" and not is_loopback(found.url.host):
+        if found and found.url.scheme == "https":  # TLS in TLS hides what lies behind an answer
+            problem = "must be spoken to without TLS: name it http:// or socks5://"
+        elif found and url.scheme == "http" and not is_loopback(found.url.host):
             problem = "would see the keys: base_url is plain http"
     except (TypeError, ValueError, httpx.InvalidURL):
         problem = "must look like http://host:port"

@@ -21,7 +21,7 @@ from mesh_facade._network import Connection
 from mesh_facade._pool import Pool
 from mesh_facade._retry import Budget, find_pause
 from mesh_facade.credentials import Credentials, redact
-from mesh_facade.errors import MeshConnectionError, MeshError, MeshTimeoutError, MeshTLSError, chain
+from mesh_facade.errors import MeshConnectionError, MeshError, MeshTimeoutError, MeshTLSError
 
 ATTEMPTS = "mesh-facade-attempts"  # a header of accepted answers only: tells the shell
 _TLS_REFUSALS = ssl.SSLError, ssl.SSLCertVerificationError  # the other kinds: it was cut off
@@ -174,7 +174,7 @@ class Engine:
             request.extensions = {"timeout": timeout}
             response, body = await self.pool.exchange(connection, request)
             outcome = _wire.judge(response, body, self.find_problem)
-        except (httpx.TransportError, OSError) as error:  # the latter: a caller's transport's
+        except (httpx.RequestError, OSError) as error:  # the latter: a caller's transport's
             is_late = _is_late(connection.deadline_at)
             outcome = self._too_late("answer") if is_late else self._failure(error)
         finally:
@@ -191,7 +191,10 @@ class Engine:
         kind, reason, error_class = type(error).__name__, "", MeshConnectionError
         if isinstance(error, httpx.TimeoutException):
             return MeshTimeoutError(f"no answer within the timeout of {self.timeout:g} s ({kind})")
-        for cause in chain(error):
+        causes = [error]  # not their contexts: there may stand what the caller is just handling
+        while (cause := causes[-1].__cause__) and cause not in causes:
+            causes.append(cause)
+        for cause in causes:
             if isinstance(cause, OSError) and cause.strerror:
                 reason = f": {cause.strerror}"
             if type(cause) in _TLS_REFUSALS:

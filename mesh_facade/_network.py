@@ -293,7 +293,7 @@ def make_connection(
     elif proxy.url.scheme.startswith("socks5"):
         pool = socks(str(proxy.url), proxy.raw_auth, **options)
     else:
-        options |= {"proxy_headers": proxy.headers.raw, "proxy_ssl_context": proxy.ssl_context}
+        options["proxy_headers"] = proxy.headers.raw
         pool = tunnel(str(proxy.url), proxy.raw_auth, **options)
     vars(transport)["_pool"] = pool
     return connection

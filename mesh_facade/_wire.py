@@ -31,7 +31,7 @@ from mesh_facade.balances import AccountBalance, CurrencyBalance
 MAX_BODY_BYTES = 1024 * 1024
 """The largest body that is read, as sent and inflated: a rule of ours, not of Mesh."""
 
-_MOST_ZEROS = 1000
+_MOST_ZEROS = 1000  # of a zero: a rule of ours
 _SURELY_DOUBLE = 300  # any number of fewer digits than this lies in the range of a double
 
 _ERRORS: list[tuple[int, str, type[errors.MeshAPIError]]] = [

@@ -22,7 +22,7 @@ from mesh_facade._retry import Budget
 from mesh_facade.balances import AccountBalance
 from mesh_facade.bulk import LinkedAccount, Outcome
 from mesh_facade.credentials import AsyncClientSecret, ClientSecret, Credentials, redact
-from mesh_facade.errors import MeshConfigurationError, MeshError, chain
+from mesh_facade.errors import MeshConfigurationError, MeshError
 
 _KEY_HEADERS = [API_KEY_HEADERS["Client-Id"], API_KEY_HEADERS["Client-Secret"]]
 
@@ -126,10 +126,12 @@ class MeshClient(_Shell[ClientSecret, httpx.BaseTransport]):
             except on loopback.
         timeout: Seconds that one network wait may take.
         deadline: Seconds that a call may take in all: waiting for a connection, attempts and
-            pauses. In `MeshClient` a look-up of the host's name is the one thing outside it.
+            pauses. In `MeshClient` it cannot cut short a look-up of the host's name, nor your own
+            secret function.
         max_attempts: How often a call is attempted.
         max_connections: How many calls run at once; others wait for their turn.
-        proxy: A proxy's URL; where None, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+        proxy: A proxy's URL, `http://` or `socks5://`; where None, `HTTPS_PROXY`, `ALL_PROXY` and
+            `NO_PROXY`.
         verify: Whether to verify the server's certificate, or an `ssl.SSLContext`, which may hold
             a client certificate.
         transport: Your own httpx transport in place of the connections kept here. `deadline` then
@@ -291,8 +293,7 @@ class Call:
             self.attempts = error.attempts
         self._secrets.clear()
         self.error = error
-        for cause in chain(error):  # not one of ours: it keeps its traceback, without the values
-            traceback.clear_frames(cause.__traceback__)
+        _clear_frames(error)  # not one of ours: it keeps its traceback, without the values
         return True
 
     def result(self) -> AccountBalance:
@@ -300,3 +301,15 @@ class Call:
         if self.error is not None:
             raise self.error
         return self.balance
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Clear the frames of an error and of all that it leads to; there may be circles."""
+    seen: list[BaseException] = []
+    left = [error]
+    while left:
+        if (each := left.pop()) and each not in seen:
+            seen.append(each)
+            traceback.clear_frames(each.__traceback__)
+            left += [each.__cause__, each.__context__]
+            left += each.exceptions if isinstance(each, BaseExceptionGroup) else []

@@ -18,6 +18,7 @@ AsyncClientSecret = ClientSecret | Callable[[], Awaitable[str]]
 
 _SHORTEST_REDACTED = 8  # to strike out shorter ones would mangle what is said
 _DEEPEST_REDACTED = 100  # what is nested more deeply is struck out as a whole
+_LONGEST_PATTERN = 200  # of a longer one the beginning is looked for
 
 
 class Credentials(httpx.Auth):
@@ -79,9 +80,12 @@ def _checked(name: str, value: Any) -> str:
 def redact(error: MeshError, secrets: Iterable[str]) -> MeshError:
     """Strike out of all that an error says the secrets that a server echoed."""
     spellings = {spelling for secret in secrets for spelling in _spellings(secret)}
-    longest_first = sorted(spellings, key=len, reverse=True)
-    error.args = _redacted(error.args, longest_first)
-    vars(error).update(_redacted(vars(error), longest_first))
+    if spellings:
+        longest_first = sorted(spellings, key=len, reverse=True)
+        alternatives = "|".join(map(_pattern, longest_first))
+        pattern = re.compile(alternatives, re.IGNORECASE | re.DOTALL)
+        error.args = _redacted(error.args, pattern)
+        vars(error).update(_redacted(vars(error), pattern))
     return error
 
 
@@ -101,17 +105,20 @@ def _spellings(secret: str) -> set[str]:
     }
 
 
-def _redacted(value: Any, spellings: list[str], depth: int = 0) -> Any:
+def _pattern(spelling: str) -> str:
+    """Return a pattern of its beginning and as much as follows: a long one compiles for seconds."""
+    beginning, rest = spelling[:_LONGEST_PATTERN], spelling[_LONGEST_PATTERN:]
+    return f"{re.escape(beginning)}.{{0,{len(rest)}}}"
+
+
+def _redacted(value: Any, pattern: re.Pattern[str], depth: int = 0) -> Any:
     if isinstance(value, str):
-        for spelling in spellings:
-            if len(spelling) <= len(value):  # to compile a long one takes seconds
-                value = re.sub(re.escape(spelling), "[redacted]", value, flags=re.IGNORECASE)
-        return value
+        return pattern.sub("[redacted]", value)
     if not isinstance(value, (dict, list, tuple)):
         return value
     if depth > _DEEPEST_REDACTED:
         return "[redacted]"
     if isinstance(value, dict):
         items = value.items()
-        return {_redacted(k, spellings): _redacted(v, spellings, depth + 1) for k, v in items}
-    return type(value)(_redacted(item, spellings, depth + 1) for item in value)
+        return {_redacted(k, pattern): _redacted(v, pattern, depth + 1) for k, v in items}
+    return type(value)(_redacted(item, pattern, depth + 1) for item in value)

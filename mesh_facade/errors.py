@@ -15,7 +15,6 @@ MeshError
 Every one can be pickled and copied, and none holds a secret or leads to one.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 
@@ -116,12 +115,3 @@ class UnavailableForLegalReasonsError(MeshAPIError):
 
 class ServerError(MeshAPIError):
     """HTTP 500 and above, or `serverFailure`: Mesh or the institution failed."""
-
-
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what led to it, each once: `raise error from error` makes a circle."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        yield error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import gzip
 import json
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -623,6 +625,79 @@ def test_with_options_bounds_the_wait(mode: Mode, serve: Serve) -> None:
         caller.with_options(timeout=0.05, max_attempts=1).read()
     with pytest.raises(MeshTimeoutError, match=r"the deadline of 0\.05 s"):
         caller.with_options(deadline=0.05).read()
+
+
+# --- a transport of the caller's ----------------------------------------------------------------
+
+
+class Watched(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """Chunks of an answer, an error among them raised, and whether it was closed."""
+
+    def __init__(self, *chunks: bytes | Exception) -> None:
+        self.chunks = chunks
+        self.is_closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self.chunks:
+            if isinstance(chunk, Exception):
+                raise chunk
+            yield chunk
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self:
+            yield chunk
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [(OK,), (b"x" * 2**20, b"y", b"z"), (b"{", httpx.ReadError("gone"))],
+    ids=["whole", "too large", "broken"],
+)
+def test_an_answer_is_closed_however_it_ends(mode: Mode, chunks: tuple[Any, ...]) -> None:
+    stream = Watched(*chunks)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=stream))
+
+    with contextlib.suppress(MeshError):
+        mode.client(transport=transport, max_attempts=1).read()
+
+    assert stream.is_closed
+
+
+def test_whatever_httpx_raises_is_a_connection_error(mode: Mode) -> None:
+    caller = mode.client(transport=Script(httpx.DecodingError("canary")), max_attempts=1)
+
+    with pytest.raises(MeshConnectionError, match=r"the connection failed \(DecodingError\)$"):
+        caller.read()
+
+
+def test_a_failure_that_is_its_own_cause_is_told_once(mode: Mode) -> None:
+    failure = OSError(5, "went round")
+    failure.__cause__ = failure
+    caller = mode.client(transport=Script(failure), max_attempts=1)
+
+    with pytest.raises(MeshConnectionError, match="went round"):
+        caller.read()
+
+
+def test_what_the_caller_is_just_handling_has_no_part_in_the_failure(mode: Mode) -> None:
+    caller = mode.client(base_url="http://127.0.0.1:1", max_attempts=1)
+
+    def read_while_handling_an_error() -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(caller.read)
+            raise ssl.SSLError(1, "of the caller's own")
+
+    with pytest.raises(MeshConnectionError) as caught:
+        read_while_handling_an_error()
+
+    assert type(caught.value) is MeshConnectionError
+    assert "own" not in str(caught.value)
 
 
 # --- time ---------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def test_empty_variables_are_as_if_they_were_not_set(
     assert destination(mode) == PRODUCTION + PATH
 
 
-@pytest.mark.parametrize("environment", ["", "Sandbox", "staging", "sandbox ", 5])
+@pytest.mark.parametrize("environment", ["", "Sandbox", "staging", "sandbox ", 5, ["sandbox"]])
 def test_an_unknown_environment_is_refused_with_those_there_are(
     mode: Mode, environment: Any
 ) -> None:
@@ -169,7 +169,9 @@ def test_plain_http_is_for_loopback(mode: Mode, host: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["timeout", "deadline"])
-@pytest.mark.parametrize("value", [0, -1, 0.0, math.nan, math.inf, True, "5", None, [1]])
+@pytest.mark.parametrize(
+    "value", [0, -1, 0.0, math.nan, math.inf, 1e10, 10**400, True, "5", None, [1]]
+)
 def test_a_bound_in_seconds_is_a_positive_finite_number(mode: Mode, name: str, value: Any) -> None:
     with pytest.raises(MeshConfigurationError, match=f"^{name} must be seconds, more than 0, not"):
         mode.client(**{name: value})

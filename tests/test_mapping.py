@@ -202,6 +202,8 @@ def test_error_data_beside_a_balance_may_be_anything() -> None:
         "1e309",
         "-1e309",
         "1e999",
+        "0e-999999999",
+        "0e1000",
         "1.7976931348623159e308",
         "9" * 5000,
         "1e-400",

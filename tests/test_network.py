@@ -2,6 +2,8 @@
 
 import asyncio
 import inspect
+import re
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +13,7 @@ import httpcore
 import httpx
 import pytest
 
-from mesh_facade import _network
+from mesh_facade import _network, _pool
 from mesh_facade._network import Connection, TaskConnection, ThreadConnection, _Handshakes
 from tests.conftest import Mode, Serve
 from tests.support import OK, Peer
@@ -23,8 +25,8 @@ EMPTY_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n
 
 
 def judged(received: bytes) -> bool:
-    head, _, _ = received.partition(b"\r\n\r\n")
-    lines = [line.partition(b": ") for line in head.split(b"\r\n")[1:]]
+    head = re.split(rb"\n\r?\n", received)[0]
+    lines = [line.partition(b": ") for line in head.splitlines()[1:]]
     connection = Connection()
     connection.received += received
     connection.judge(httpx.Response(200, headers=[(name, value) for name, _, value in lines]))
@@ -41,6 +43,7 @@ def framed(*lines: str, body: bytes = b"{}") -> bytes:
         framed("Content-Length: 2"),
         framed("Content-Length: 0", body=b""),
         framed("Transfer-Encoding: chunked", body=b"2\r\n{}\r\n0\r\n\r\n"),
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}",
     ],
 )
 def test_a_connection_whose_answer_ended_with_its_last_byte_is_clean(received: bytes) -> None:
@@ -51,6 +54,7 @@ def test_a_connection_whose_answer_ended_with_its_last_byte_is_clean(received: b
     "received",
     [
         b"",
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}" + framed("Content-Length: 2"),
         framed("Content-Length: 2", body=b"{}\n"),
         framed("Content-Length: 2", body=b"{"),
         framed("Content-Length: 2", body=b"{}" + framed("Content-Length: 2")),
@@ -93,6 +97,53 @@ def test_a_connection_that_was_closed_says_so_at_once_and_does_not_open_again(
         await asyncio.sleep(0)  # asyncio closes then
 
     asyncio.run(open_and_close_it())
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    mode: Mode, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    caller = mode.client(base_url=server.url)
+    caller.read()
+    monkeypatch.setattr(_pool, "KEEP_IDLE", -1.0)
+
+    caller.read()
+
+    assert server.connections == 2
+
+
+def test_a_large_request_is_written_in_pieces_that_each_heed_the_deadline() -> None:
+    written: list[tuple[bytes, float]] = []
+
+    class Stream(httpcore.NetworkStream):
+        def write(self, buffer: bytes, timeout: float | None = None) -> None:
+            written.append((buffer, timeout or 0))
+            time.sleep(0.01)
+
+    connection = ThreadConnection()
+    connection._stream = Stream()
+    connection.begin(time.monotonic() + 60, None)
+    request = bytes(range(256)) * 1000
+
+    connection.write(b"head")
+    connection.write(request, 30.0)
+    connection.deadline_at -= 59
+    connection.write(request, 30.0)
+
+    pieces, waits = zip(*written, strict=True)
+    assert b"".join(pieces).endswith(request)
+    assert max(map(len, pieces)) < len(request) / 3
+    assert waits[-1] < waits[-2] < 1
+
+
+def test_what_a_proxy_says_behind_its_answer_is_not_taken_for_the_server_s() -> None:
+    async def start_tls() -> None:
+        connection = TaskConnection()
+        connection._unread = bytearray(b"HTTP/1.1 200 OK")
+        await connection.start_tls(ssl.create_default_context())
+
+    with pytest.raises(httpcore.ConnectError, match="the proxy said more"):
+        asyncio.run(start_tls())
 
 
 def test_a_connection_is_not_used_again_where_the_server_says_that_it_will_close_it(

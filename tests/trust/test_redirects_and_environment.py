@@ -231,6 +231,7 @@ def test_a_proxy_that_refuses_is_a_connection_that_failed_and_hears_no_secret(
     [
         {"HTTPS_PROXY": "nonsense"},
         {"HTTPS_PROXY": "ftp://127.0.0.1:1"},
+        {"HTTPS_PROXY": "https://user:canary@127.0.0.1:1"},
         {"ALL_PROXY": "http://[::"},
         {"HTTPS_PROXY": "http://user:canary@127.0.0.1:no"},
     ],

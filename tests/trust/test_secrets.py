@@ -12,18 +12,21 @@ import json
 import logging
 import pickle
 import ssl
+import time
 import types
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import httpx
 import pytest
 
 from mesh_facade import AsyncMeshClient, BadRequestError, MeshAPIError, MeshClient, MeshError
 from tests.faults.catalogue import Bounds, Fault
 from tests.faults.matrix import Call, ClientFactory, Observation, try_call
 from tests.faults.server import CLOSE, SILENCE, Answer, FaultServer, Step, head
+from tests.support import Script, envelope, response
 
 if TYPE_CHECKING:
     from tests.conftest import Mode
@@ -301,6 +304,54 @@ def test_a_secret_function_that_fails_takes_no_secret_along(mode: Mode) -> None:
 
     assert isinstance(error, LookupError)
     assert leaks(error) == {}
+
+
+def test_errors_that_cause_each_other_take_no_secret_along(mode: Mode) -> None:
+    def current_secret() -> str:
+        failure = LookupError("the vault is shut")
+        failure.__cause__ = failure
+        raise failure
+
+    mesh = mode.client(client_id=CLIENT_ID, client_secret=current_secret)
+
+    error = try_call(mesh.read, TOKEN).error
+
+    assert isinstance(error, LookupError)
+    assert error.__cause__ is error
+    error.__cause__ = None
+    assert leaks(error) == {}
+
+
+def test_errors_that_come_together_take_no_secret_along(mode: Mode) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        def look(where: httpx.Request) -> None:
+            raise LookupError(f"not there: {where.url}")
+
+        try:
+            look(request)
+        except LookupError as error:
+            raise ExceptionGroup("failed", [error]) from None
+
+    transport = httpx.MockTransport(respond)
+    mesh = mode.client(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, transport=transport)
+
+    error = try_call(mesh.read, TOKEN).error
+
+    assert isinstance(error, ExceptionGroup)
+    assert leaks(error.exceptions[0]) == {}
+
+
+def test_to_strike_out_a_very_long_token_keeps_the_deadline(mode: Mode) -> None:
+    token = TOKEN + "x" * 1_000_000
+    refusal = response(400, envelope("badRequest", message=f"no such token: {token}"))
+    mesh = mode.client(transport=Script(refusal), deadline=1, max_attempts=1)
+    began_at = time.monotonic()
+
+    error = try_call(mesh.read, token).error
+
+    assert time.monotonic() - began_at < 3  # to compile it as a pattern took 4.5
+    assert isinstance(error, MeshError)
+    assert "CanaryThree" not in str(error)
 
 
 @pytest.mark.parametrize("bad", [CLIENT_SECRET + "\n", CLIENT_SECRET + " ", "é" + CLIENT_SECRET])
