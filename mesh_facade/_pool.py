@@ -21,6 +21,7 @@ from mesh_facade._wire import Body
 from mesh_facade.credentials import Credentials
 from mesh_facade.errors import MeshError
 
+Exchange = tuple[httpx.Response, Body]
 KEEP_IDLE = 30.0  # seconds after which an unused connection is closed rather than used again
 
 
@@ -133,14 +134,12 @@ class Pool:
         del deadline_at  # a thread cannot be made to stop
         next(keys.auth_flow(request))
 
-    async def exchange(
-        self, connection: Connection, request: httpx.Request
-    ) -> tuple[httpx.Response, Body]:
+    async def exchange(self, connection: Connection, request: httpx.Request) -> Exchange:
         """Send a request, and read its answer as far as the body wants it."""
         response = connection.transport.handle_request(request)
         with contextlib.closing(response.stream):
             body = Body(response)
-            all(map(body.feed, response.stream))
+            all(map(body.feed, response.stream))  # until one is refused
         if not body.problem:
             connection.judge(response)
         return response, body
@@ -173,9 +172,7 @@ class AsyncPool(Pool):
         ):
             await anext(flow)
 
-    async def exchange(
-        self, connection: Connection, request: httpx.Request
-    ) -> tuple[httpx.Response, Body]:
+    async def exchange(self, connection: Connection, request: httpx.Request) -> Exchange:
         seconds = connection.deadline_at - time.monotonic()
         async with asyncio.timeout(seconds) if self.shared else contextlib.nullcontext():
             response = await connection.transport.handle_async_request(request)
