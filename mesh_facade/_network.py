@@ -29,6 +29,7 @@ LONGEST_HOLD = 1.0
 """Seconds that a fork waits for the TLS handshakes of other threads."""
 
 T = TypeVar("T")
+_MOST_WRITTEN = 64 * 1024  # bytes at a time: each waits for no longer than is left
 _MOST_HELD = 64 * 1024  # bytes of an answer; behind a larger one its connection is closed
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # Windows has no poll
 
@@ -133,8 +134,8 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         data = self._join(buffer)
-        for start in range(0, len(data), _MOST_HELD):  # each wait within what is left
-            self._stream.write(data[start : start + _MOST_HELD], self._bound(timeout))
+        for start in range(0, len(data), _MOST_WRITTEN):
+            self._stream.write(data[start : start + _MOST_WRITTEN], self._bound(timeout))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

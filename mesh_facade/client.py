@@ -308,7 +308,7 @@ def _clear_frames(error: BaseException | None) -> None:
     seen: list[BaseException] = []
     left = [error]
     while left:
-        if (each := left.pop()) and each not in seen:
+        if (each := left.pop()) is not None and each not in seen:
             seen.append(each)
             traceback.clear_frames(each.__traceback__)
             left += [each.__cause__, each.__context__]

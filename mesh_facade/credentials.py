@@ -18,7 +18,7 @@ AsyncClientSecret = ClientSecret | Callable[[], Awaitable[str]]
 
 _SHORTEST_REDACTED = 8  # to strike out shorter ones would mangle what is said
 _DEEPEST_REDACTED = 100  # what is nested more deeply is struck out as a whole
-_LONGEST_PATTERN = 200  # of a longer one the beginning is looked for
+_LONGEST_PATTERN = 2000  # of a longer one the beginning, and all behind it, is struck out
 
 
 class Credentials(httpx.Auth):
@@ -106,9 +106,9 @@ def _spellings(secret: str) -> set[str]:
 
 
 def _pattern(spelling: str) -> str:
-    """Return a pattern of its beginning and as much as follows: a long one compiles for seconds."""
-    beginning, rest = spelling[:_LONGEST_PATTERN], spelling[_LONGEST_PATTERN:]
-    return f"{re.escape(beginning)}.{{0,{len(rest)}}}"
+    """Return what matches a spelling, or no less: to compile a very long one takes seconds."""
+    rest = ".*" if len(spelling) > _LONGEST_PATTERN else ""
+    return re.escape(spelling[:_LONGEST_PATTERN]) + rest
 
 
 def _redacted(value: Any, pattern: re.Pattern[str], depth: int = 0) -> Any:

@@ -11,7 +11,9 @@ import functools
 import json
 import logging
 import pickle
+import random
 import ssl
+import string
 import time
 import types
 import urllib.parse
@@ -339,6 +341,20 @@ def test_errors_that_come_together_take_no_secret_along(mode: Mode) -> None:
 
     assert isinstance(error, ExceptionGroup)
     assert leaks(error.exceptions[0]) == {}
+
+
+@pytest.mark.parametrize("length", [100, 300, 3000])
+def test_a_long_secret_is_struck_out_however_often_it_is_said(mode: Mode, length: int) -> None:
+    chance = random.Random(length)  # noqa: S311 — the same at each run
+    token = "".join(chance.choices(string.ascii_letters, k=length)) + "+/CanaryThree"
+    said = f"{token} {token}, {token[:-20]} and {urllib.parse.quote(token, '').lower()} {token}"
+    refusal = response(400, envelope("badRequest", message=said))
+    mesh = mode.client(transport=Script(refusal), max_attempts=1)
+
+    error = try_call(mesh.read, token).error
+
+    assert "[redacted]" in str(error)
+    assert "anarythree" not in str(error).lower()
 
 
 def test_to_strike_out_a_very_long_token_keeps_the_deadline(mode: Mode) -> None:
