@@ -65,7 +65,7 @@ clean: ## Remove what make has built
 # --- the main job -----------------------------------------------------------------------------
 
 .PHONY: demo
-demo: $(VENV)/.project ## The main job on a local stand-in server: page → spec → client → a balance
+demo: $(VENV)/.project ## The main job on a local mock server: page → spec → client → a balance
 	@$(RUN) scripts/demo.py
 
 .PHONY: test

@@ -13,13 +13,20 @@ import math
 import queue
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Coroutine,
+    Generator,
+    Mapping,
+)
 from typing import Any
 
 import attrs
 from mesh_connect_client.models import BrokerType
 
-from mesh_facade import _configuration, _retry
+from mesh_facade import _configuration, _retry, link_payload
 from mesh_facade._engine import drive
 from mesh_facade.balances import AccountBalance
 from mesh_facade.errors import AuthenticationError, RateLimitError
@@ -35,6 +42,27 @@ class LinkedAccount:
     auth_token: str = attrs.field(repr=False)
     broker: BrokerType | str
     key: Any = None
+
+    @classmethod
+    def from_link_payload(cls, payload: Mapping[str, Any]) -> list["LinkedAccount"]:
+        """Return the accounts that a user linked, from the payload that Mesh Link handed over.
+
+        One for each entry of `accessToken.accountTokens`: its `accessToken` is the `auth_token`,
+        the payload's `brokerType` the `broker`, and the `accountId` the `key`. Fields that are not
+        needed here are ignored.
+
+        Args:
+            payload: The payload of Link's success callback, decoded from JSON.
+
+        Raises:
+            ValueError: A field is missing or empty, or the institution has not granted access yet
+                (`delayedAuth`). The message names the field and quotes no token.
+            TypeError: The payload or one of its fields has another type.
+        """
+        return [
+            cls(auth_token, broker, account_id)
+            for auth_token, broker, account_id in link_payload.read_account_tokens(payload)
+        ]
 
 
 @attrs.frozen

@@ -148,16 +148,16 @@ def brokers(search: str, *, as_json: bool) -> None:
     click.echo(json.dumps(found) if as_json else "\n".join(found))
 
 
-@main.command("stand-in")
+@main.command("mock-server")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
-def stand_in(port: int) -> None:
-    """Serve a stand-in for Mesh on this machine; it prints the variables to set.
+def mock_server(port: int) -> None:
+    """Serve a mock Mesh server on this machine; it prints the variables to set.
 
     A token that is named like a fault of the test kit, such as rate-limited, fails that way.
     """
-    from mesh_facade.testing import FAULTS, StandIn  # noqa: PLC0415 — takes half a second
+    from mesh_facade.testing import FAULTS, MockServer  # noqa: PLC0415 — takes half a second
 
-    with contextlib.suppress(KeyboardInterrupt), StandIn(port=port) as mesh:
+    with contextlib.suppress(KeyboardInterrupt), MockServer(port=port) as mesh:
         for fault in FAULTS:
             mesh.fails(fault, fault)
         for name, value in mesh.environment.items():

@@ -1,4 +1,4 @@
-"""A pytest plugin: stand-ins for Mesh as fixtures. Needs the extra `testing`.
+"""A pytest plugin: mock Mesh servers as fixtures. Needs the extra `testing`.
 
 def test_the_cash_is_shown(mesh):
     mesh.answers("a-token", cash={"USD": "158.5"})
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from mesh_facade.testing import StandIn
+    from mesh_facade.testing import MockServer
 
 
 @pytest.fixture
-def mesh_in_process() -> "StandIn":
-    """Return a stand-in for Mesh without a socket: its clients are answered within the process."""
-    from mesh_facade.testing import StandIn  # noqa: PLC0415 — half a second that most tests save
+def mesh_in_process() -> "MockServer":
+    """Return a mock Mesh server without a socket: its clients are answered within the process."""
+    from mesh_facade.testing import MockServer  # noqa: PLC0415 — half a second that most tests save
 
-    return StandIn()
+    return MockServer()
 
 
 @pytest.fixture
-def mesh(mesh_in_process: "StandIn") -> Iterator["StandIn"]:
-    """Start a stand-in for Mesh on a port of this machine; `mesh.client()` is a client of it.
+def mesh(mesh_in_process: "MockServer") -> Iterator["MockServer"]:
+    """Start a mock Mesh server on a port of this machine; `mesh.client()` is a client of it.
 
     For programs of their own, `mesh.environment` has the variables that point them here.
     """

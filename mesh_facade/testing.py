@@ -1,6 +1,6 @@
-"""A stand-in for Mesh: an HTTP server on this machine that follows the spec, for tests and trials.
+"""A mock of Mesh: an HTTP server on this machine that follows the spec, for tests and trials.
 
-    with StandIn() as mesh, mesh.client() as client:
+    with MockServer() as mesh, mesh.client() as client:
         mesh.answers("a-token", cash={"USD": "158.5"})
         assert client.get_account_balance("a-token", "coinbase").cash("USD") == Decimal("158.5")
 
@@ -41,7 +41,7 @@ _SOURCE = importlib.resources.files("mesh_connect_client").joinpath("openapi.yam
 _DOCUMENT: Mapping[str, Any] = yaml.safe_load(_SOURCE.read_bytes())
 # Validating the document takes longer than most tests, and it was done where it was generated.
 _UNVALIDATED = Config(spec_validator_cls=None)  # pyright: ignore[reportArgumentType] — as its docs say
-_NOWHERE = "https://stand-in.invalid"  # a name that no host will ever have (RFC 6761)
+_NOWHERE = "https://mock-server.invalid"  # a name that no host will ever have (RFC 6761)
 
 
 @attrs.frozen
@@ -96,14 +96,14 @@ FAULTS: Mapping[str, _Answer] = {
 }
 
 
-class StandIn:
+class MockServer:
     """A server on `url` while entered (on a free port, if none is given); else in-process only.
 
     It serves all operations of the document, and keeps in `calls` what came in, refused or not.
     """
 
-    client_id = "stand-in-client-id"
-    client_secret = "stand-in-client-secret"
+    client_id = "mock-client-id"
+    client_secret = "mock-client-secret"
 
     def __init__(self, document: Mapping[str, Any] = _DOCUMENT, *, port: int = 0) -> None:
         self._spec = OpenAPI.from_dict({**document, "servers": [{"url": "/"}]}, config=_UNVALIDATED)
@@ -141,11 +141,11 @@ class StandIn:
         return {**keys, "MESH_BASE_URL": self.url}
 
     def client(self, **options: Any) -> MeshClient:
-        """Return a client of this stand-in; `options` are those of MeshClient."""
+        """Return a client of this mock server; `options` are those of MeshClient."""
         return MeshClient(**self._options() | options)
 
     def async_client(self, **options: Any) -> AsyncMeshClient:
-        """Return a client of this stand-in; `options` are those of AsyncMeshClient."""
+        """Return a client of this mock server; `options` are those of AsyncMeshClient."""
         return AsyncMeshClient(**self._options() | options)
 
     def _options(self) -> dict[str, Any]:
@@ -246,12 +246,12 @@ class StandIn:
         patience = request.extensions.get("timeout", {}).get("read")
         is_late = patience is not None and answer.delay > patience
         if error := httpx.ReadTimeout if is_late else answer.error:
-            raise error("the stand-in was told to fail", request=request)
+            raise error("the mock server was told to fail", request=request)
         return response
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a connection for as long as the client keeps it."""
-        ended = (OSError, EOFError, asyncio.CancelledError)  # by the client, by the stand-in
+        ended = (OSError, EOFError, asyncio.CancelledError)  # by the client, by the mock server
         is_no_http = (ValueError, asyncio.LimitOverrunError)
         with contextlib.suppress(*ended, *is_no_http), contextlib.closing(writer):
             answer = _Answer()

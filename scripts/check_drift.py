@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from generate import OUTPUT, OVERLAY, SPEC, generate
 from import_spec import check_source
-from shared import SpecError, command
+from openapi_tools.documents import SpecError, command
 
 
 def check_generated() -> None:

@@ -5,15 +5,15 @@ import sys
 
 from check_drift import check_generated
 from import_spec import check_source
-from shared import SpecError, command
+from openapi_tools.documents import SpecError, command
 
 from mesh_facade import AccountBalance, AuthenticationError, MeshError
-from mesh_facade.testing import StandIn
+from mesh_facade.testing import MockServer
 
 ACCOUNT = ("a-users-token", "coinbase")
 
 
-def _show_calls(mesh: StandIn) -> None:
+def _show_calls(mesh: MockServer) -> None:
     async def read() -> AccountBalance:
         async with mesh.async_client() as client:
             return await client.get_account_balance(*ACCOUNT)
@@ -44,8 +44,8 @@ def main() -> None:
         print("1. Imported the page in openapi/source/: mesh.yaml is the same, byte for byte.")
         check_generated()
         print("2. Generated a client from it: generated/ is the same, byte for byte.")
-        with StandIn() as mesh:
-            print(f"3. Started a stand-in for Mesh, which follows the spec: {mesh.url}")
+        with MockServer() as mesh:
+            print(f"3. Started a mock Mesh server, which follows the spec: {mesh.url}")
             _show_calls(mesh)
     except MeshError as error:
         raise SpecError(str(error)) from error

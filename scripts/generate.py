@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import yaml
-from canonical import check_openapi, operations_of
 from openapi_python_client.config import ConfigFile
-from overlay import apply_overlay
+from openapi_tools.canonical_form import check_openapi, operations_of
+from openapi_tools.documents import Json, SpecError, command, fields, read_document
+from openapi_tools.overlay import apply_overlay
 from pydantic import ValidationError
-from shared import Json, SpecError, command, fields, read_document
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "openapi/mesh.yaml"

@@ -14,10 +14,19 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from canonical import canonical, check_openapi, operations_of
-from docs_page import to_openapi
 from httpx import URL, AsyncClient, HTTPError, InvalidURL, Request
-from shared import Json, SpecError, command, dump, fields, parse, read_document, write
+from openapi_tools.canonical_form import canonical, check_openapi, operations_of
+from openapi_tools.docs_page import to_openapi
+from openapi_tools.documents import (
+    Json,
+    SpecError,
+    command,
+    dump,
+    fields,
+    parse,
+    read_document,
+    write,
+)
 
 OPENAPI = Path(__file__).resolve().parents[1] / "openapi"
 FETCH_SECONDS = 30

@@ -13,7 +13,7 @@ import sys
 import import_spec
 from changes import compare
 from generate import OUTPUT, OVERLAY, ROOT, SPEC, generate, put_in_place
-from shared import SpecError, command
+from openapi_tools.documents import SpecError, command
 
 COPY = ROOT / ".make/update"
 READY = ROOT / ".make/update.ready"

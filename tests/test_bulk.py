@@ -38,7 +38,7 @@ from mesh_facade import (
     bulk,
 )
 from mesh_facade._retry import Budget
-from mesh_facade.testing import StandIn
+from mesh_facade.testing import MockServer
 from tests.support import OK, Peer, Script, response
 
 if TYPE_CHECKING:
@@ -141,12 +141,12 @@ def paced(seconds: object) -> httpx.Response:
 
 
 @pytest.fixture
-def mesh() -> Iterator[StandIn]:
-    with StandIn() as mesh:
+def mesh() -> Iterator[MockServer]:
+    with MockServer() as mesh:
         yield mesh
 
 
-def client_of(mesh: StandIn, mode: Mode, **options: Any) -> Caller:
+def client_of(mesh: MockServer, mode: Mode, **options: Any) -> Caller:
     keys = {"client_id": mesh.client_id, "client_secret": mesh.client_secret}
     return mode.client(**{"base_url": mesh.url, **keys, **options})
 
@@ -154,7 +154,7 @@ def client_of(mesh: StandIn, mode: Mode, **options: Any) -> Caller:
 # --- an outcome for every account ---------------------------------------------------------------
 
 
-def test_every_account_gives_one_outcome_with_its_own_balance(mode: Mode, mesh: StandIn) -> None:
+def test_every_account_gives_one_outcome_with_its_own_balance(mode: Mode, mesh: MockServer) -> None:
     for account in linked(60):
         mesh.answers(account.auth_token, cash={"USD": account.key})
     caller = client_of(mesh, mode)
@@ -169,7 +169,7 @@ def test_every_account_gives_one_outcome_with_its_own_balance(mode: Mode, mesh: 
     assert all(0 < each.elapsed < 10 for each in outcomes)
 
 
-def test_outcomes_come_in_order_of_completion(mode: Mode, mesh: StandIn) -> None:
+def test_outcomes_come_in_order_of_completion(mode: Mode, mesh: MockServer) -> None:
     mesh.answers("token-0", delay=0.3)
     mesh.answers("token-1", delay=0.15)
     caller = client_of(mesh, mode)
@@ -177,7 +177,7 @@ def test_outcomes_come_in_order_of_completion(mode: Mode, mesh: StandIn) -> None
     assert [each.account.key for each in read_all(caller, linked(3))] == [2, 1, 0]
 
 
-def test_an_error_is_its_accounts_outcome_and_stops_no_other(mode: Mode, mesh: StandIn) -> None:
+def test_an_error_is_its_accounts_outcome_and_stops_no_other(mode: Mode, mesh: MockServer) -> None:
     for fault in TEN_WAYS:
         mesh.fails(fault, fault)
     mesh.answers("good", cash={"USD": 1})
@@ -706,7 +706,7 @@ def test_closing_lets_calls_under_way_end_and_repeats_none(mode: Mode) -> None:
 
 
 @only_async
-def test_cancelling_the_task_that_iterates_cancels_its_lanes(mode: Mode, mesh: StandIn) -> None:
+def test_cancelling_the_task_that_iterates_cancels_its_lanes(mode: Mode, mesh: MockServer) -> None:
     async def read() -> int:
         mesh.answers("token-0", delay=30)
         task = asyncio.create_task(collect())
@@ -764,7 +764,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("state", ["busy", "waiting"])
-def test_ctrl_c_stops_the_work_and_leaks_nothing(mode: Mode, mesh: StandIn, state: str) -> None:
+def test_ctrl_c_stops_the_work_and_leaks_nothing(mode: Mode, mesh: MockServer, state: str) -> None:
     mesh.answers("slow", delay=30)
     arguments = ["async" if mode.is_async else "sync", state]
     began_at = time.monotonic()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from mesh_facade.testing import FAULTS, StandIn
+from mesh_facade.testing import FAULTS, MockServer
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -40,7 +40,7 @@ def pages_with(*languages: str) -> list[Any]:
 
 
 @pytest.fixture
-def stand_in(mesh: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+def mock_server(mesh: MockServer, monkeypatch: pytest.MonkeyPatch) -> MockServer:
     for name, value in mesh.environment.items():
         monkeypatch.setenv(name, value)
     return mesh
@@ -63,35 +63,35 @@ README = PAGES[0]
 
 
 def test_the_example_reads_the_balance_it_says(
-    stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+    mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exec(blocks(README, "python")[0], {})  # noqa: S102 — it is our own
     assert capsys.readouterr().out.split() == ["158.5", "10"]
-    assert len(stand_in.calls) == 1
+    assert len(mock_server.calls) == 1
 
 
 def test_the_example_of_many_accounts_reads_each_once(
-    stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+    mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exec(blocks(README, "python")[1], {})  # noqa: S102 — it is our own
     assert sorted(capsys.readouterr().out.splitlines()) == ["0 158.5", "1 158.5", "2 158.5"]
-    assert len(stand_in.calls) == 3
+    assert len(mock_server.calls) == 3
 
 
 def test_the_async_example_reads_the_same(
-    stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+    mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     namespace: dict[str, Any] = {}
     exec(blocks(README, "python")[2], namespace)  # noqa: S102 — it is our own
     asyncio.run(namespace["read"]("some-token"))
     assert "Decimal('158.5')" in capsys.readouterr().out
-    assert len(stand_in.calls) == 1
+    assert len(mock_server.calls) == 1
 
 
 def test_the_error_example_tells_a_dead_token_from_other_failures(
-    stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+    mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stand_in.fails("a-dead-token", "unauthorized-token")
+    mock_server.fails("a-dead-token", "unauthorized-token")
     exec(blocks(README, "python")[4], {})  # noqa: S102 — it is our own
     assert capsys.readouterr().out == "ask the user to link again\n"
 
@@ -100,7 +100,7 @@ def test_the_error_example_tells_a_dead_token_from_other_failures(
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("page", [page for page in pages_with("python") if page.id != "README.md"])
 def test_the_snippets_of_a_page_run_one_after_the_other(
-    page: Path, stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+    page: Path, mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     namespace: dict[str, Any] = {}
     told: list[str] = []
@@ -114,7 +114,7 @@ def test_the_snippets_of_a_page_run_one_after_the_other(
     namespace.clear()
     gc.collect()
     assert told == []
-    assert stand_in.calls or "client" not in str(page)
+    assert mock_server.calls or "client" not in str(page)
 
 
 def test_the_tests_of_the_readme_and_of_the_testing_guide_pass(pytester: pytest.Pytester) -> None:

@@ -1,4 +1,4 @@
-"""The stand-in: what it checks and answers, how it fails, and that it leaves nothing behind."""
+"""The mock server: what it checks and answers, how it fails, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from mesh_facade import (
     RateLimitError,
     pytest_plugin,
 )
-from mesh_facade.testing import StandIn
+from mesh_facade.testing import MockServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATH = "/api/v1/balance/get"
-KEYS = {"X-Client-Id": StandIn.client_id, "X-Client-Secret": StandIn.client_secret}
+KEYS = {"X-Client-Id": MockServer.client_id, "X-Client-Secret": MockServer.client_secret}
 BODY = {"authToken": "a-token", "type": "coinbase"}
 
 PORTFOLIO: dict[str, Any] = {
@@ -79,19 +79,19 @@ mesh = pytest_plugin.mesh
 
 
 @pytest.fixture(params=["socket", "in-process"])
-def either(request: pytest.FixtureRequest) -> Iterator[tuple[StandIn, httpx.Client]]:
-    """A stand-in, and a bare client that shows the right keys, over a socket and without one."""
-    stand_in = StandIn()
+def either(request: pytest.FixtureRequest) -> Iterator[tuple[MockServer, httpx.Client]]:
+    """A mock server, and a bare client that shows the right keys, over a socket and without one."""
+    mock_server = MockServer()
     if request.param == "socket":
-        with stand_in, httpx.Client(base_url=stand_in.url, headers=KEYS) as client:
-            yield stand_in, client
+        with mock_server, httpx.Client(base_url=mock_server.url, headers=KEYS) as client:
+            yield mock_server, client
     else:
-        transport = stand_in.transport()
-        with httpx.Client(base_url=stand_in.url, headers=KEYS, transport=transport) as client:
-            yield stand_in, client
+        transport = mock_server.transport()
+        with httpx.Client(base_url=mock_server.url, headers=KEYS, transport=transport) as client:
+            yield mock_server, client
 
 
-Either = tuple[StandIn, httpx.Client]
+Either = tuple[MockServer, httpx.Client]
 
 
 # --- what it answers --------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_a_total_alone_and_no_currency_at_all_are_balances(either: Either) -> No
 @pytest.mark.parametrize("amount", ["1,5", "", "ten", True, [1], "\0"])
 def test_what_is_no_amount_is_refused(amount: Any) -> None:
     with pytest.raises(ValueError, match=re.escape(f"{amount!r} is no amount")):
-        StandIn().answers("a-token", cash={"USD": amount})
+        MockServer().answers("a-token", cash={"USD": amount})
 
 
 @pytest.mark.parametrize("content", [None, {}, {"balances": None, "new": [1, "two"]}])
@@ -225,7 +225,7 @@ def test_a_status_alone_brings_the_example_of_that_status_or_an_empty_body(eithe
 )
 def test_two_whole_bodies_at_once_are_refused(things: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="one of them"):
-        StandIn().answers("a-token", **things)
+        MockServer().answers("a-token", **things)
 
 
 def test_what_is_said_of_a_token_holds_for_that_token_alone(either: Either) -> None:
@@ -238,7 +238,7 @@ def test_what_is_said_of_a_token_holds_for_that_token_alone(either: Either) -> N
     assert client.post(PATH, json=BODY | {"authToken": "unheard-of"}).status_code == 200
 
 
-def test_a_delay_passes_before_the_answer(mesh: StandIn) -> None:
+def test_a_delay_passes_before_the_answer(mesh: MockServer) -> None:
     mesh.answers("a-token", delay=0.05)
 
     start = time.monotonic()
@@ -248,7 +248,7 @@ def test_a_delay_passes_before_the_answer(mesh: StandIn) -> None:
 
 
 def test_in_process_a_delay_takes_no_time_and_a_long_one_is_a_timeout() -> None:
-    mesh = StandIn()
+    mesh = MockServer()
     with httpx.Client(transport=mesh.transport(), headers=KEYS, timeout=9) as client:
         mesh.answers("a-token", delay=9)
         assert client.post(mesh.url + PATH, json=BODY).status_code == 200
@@ -266,14 +266,14 @@ def test_in_process_a_delay_takes_no_time_and_a_long_one_is_a_timeout() -> None:
     "keys",
     [
         {},
-        {"X-Client-Id": StandIn.client_id},
-        {"X-Client-Secret": StandIn.client_secret},
-        {"X-Client-Id": StandIn.client_id, "X-Client-Secret": "wrong"},
-        {"X-Client-Id": StandIn.client_secret, "X-Client-Secret": StandIn.client_id},
+        {"X-Client-Id": MockServer.client_id},
+        {"X-Client-Secret": MockServer.client_secret},
+        {"X-Client-Id": MockServer.client_id, "X-Client-Secret": "wrong"},
+        {"X-Client-Id": MockServer.client_secret, "X-Client-Secret": MockServer.client_id},
     ],
 )
 def test_without_both_keys_it_answers_401_whatever_was_said(
-    mesh: StandIn, keys: dict[str, str]
+    mesh: MockServer, keys: dict[str, str]
 ) -> None:
     mesh.answers("a-token", cash={"USD": 1})
 
@@ -350,7 +350,7 @@ def test_a_broker_that_no_list_knows_is_served(either: Either) -> None:
 
 
 def test_another_document_is_served_with_all_its_operations() -> None:
-    with StandIn(PORTFOLIO) as mesh, httpx.Client(base_url=mesh.url) as client:
+    with MockServer(PORTFOLIO) as mesh, httpx.Client(base_url=mesh.url) as client:
         mesh.answers("a-user", content={"fiatBalances": []})
         path = "/api/v1/balance/portfolio"
 
@@ -373,7 +373,7 @@ def test_keys_are_asked_where_the_document_names_them() -> None:
         "App": {"type": "apiKey", "in": "header", "name": "K1"},
         "Login": {"type": "http", "scheme": "basic"},
     }
-    mesh = StandIn(PORTFOLIO | {"components": {"securitySchemes": schemes}})
+    mesh = MockServer(PORTFOLIO | {"components": {"securitySchemes": schemes}})
     with httpx.Client(transport=mesh.transport(), base_url=mesh.url) as client:
         path = "/api/v1/balance/portfolio?UserId=a"
 
@@ -419,7 +419,7 @@ def test_faults_say_what_only_headers_can(either: Either) -> None:
     mesh.fails("a-token", "rate-limited")
     assert client.post(PATH, json=BODY).headers["Retry-After"] == "1"
     mesh.fails("a-token", "redirect")
-    assert client.post(PATH, json=BODY).headers["Location"] == "https://stand-in.invalid"
+    assert client.post(PATH, json=BODY).headers["Location"] == "https://mock-server.invalid"
     mesh.fails("a-token", "html-502")
     assert client.post(PATH, json=BODY).headers["Content-Type"] == "text/html"
 
@@ -444,7 +444,7 @@ def test_a_fault_of_the_network_is_the_same_error_with_and_without_a_socket(
     assert client.post(PATH, json=BODY).status_code == 200
 
 
-def test_a_reset_sends_nothing_first(mesh: StandIn) -> None:
+def test_a_reset_sends_nothing_first(mesh: MockServer) -> None:
     mesh.fails("a-token", "reset")
     body = json.dumps(BODY)
     head = f"POST {PATH} HTTP/1.1\r\nContent-Length: {len(body)}\r\n"
@@ -478,7 +478,7 @@ def test_the_last_word_counts(either: Either) -> None:
 
 def test_an_unknown_fault_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(ValueError, match=r"'flood'.*: rate-limited, .*, reset, truncated"):
-        StandIn().fails("a-token", "flood")
+        MockServer().fails("a-token", "flood")
 
 
 # --- what it tells ----------------------------------------------------------------------------
@@ -515,11 +515,11 @@ def test_the_repr_of_a_call_tells_no_secret(either: Either) -> None:
 
 @pytest.mark.parametrize("entered", [True, False])
 def test_clients_of_both_modes_read_the_same_balance(entered: bool) -> None:  # noqa: FBT001 — a parameter of pytest
-    async def read(mesh: StandIn) -> object:
+    async def read(mesh: MockServer) -> object:
         async with mesh.async_client() as client:
             return await client.get_account_balance("a-token", "coinbase")
 
-    mesh = StandIn()
+    mesh = MockServer()
     mesh.answers("a-token", cash={"USD": "158.5"})
     if entered:
         with mesh, mesh.client() as client:
@@ -535,7 +535,7 @@ def test_clients_of_both_modes_read_the_same_balance(entered: bool) -> None:  # 
     assert len(mesh.calls) == 2
 
 
-def test_options_of_a_client_come_before_its_own(mesh: StandIn) -> None:
+def test_options_of_a_client_come_before_its_own(mesh: MockServer) -> None:
     mesh.fails("a-token", "rate-limited", times=1)
     with mesh.client(max_attempts=1) as client, pytest.raises(RateLimitError) as caught:
         client.get_account_balance("a-token", "coinbase")
@@ -546,7 +546,7 @@ def test_options_of_a_client_come_before_its_own(mesh: StandIn) -> None:
 
 
 def test_its_environment_points_a_client_at_it(
-    mesh: StandIn, monkeypatch: pytest.MonkeyPatch
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in mesh.environment.items():
         monkeypatch.setenv(name, value)
@@ -558,7 +558,7 @@ def test_its_environment_points_a_client_at_it(
 # --- the server -------------------------------------------------------------------------------
 
 
-def test_a_connection_is_kept_for_many_calls(mesh: StandIn) -> None:
+def test_a_connection_is_kept_for_many_calls(mesh: MockServer) -> None:
     body = json.dumps(BODY)
     lines = [f"POST {PATH} HTTP/1.1", "Host: here", f"content-length:{len(body)}"]
     lines += ["Content-Type: application/json", *(f"{n}:  {v} " for n, v in KEYS.items()), ""]
@@ -574,7 +574,7 @@ def test_a_connection_is_kept_for_many_calls(mesh: StandIn) -> None:
 
 @pytest.mark.parametrize("sent", [b"hello\r\n\r\n", b"GET /" + b"x" * 100_000 + b"\r\n\r\n"])
 def test_what_is_no_http_ends_its_connection_alone(
-    mesh: StandIn, caplog: pytest.LogCaptureFixture, sent: bytes
+    mesh: MockServer, caplog: pytest.LogCaptureFixture, sent: bytes
 ) -> None:
     with socket.create_connection(("127.0.0.1", httpx.URL(mesh.url).port)) as connection:
         connection.sendall(sent)
@@ -585,7 +585,7 @@ def test_what_is_no_http_ends_its_connection_alone(
     assert caplog.records == []
 
 
-def test_many_clients_are_served_at_once(mesh: StandIn) -> None:
+def test_many_clients_are_served_at_once(mesh: MockServer) -> None:
     mesh.answers("a-token", delay=0.2)
 
     async def post_all() -> list[httpx.Response]:
@@ -606,7 +606,7 @@ def test_it_closes_at_once_under_idle_and_waiting_clients_and_leaves_no_thread(
     threads = threading.active_count()
     port = None
     with httpx.Client(headers=KEYS) as client:
-        with StandIn() as mesh:
+        with MockServer() as mesh:
             port = httpx.URL(mesh.url).port
             client.post(mesh.url + PATH, json=BODY)
             mesh.fails("a-token", "slow")
@@ -621,21 +621,21 @@ def test_it_closes_at_once_under_idle_and_waiting_clients_and_leaves_no_thread(
 
 
 def test_it_can_be_entered_again_and_then_remembers() -> None:
-    mesh = StandIn()
+    mesh = MockServer()
     mesh.answers("a-token", status=503)
     for _ in range(2):
         with mesh:
             assert httpx.post(mesh.url + PATH, json=BODY, headers=KEYS).status_code == 503
-        assert mesh.url == "https://stand-in.invalid"
+        assert mesh.url == "https://mock-server.invalid"
     assert len(mesh.calls) == 2
 
 
-def test_a_port_that_is_taken_leaves_nothing_running(mesh: StandIn) -> None:
+def test_a_port_that_is_taken_leaves_nothing_running(mesh: MockServer) -> None:
     threads = threading.active_count()
     port = httpx.URL(mesh.url).port
     assert port
 
-    with pytest.raises(OSError, match="in use"), StandIn(port=port):
+    with pytest.raises(OSError, match="in use"), MockServer(port=port):
         pass  # pragma: no cover — it cannot be entered
 
     assert threading.active_count() == threads

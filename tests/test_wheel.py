@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh_facade.testing import StandIn
+from mesh_facade.testing import MockServer
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = """
@@ -52,7 +52,7 @@ def test_the_example_works_from_the_installed_wheel(wheel: Path, tmp_path: Path)
     site = tmp_path / "site"
     install = ["install", "--quiet", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
     subprocess.run([sys.executable, "-m", "pip", *install], check=True, capture_output=True)
-    with StandIn() as server:
+    with MockServer() as server:
         ran = subprocess.run(
             [sys.executable, "-c", EXAMPLE, str(site)],
             cwd=tmp_path,

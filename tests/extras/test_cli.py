@@ -1,4 +1,4 @@
-"""The command line, as people and programs meet it, over a stand-in for Mesh."""
+"""The command line, as people and programs meet it, over a mock Mesh server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mesh_facade import AsyncMeshClient, BrokerType, MeshConnectionError, RateLimitError, cli
-from mesh_facade.testing import StandIn
+from mesh_facade.testing import MockServer
 from tests.conftest import Serve
 
 TOKEN = "a-token-that-nobody-else-may-see"
@@ -36,14 +36,14 @@ PROGRAM = [sys.executable, "-c", "from mesh_facade.cli import main; main()"]
 
 @pytest.fixture(scope="module")
 def shared() -> Any:
-    """Serve one stand-in for all tests here: each has tokens of its own."""
-    with StandIn() as stand_in:
-        yield stand_in
+    """Serve one mock server for all tests here: each has tokens of its own."""
+    with MockServer() as mock_server:
+        yield mock_server
 
 
 @pytest.fixture
-def mesh(shared: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """Point the command line at a stand-in that knows nothing yet."""
+def mesh(shared: MockServer, monkeypatch: pytest.MonkeyPatch) -> MockServer:
+    """Point the command line at a mock server that knows nothing yet."""
     for name, value in shared.environment.items():
         monkeypatch.setenv(name, value)
     for name in ("MESH_AUTH_TOKEN", "MESH_ENVIRONMENT", "NO_COLOR", "FORCE_COLOR"):
@@ -54,7 +54,7 @@ def mesh(shared: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 
 @pytest.fixture
-def in_process(mesh: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+def in_process(mesh: MockServer, monkeypatch: pytest.MonkeyPatch) -> MockServer:
     """Answer without a socket: coverage loses sight of what stands above a loop that waits."""
     client = functools.partial(AsyncMeshClient, transport=mesh.transport())
     monkeypatch.setattr(cli, "AsyncMeshClient", client)
@@ -78,7 +78,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 # --- get ----------------------------------------------------------------------------------------
 
 
-def test_get_prints_a_table_whose_decimal_points_stand_below_each_other(mesh: StandIn) -> None:
+def test_get_prints_a_table_whose_decimal_points_stand_below_each_other(mesh: MockServer) -> None:
     mesh.answers(TOKEN, cash={"USD": "158.5", "EUR": "-12345678901234567.891", "JPY": 7})
 
     result = run("get", "--broker", "coinbase", input=f"{TOKEN}\n")
@@ -97,7 +97,7 @@ def test_get_prints_a_table_whose_decimal_points_stand_below_each_other(mesh: St
     assert rows[2].index("7") == usd - 1
 
 
-def test_get_prints_json_for_programs(mesh: StandIn) -> None:
+def test_get_prints_json_for_programs(mesh: MockServer) -> None:
     mesh.answers(TOKEN, cash={"USD": "0.10"}, total_cash_usd="0.10")
 
     result = run("get", "--broker", "coinbase", "--json", env={"MESH_AUTH_TOKEN": TOKEN})
@@ -107,7 +107,7 @@ def test_get_prints_json_for_programs(mesh: StandIn) -> None:
 
 
 def test_get_asks_for_the_token_on_a_terminal_without_showing_it(
-    mesh: StandIn, monkeypatch: pytest.MonkeyPatch
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mesh.answers(TOKEN, cash={"USD": 1})
     asked: list[dict[str, Any]] = []
@@ -124,7 +124,7 @@ def test_get_asks_for_the_token_on_a_terminal_without_showing_it(
 
 
 def test_a_closed_stdin_holds_no_token(
-    mesh: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
 
@@ -135,7 +135,7 @@ def test_a_closed_stdin_holds_no_token(
     assert capsys.readouterr().err.startswith("error: auth_token")
 
 
-def test_what_a_server_says_neither_ends_the_line_nor_steers_the_terminal(mesh: StandIn) -> None:
+def test_what_a_server_says_neither_ends_the_line_nor_steers_the_terminal(mesh: MockServer) -> None:
     said = {"currencyCode": "\x1b[31mU\nSD", "cash": 1, "buyingPower": None}
     mesh.answers(TOKEN, content={"balances": [{**said, "cryptocurrencyBuyingPower": None}]})
 
@@ -157,7 +157,7 @@ def test_what_a_server_says_neither_ends_the_line_nor_steers_the_terminal(mesh: 
     ],
 )
 def test_a_failure_is_one_line_and_an_exit_code(
-    mesh: StandIn, monkeypatch: pytest.MonkeyPatch, failure: str, exit_code: int, advice: str
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch, failure: str, exit_code: int, advice: str
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
     mesh.fails(TOKEN, failure)
@@ -172,7 +172,7 @@ def test_a_failure_is_one_line_and_an_exit_code(
     assert TOKEN not in result.stderr
 
 
-def test_refused_keys_are_exit_code_three(mesh: StandIn) -> None:
+def test_refused_keys_are_exit_code_three(mesh: MockServer) -> None:
     result = run(
         "get", "--broker", "coinbase", input=TOKEN, env={"MESH_CLIENT_SECRET": "another-secret"}
     )
@@ -194,14 +194,14 @@ def test_refused_keys_are_exit_code_three(mesh: StandIn) -> None:
         (["nothing"], "nothing"),
     ],
 )
-def test_wrong_usage_is_exit_code_two(mesh: StandIn, arguments: list[str], told: str) -> None:
+def test_wrong_usage_is_exit_code_two(mesh: MockServer, arguments: list[str], told: str) -> None:
     result = run(*arguments)
 
     assert (result.exit_code, mesh.calls) == (2, [])
     assert told in result.stderr
 
 
-# --- brokers, doctor, stand-in, help ------------------------------------------------------------
+# --- brokers, doctor, mock server, help ------------------------------------------------------------
 
 
 def test_brokers_lists_what_the_spec_knows() -> None:
@@ -218,7 +218,7 @@ def test_brokers_complete_in_the_shell() -> None:
     assert all(name.startswith("coinb") for name in completed)
 
 
-def test_doctor_finds_nothing_wrong_and_sends_no_key(mesh: StandIn) -> None:
+def test_doctor_finds_nothing_wrong_and_sends_no_key(mesh: MockServer) -> None:
     result = run("doctor")
 
     assert result.exit_code == 0
@@ -229,7 +229,7 @@ def test_doctor_finds_nothing_wrong_and_sends_no_key(mesh: StandIn) -> None:
 
 
 def test_doctor_says_what_is_missing_and_goes_on(
-    mesh: StandIn, monkeypatch: pytest.MonkeyPatch
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MESH_CLIENT_SECRET")
 
@@ -243,7 +243,7 @@ def test_doctor_says_what_is_missing_and_goes_on(
 
 
 def test_doctor_names_a_host_that_cannot_be_reached(
-    mesh: StandIn, monkeypatch: pytest.MonkeyPatch
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MESH_BASE_URL", "http://127.0.0.1:1")
 
@@ -255,7 +255,7 @@ def test_doctor_names_a_host_that_cannot_be_reached(
 
 
 def test_doctor_names_the_proxy_without_its_password(
-    mesh: StandIn, monkeypatch: pytest.MonkeyPatch
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MESH_BASE_URL", "https://localhost:1")
     monkeypatch.setenv("HTTPS_PROXY", "http://user:a-password@127.0.0.1:1")
@@ -268,7 +268,7 @@ def test_doctor_names_the_proxy_without_its_password(
     assert "a-password" not in result.output
 
 
-def test_doctor_says_what_a_proxy_needs(mesh: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_says_what_a_proxy_needs(mesh: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MESH_BASE_URL", "https://localhost:1")
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "")
@@ -281,7 +281,7 @@ def test_doctor_says_what_a_proxy_needs(mesh: StandIn, monkeypatch: pytest.Monke
 
 
 def test_doctor_goes_on_where_the_certificates_cannot_be_read(
-    mesh: StandIn, monkeypatch: pytest.MonkeyPatch
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MESH_BASE_URL", "https://localhost:1")
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
@@ -297,7 +297,7 @@ def test_doctor_goes_on_where_the_certificates_cannot_be_read(
     ("date", "exit_code"), [("Wed, 21 Oct 2015 07:28:00 GMT", 2), ("tomorrow", 0)]
 )
 def test_doctor_compares_the_clocks(
-    mesh: StandIn, serve: Serve, monkeypatch: pytest.MonkeyPatch, date: str, exit_code: int
+    mesh: MockServer, serve: Serve, monkeypatch: pytest.MonkeyPatch, date: str, exit_code: int
 ) -> None:
     def answer(peer: Any) -> None:
         peer.receive()
@@ -312,7 +312,7 @@ def test_doctor_compares_the_clocks(
     assert ("s ahead of" in result.stdout) is bool(exit_code)
 
 
-def test_stand_in_prints_what_to_set_serves_and_ends_when_interrupted(
+def test_mock_server_prints_what_to_set_serves_and_ends_when_interrupted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[str] = []
@@ -320,7 +320,7 @@ def test_stand_in_prints_what_to_set_serves_and_ends_when_interrupted(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    client = StandIn().client(base_url=url, transport=None, max_attempts=1)
+    client = MockServer().client(base_url=url, transport=None, max_attempts=1)
     seen: list[object] = []
 
     def call() -> None:
@@ -340,29 +340,29 @@ def test_stand_in_prints_what_to_set_serves_and_ends_when_interrupted(
     caller = threading.Thread(target=call, daemon=True)
     caller.start()
     with client:
-        result = run("stand-in", "--port", str(port))
+        result = run("mock-server", "--port", str(port))
         caller.join()
 
     assert (result.exit_code, seen) == (0, [Decimal("158.5"), RateLimitError])
     assert told == [
-        "export MESH_CLIENT_ID=stand-in-client-id",
-        "export MESH_CLIENT_SECRET=stand-in-client-secret",
+        "export MESH_CLIENT_ID=mock-client-id",
+        "export MESH_CLIENT_SECRET=mock-client-secret",
         f"export MESH_BASE_URL={url}",
     ]
 
 
-def test_stand_in_refuses_a_port_that_it_cannot_have(shared: StandIn) -> None:
+def test_mock_server_refuses_a_port_that_it_cannot_have(shared: MockServer) -> None:
     for port, told in (
         (shared.url.rpartition(":")[2], "in use"),
         ("70000", "--port"),
         ("a", "'a'"),
     ):
-        result = run("stand-in", "--port", port)
+        result = run("mock-server", "--port", port)
         assert result.exit_code == 2
         assert told in result.stderr
 
 
-def test_help_tells_the_exit_codes_and_loads_neither_rich_nor_the_stand_in() -> None:
+def test_help_tells_the_exit_codes_and_loads_neither_rich_nor_the_mock_server() -> None:
     program = (
         "import sys; from click.testing import CliRunner; from mesh_facade.cli import main;"
         "sys.modules.pop('rich', None);"
@@ -392,7 +392,7 @@ def test_without_its_packages_it_says_what_to_install(monkeypatch: pytest.Monkey
 # --- bulk ---------------------------------------------------------------------------------------
 
 
-def test_bulk_writes_an_outcome_for_each_account(in_process: StandIn, tmp_path: Path) -> None:
+def test_bulk_writes_an_outcome_for_each_account(in_process: MockServer, tmp_path: Path) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 5), tmp_path / "balances.jsonl"
     in_process.answers(f"{TOKEN}-1", cash={"USD": "12345678901234567.89"})
     in_process.fails(f"{TOKEN}-2", "unauthorized-token")
@@ -411,7 +411,7 @@ def test_bulk_writes_an_outcome_for_each_account(in_process: StandIn, tmp_path: 
     assert TOKEN not in output.read_text()
 
 
-def test_bulk_takes_json_lines_and_gives_csv(in_process: StandIn, tmp_path: Path) -> None:
+def test_bulk_takes_json_lines_and_gives_csv(in_process: MockServer, tmp_path: Path) -> None:
     accounts, output = tmp_path / "accounts.jsonl", tmp_path / "balances.csv"
     records = [{"auth_token": f"{TOKEN}-{number}", "broker": "coinbase"} for number in range(3)]
     accounts.write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -428,7 +428,7 @@ def test_bulk_takes_json_lines_and_gives_csv(in_process: StandIn, tmp_path: Path
     assert len(in_process.calls) == 3
 
 
-def test_bulk_reads_what_a_spreadsheet_saves(mesh: StandIn, tmp_path: Path) -> None:
+def test_bulk_reads_what_a_spreadsheet_saves(mesh: MockServer, tmp_path: Path) -> None:
     accounts, output = tmp_path / "accounts.csv", tmp_path / "balances.jsonl"
     accounts.write_bytes(b"\xef\xbb\xbfbroker,auth_token\r\ncoinbase,some-token\r\n")
 
@@ -437,7 +437,7 @@ def test_bulk_reads_what_a_spreadsheet_saves(mesh: StandIn, tmp_path: Path) -> N
     assert len(mesh.calls) == 1
 
 
-def test_bulk_takes_zero_for_a_key_and_a_null_for_none(mesh: StandIn, tmp_path: Path) -> None:
+def test_bulk_takes_zero_for_a_key_and_a_null_for_none(mesh: MockServer, tmp_path: Path) -> None:
     accounts, output = tmp_path / "accounts.jsonl", tmp_path / "balances.jsonl"
     keys = [0, 1, None]
     records = [{"auth_token": TOKEN, "broker": "coinbase", "key": key} for key in keys]
@@ -451,7 +451,7 @@ def test_bulk_takes_zero_for_a_key_and_a_null_for_none(mesh: StandIn, tmp_path: 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 @pytest.mark.parametrize("cut", [0, 1, 40])
 def test_bulk_goes_on_where_it_was_and_repairs_the_last_line(
-    mesh: StandIn, tmp_path: Path, suffix: str, cut: int
+    mesh: MockServer, tmp_path: Path, suffix: str, cut: int
 ) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 6), tmp_path / f"out.{suffix}"
     run("bulk", str(accounts), "-o", str(output))
@@ -487,7 +487,7 @@ def test_bulk_goes_on_where_it_was_and_repairs_the_last_line(
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_read_or_written(
-    mesh: StandIn, tmp_path: Path, text: str | bytes, told: str
+    mesh: MockServer, tmp_path: Path, text: str | bytes, told: str
 ) -> None:
     accounts, output = tmp_path / "accounts.csv", tmp_path / "balances.jsonl"
     accounts.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -511,7 +511,7 @@ def test_bad_input_is_one_line_before_anything_is_read_or_written(
     ],
 )
 def test_a_file_that_is_no_output_is_left_alone(
-    mesh: StandIn, tmp_path: Path, name: str, text: str
+    mesh: MockServer, tmp_path: Path, name: str, text: str
 ) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 2), tmp_path / name
     output.write_text(text)
@@ -523,7 +523,9 @@ def test_a_file_that_is_no_output_is_left_alone(
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
-def test_an_output_that_is_the_input_is_left_alone(mesh: StandIn, tmp_path: Path, end: str) -> None:
+def test_an_output_that_is_the_input_is_left_alone(
+    mesh: MockServer, tmp_path: Path, end: str
+) -> None:
     accounts = tmp_path / "accounts.jsonl"
     text = json.dumps({"key": "1", "auth_token": TOKEN, "broker": "coinbase"}) + end
     accounts.write_text(text)
@@ -536,7 +538,7 @@ def test_an_output_that_is_the_input_is_left_alone(mesh: StandIn, tmp_path: Path
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_an_output_that_was_cut_off_anywhere_is_repaired(
-    mesh: StandIn, tmp_path: Path, suffix: str
+    mesh: MockServer, tmp_path: Path, suffix: str
 ) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 1), tmp_path / f"out.{suffix}"
     run("bulk", str(accounts), "-o", str(output))
@@ -549,7 +551,7 @@ def test_an_output_that_was_cut_off_anywhere_is_repaired(
     assert mesh.calls
 
 
-def test_accounts_cannot_come_from_a_pipe(mesh: StandIn, tmp_path: Path) -> None:
+def test_accounts_cannot_come_from_a_pipe(mesh: MockServer, tmp_path: Path) -> None:
     os.mkfifo(pipe := tmp_path / "accounts.jsonl")
     writer = os.open(pipe, os.O_RDWR)
     os.write(writer, b'{"auth_token": "t", "broker": "b"}\n')
@@ -561,7 +563,7 @@ def test_accounts_cannot_come_from_a_pipe(mesh: StandIn, tmp_path: Path) -> None
     assert result.stderr == f"error: {pipe}: underlying stream is not seekable\n"
 
 
-def test_an_output_that_cannot_be_written_is_one_line(mesh: StandIn, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_one_line(mesh: MockServer, tmp_path: Path) -> None:
     accounts = write_accounts(tmp_path / "accounts.csv", 2)
 
     result = run("bulk", str(accounts), "-o", str(tmp_path / "nowhere" / "x.jsonl"))
@@ -571,7 +573,7 @@ def test_an_output_that_cannot_be_written_is_one_line(mesh: StandIn, tmp_path: P
 
 
 def test_refused_keys_end_the_run_and_are_no_account_s_outcome(
-    in_process: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 50), tmp_path / "balances.jsonl"
     right = os.environ["MESH_CLIENT_SECRET"]
@@ -587,7 +589,7 @@ def test_refused_keys_end_the_run_and_are_no_account_s_outcome(
 
 
 def test_all_accounts_unreachable_is_exit_code_four(
-    in_process: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 3), tmp_path / "balances.jsonl"
     for number in range(3):
@@ -598,7 +600,7 @@ def test_all_accounts_unreachable_is_exit_code_four(
     assert {line["error"] for line in read_lines(output)} == {"MeshConnectionError"}
 
 
-def test_bulk_goes_on_with_an_output_of_very_many_rows(mesh: StandIn, tmp_path: Path) -> None:
+def test_bulk_goes_on_with_an_output_of_very_many_rows(mesh: MockServer, tmp_path: Path) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 1), tmp_path / "out.csv"
     mesh.answers(f"{TOKEN}-0", cash={f"C{number}": 1 for number in range(3_000)})
     run("bulk", str(accounts), "-o", str(output))
@@ -608,7 +610,7 @@ def test_bulk_goes_on_with_an_output_of_very_many_rows(mesh: StandIn, tmp_path: 
     assert len(mesh.calls) == 1
 
 
-def test_two_runs_do_not_write_into_one_output(mesh: StandIn, tmp_path: Path) -> None:
+def test_two_runs_do_not_write_into_one_output(mesh: MockServer, tmp_path: Path) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 2), tmp_path / "balances.jsonl"
 
     with output.open("a+b") as file:
@@ -633,7 +635,7 @@ def wait_for_lines(output: Path, count: int) -> None:
     raise AssertionError(f"{output} has not {count} lines after 20 s")
 
 
-def test_ctrl_c_says_how_to_go_on(mesh: StandIn, tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on(mesh: MockServer, tmp_path: Path) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 20), tmp_path / "balances.jsonl"
     mesh.answers(f"{TOKEN}-19", delay=60)
     process = bulk_process(accounts, output)
@@ -648,7 +650,7 @@ def test_ctrl_c_says_how_to_go_on(mesh: StandIn, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_keeps_what_it_has_written(
-    in_process: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 9), tmp_path / "balances.jsonl"
     add = cli._Results.add
@@ -671,7 +673,7 @@ def test_an_interrupted_run_keeps_what_it_has_written(
 
 
 def test_kill_nine_at_any_moment_loses_and_doubles_no_account(
-    mesh: StandIn, tmp_path: Path
+    mesh: MockServer, tmp_path: Path
 ) -> None:
     accounts = write_accounts(tmp_path / "accounts.csv", ACCOUNTS)
     mesh.answers(f"{TOKEN}-0", cash={"USD": 1})
@@ -691,7 +693,7 @@ def test_kill_nine_at_any_moment_loses_and_doubles_no_account(
         assert len(keys) == len(set(keys)) == ACCOUNTS
 
 
-def test_a_terminal_gets_progress(mesh: StandIn, tmp_path: Path) -> None:
+def test_a_terminal_gets_progress(mesh: MockServer, tmp_path: Path) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 3), tmp_path / "balances.jsonl"
 
     result = run("bulk", str(accounts), "-o", str(output), env={"FORCE_COLOR": "1"})

@@ -17,7 +17,7 @@ import pytest
 
 from mesh_facade import AuthenticationError, LinkedAccount, MeshConfigurationError
 from mesh_facade.dask import fetch_balances
-from mesh_facade.testing import StandIn
+from mesh_facade.testing import MockServer
 
 COUNT = 2000
 
@@ -28,13 +28,13 @@ def bag_of(count: int) -> Any:
 
 
 @pytest.fixture
-def keys(mesh: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+def keys(mesh: MockServer, monkeypatch: pytest.MonkeyPatch) -> MockServer:
     for name, value in mesh.environment.items():
         monkeypatch.setenv(name, value)
     return mesh
 
 
-def test_each_partition_is_read_in_bulk(keys: StandIn) -> None:
+def test_each_partition_is_read_in_bulk(keys: MockServer) -> None:
     keys.answers("token-3", cash={"USD": "0.1"})
     keys.fails("token-4", "permission-denied")
 
@@ -46,7 +46,7 @@ def test_each_partition_is_read_in_bulk(keys: StandIn) -> None:
     assert type(by_key[4].error).__name__ == "PermissionDeniedError"
 
 
-def test_the_graph_holds_no_client_key(keys: StandIn) -> None:
+def test_the_graph_holds_no_client_key(keys: MockServer) -> None:
     graph = pickle.dumps(dict(fetch_balances(bag_of(4), timeout=3).dask))
 
     assert keys.client_id.encode() not in graph
@@ -67,7 +67,7 @@ def test_keys_among_the_options_are_refused(options: dict[str, str], told: str) 
         fetch_balances(bag_of(1), **options)
 
 
-def test_refused_keys_are_raised(keys: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_keys_are_raised(keys: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MESH_CLIENT_SECRET", "another-secret")
 
     with pytest.raises(AuthenticationError):
@@ -76,7 +76,7 @@ def test_refused_keys_are_raised(keys: StandIn, monkeypatch: pytest.MonkeyPatch)
     assert len(keys.calls) == 1
 
 
-def test_a_worker_that_is_killed_costs_and_doubles_no_account(keys: StandIn) -> None:
+def test_a_worker_that_is_killed_costs_and_doubles_no_account(keys: MockServer) -> None:
     for number in range(COUNT):
         keys.answers(f"token-{number}", cash={"USD": number})
     program = [sys.executable, str(Path(__file__).with_name("cluster.py")), str(COUNT)]

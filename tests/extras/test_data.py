@@ -12,14 +12,14 @@ import pyarrow as pa
 import pytest
 
 from mesh_facade import LinkedAccount, Outcome
-from mesh_facade.testing import StandIn
+from mesh_facade.testing import MockServer
 
 LONG = Decimal("12345678901234567.891")
 COLUMNS = ["currency", "cash", "buying_power", "cryptocurrency_buying_power"]
 
 
 @pytest.fixture
-def outcomes(mesh_in_process: StandIn) -> list[Outcome]:
+def outcomes(mesh_in_process: MockServer) -> list[Outcome]:
     mesh_in_process.answers(
         "token-0", cash={"USD": LONG, "EUR": None}, buying_power={"USD": "0.10"}
     )

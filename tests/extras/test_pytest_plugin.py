@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from mesh_facade.testing import StandIn
+from mesh_facade.testing import MockServer
 
 pytest_plugins = ["pytester"]
 
 
-def test_mesh_is_a_running_stand_in(mesh: StandIn) -> None:
+def test_mesh_is_a_running_mock_server(mesh: MockServer) -> None:
     mesh.answers("a-token", cash={"USD": "158.5"})
 
     with mesh.client() as client:
@@ -21,13 +21,13 @@ def test_mesh_is_a_running_stand_in(mesh: StandIn) -> None:
     assert [call.path for call in mesh.calls] == ["/api/v1/balance/get"]
 
 
-def test_mesh_in_process_opens_no_socket(mesh_in_process: StandIn) -> None:
+def test_mesh_in_process_opens_no_socket(mesh_in_process: MockServer) -> None:
     mesh_in_process.fails("a-token", "unknown-status")
 
     with mesh_in_process.client() as client, pytest.raises(Exception, match="ofTomorrow"):
         client.get_account_balance("a-token", "coinbase")
 
-    assert mesh_in_process.url == "https://stand-in.invalid"
+    assert mesh_in_process.url == "https://mock-server.invalid"
     assert len(mesh_in_process.calls) == 1
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from canonical import SpecError, canonical, fields, items, operations_of
+from openapi_tools.canonical_form import SpecError, canonical, fields, items, operations_of
 
 Json = dict[str, Any]
 

@@ -25,12 +25,12 @@ import generate
 import openapi_python_client
 import pytest
 import yaml
-from canonical import SpecError
 from changes import Finding
 from jinja2 import Environment, FileSystemBytecodeCache
 from openapi_python_client.config import Config, ConfigFile, MetaType
-from overlay import apply_overlay, read_document
-from python_api import compare_packages
+from openapi_tools.canonical_form import SpecError
+from openapi_tools.overlay import apply_overlay, read_document
+from openapi_tools.python_api import compare_packages
 
 RECORD = Path(__file__).with_name("redocly.json")
 SPEC = read_document(generate.SPEC)

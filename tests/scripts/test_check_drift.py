@@ -5,8 +5,8 @@ from typing import Any
 
 import check_drift
 import pytest
-from canonical import SpecError
 from generate import OUTPUT, OVERLAY, PACKAGE, SPEC
+from openapi_tools.canonical_form import SpecError
 
 
 @pytest.fixture

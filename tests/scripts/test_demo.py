@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import check_drift
 import demo
 import pytest
-from shared import SpecError
+from openapi_tools.documents import SpecError
 
 from mesh_facade import AsyncMeshClient, MeshClient
-from mesh_facade.testing import StandIn
+from mesh_facade.testing import MockServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +35,9 @@ def test_each_step_says_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.fixture
 def _asyncio_without_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep Python 3.11 tracing, and so coverage true: it stops where asyncio waits for a socket."""
-    listening = StandIn.async_client
+    listening = MockServer.async_client
     monkeypatch.setattr(
-        StandIn, "async_client", lambda mesh: listening(mesh, transport=mesh.transport())
+        MockServer, "async_client", lambda mesh: listening(mesh, transport=mesh.transport())
     )
 
 
@@ -92,13 +92,13 @@ def test_a_client_that_is_not_what_the_spec_gives_fails_and_names_a_file(
 def test_two_different_balances_fail(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    read_with_asyncio = StandIn.async_client
+    read_with_asyncio = MockServer.async_client
 
-    def async_client(mesh: StandIn) -> AsyncMeshClient:
+    def async_client(mesh: MockServer) -> AsyncMeshClient:
         mesh.answers(demo.ACCOUNT[0], cash={"USD": "158.6"})
         return read_with_asyncio(mesh)
 
-    monkeypatch.setattr(StandIn, "async_client", async_client)
+    monkeypatch.setattr(MockServer, "async_client", async_client)
 
     assert "different balances" in fails_with(capsys)
 
@@ -107,10 +107,10 @@ def test_two_different_balances_fail(
 def test_an_accepted_wrong_secret_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def client(mesh: StandIn, **_: object) -> MeshClient:
+    def client(mesh: MockServer, **_: object) -> MeshClient:
         return MeshClient(mesh.client_id, mesh.client_secret, base_url=mesh.url)
 
-    monkeypatch.setattr(StandIn, "client", client)
+    monkeypatch.setattr(MockServer, "client", client)
 
     assert "wrong secret was accepted" in fails_with(capsys)
 
@@ -118,6 +118,6 @@ def test_an_accepted_wrong_secret_fails(
 def test_a_stand_in_that_cannot_be_read_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(StandIn, "client_secret", "no key")
+    monkeypatch.setattr(MockServer, "client_secret", "no key")
 
     assert "client_secret" in fails_with(capsys)

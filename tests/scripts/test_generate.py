@@ -24,7 +24,7 @@ from mesh_connect_client.models import (
 )
 from mesh_connect_client.types import Unset
 from openapi_schema_validator import OAS30ReadValidator
-from overlay import read_document
+from openapi_tools.overlay import read_document
 
 # What the generated modules import for type checkers only.
 MODELS = {"B2BBrokerAccountBalanceModel": B2BBrokerAccountBalanceModel}

@@ -16,9 +16,9 @@ import import_spec
 import pytest
 import trustme
 import yaml
-from canonical import SpecError
 from hypothesis import example, given
 from hypothesis import strategies as st
+from openapi_tools.canonical_form import SpecError
 
 Json = dict[str, Any]
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import yaml
-from canonical import SpecError
 from generate import OVERLAY, SPEC
-from overlay import apply_overlay, read_document
+from openapi_tools.canonical_form import SpecError
+from openapi_tools.overlay import apply_overlay, read_document
 
 
 def document() -> dict[str, Any]:

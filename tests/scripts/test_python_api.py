@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from python_api import compare_packages
+from openapi_tools.python_api import compare_packages
 
 
 def changes(tmp_path: Path, old: str, new: str) -> list[tuple[bool, str, str]]:

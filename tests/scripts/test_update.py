@@ -8,8 +8,8 @@ from typing import Any
 import import_spec
 import pytest
 import update
-from canonical import SpecError
 from changes import Report
+from openapi_tools.canonical_form import SpecError
 
 OLD = {"mesh.yaml": "old", "source/page.md": "old", "client.py": "old", "overlay.yaml": "ours"}
 NEW = {"mesh.yaml": "new", "source/swagger.json": "new", "client.py": "new", "overlay.yaml": "ours"}

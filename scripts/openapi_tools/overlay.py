@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import jsonpath
-from shared import SpecError, read_document
+
+from openapi_tools.documents import SpecError, read_document
 
 # The grammar of RFC 9535 alone: an overlay must mean the same to every other tool.
 _RFC_9535 = jsonpath.JSONPathEnvironment(strict=True)

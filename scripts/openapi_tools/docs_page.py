@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from attrs import Factory, frozen
-from canonical import SCHEMAS
-from shared import Json, SpecError, fields, items
+
+from openapi_tools.canonical_form import SCHEMAS
+from openapi_tools.documents import Json, SpecError, fields, items
 
 _PROSE = re.compile(r"(?:.*\n)*?# (?!Source: )(.+)\n\s*((?:>.*\n)*)\s*## OpenAPI\s*")
 _FILLER = re.compile(r'"<\w+>"')

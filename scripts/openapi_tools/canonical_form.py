@@ -7,7 +7,8 @@ from typing import Any
 from attrs import Factory, frozen
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from referencing.exceptions import Unresolvable
-from shared import Json, SpecError, fields, items
+
+from openapi_tools.documents import Json, SpecError, fields, items
 
 SCHEMAS = "#/components/schemas/"
 _SCHEMES = "#/components/securitySchemes/"

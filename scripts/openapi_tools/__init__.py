@@ -1,0 +1,1 @@
+"""What the commands in scripts/ share: reading, checking and writing OpenAPI documents."""
