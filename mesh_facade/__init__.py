@@ -2,11 +2,11 @@
 
 from mesh_connect_client.models import BrokerType
 
-from mesh_facade._engine import Attempt
 from mesh_facade._version import __version__
 from mesh_facade.balances import AccountBalance, CurrencyBalance
-from mesh_facade.bulk import LinkedAccount, Outcome
+from mesh_facade.bulk import FailedOutcome, LinkedAccount, Outcome, SuccessfulOutcome
 from mesh_facade.client import AsyncMeshClient, MeshClient
+from mesh_facade.engine.attempts import Attempt
 from mesh_facade.errors import (
     AuthenticationError,
     BadRequestError,
@@ -35,6 +35,7 @@ __all__ = [
     "BrokerType",
     "ConflictError",
     "CurrencyBalance",
+    "FailedOutcome",
     "LinkedAccount",
     "LockedError",
     "MeshAPIError",
@@ -50,6 +51,7 @@ __all__ = [
     "PermissionDeniedError",
     "RateLimitError",
     "ServerError",
+    "SuccessfulOutcome",
     "UnavailableForLegalReasonsError",
     "__version__",
 ]

@@ -1,27 +1,29 @@
-"""What a call returns: the balance of one linked account, exact and immutable."""
+"""The result of reading a balance: what one linked account holds, exact and immutable."""
 
 import functools
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
-from mesh_facade._json import EXACT, decode
+from mesh_facade.engine.strict_json import EXACT, decode
 
 
 @attrs.frozen(slots=False)
 class CurrencyBalance:
     """What an account holds in one currency (the spec's `B2BBrokerAccountBalance`).
 
-    Amounts are in that currency, exactly as Mesh wrote them; None is not zero: it means that Mesh
+    Amounts are in that currency, exactly as Mesh wrote them. None is not zero: it means that Mesh
     sent null or nothing.
 
     Attributes:
         currency: ISO 4217 code (`currencyCode`).
-        cash: Cash that can be withdrawn; it can be negative.
-        buying_power: The most that the user can spend to buy assets, margin included.
-        cryptocurrency_buying_power: The same for cryptocurrency orders.
+        cash: Cash that can be withdrawn (`cash`); it can be negative.
+        buying_power: The most that the user can spend to buy assets, margin included
+            (`buyingPower`).
+        cryptocurrency_buying_power: The same for cryptocurrency orders
+            (`cryptocurrencyBuyingPower`).
     """
 
     currency: str | None
@@ -34,37 +36,54 @@ class CurrencyBalance:
 class AccountBalance(Mapping[str, CurrencyBalance]):
     """The fiat balance of a linked account (the spec's `B2BBrokerAccountBalanceModel`).
 
-    A mapping by currency code, looked up in upper or lower case. Where Mesh lists a currency
-    twice, its rows are summed exactly.
+    A mapping by currency code: look up in upper or lower case. Where Mesh lists a currency twice,
+    `balance[code]` is the exact sum of its rows, and an amount that is None in any of them is None.
+
+    Two balances are equal if their rows and totals are.
 
     Attributes:
-        rows: The rows as sent, those without a currency code too.
-        total_cash_usd: What Mesh says all cash is worth in US dollars (`totalCashUsdValue`), never
-            computed here; None where it sent null or nothing.
+        rows: The rows as sent, those without a currency code too (`balances`).
+        total_cash_usd: What Mesh says that all cash is worth in US dollars (`totalCashUsdValue`),
+            never computed here; None if it sent null or nothing.
         total_buying_power_usd: The same for buying power (`totalBuyingPowerUsdValue`).
+        request_id: Names the answer to Mesh's support (`X-Request-Id`, else `CF-Ray`); None if it
+            had neither header.
     """
 
     rows: tuple[CurrencyBalance, ...]
     total_cash_usd: Decimal | None
     total_buying_power_usd: Decimal | None
     _body: bytes = attrs.field(default=b"{}", eq=False)
+    request_id: str | None = attrs.field(default=None, eq=False)
 
     @functools.cached_property
     def _by_code(self) -> dict[str, CurrencyBalance]:
         by_code: dict[str, CurrencyBalance] = {}
         for row in self.rows:
-            if row.currency:
-                code = row.currency.upper()
-                by_code[code] = _sum(code, by_code.get(code), row)
+            if not row.currency:
+                continue
+            code = row.currency.upper()
+            if code in by_code:
+                by_code[code] = _add(by_code[code], row)
+            elif code == row.currency:
+                by_code[code] = row
+            else:
+                by_code[code] = attrs.evolve(row, currency=code)
         return by_code
 
     def __getitem__(self, code: str) -> CurrencyBalance:
-        """Return the balance in one currency; KeyError names those that the account lists."""
-        try:
-            return self._by_code[code.upper()]
-        except (KeyError, AttributeError):
+        """Return the balance in one currency.
+
+        Raises:
+            KeyError: The account does not list that currency; the message names those it lists.
+        """
+        balance = None
+        if isinstance(code, str):
+            balance = self._by_code.get(code.upper())
+        if balance is None:
             listed = ", ".join(self._by_code) or "no currency"
-        raise KeyError(f"{code!r}: this account lists {listed}")
+            raise KeyError(f"{code!r}: this account lists {listed}")
+        return balance
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._by_code)
@@ -73,33 +92,42 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
         return len(self._by_code)
 
     def __repr__(self) -> str:
-        totals = f"{self.total_cash_usd=!s}, {self.total_buying_power_usd=!s}".replace("self.", "")
-        return f"AccountBalance({totals}, rows={self.rows!r})"
+        return (
+            f"AccountBalance(total_cash_usd={self.total_cash_usd}, "
+            f"total_buying_power_usd={self.total_buying_power_usd}, rows={self.rows!r})"
+        )
 
     def cash(self, code: str) -> Decimal | None:
-        """Return the cash in one currency; errors as for `[code]`."""
+        """Return the cash in one currency; KeyError if the account does not list it."""
         return self[code].cash
 
     def buying_power(self, code: str) -> Decimal | None:
-        """Return the buying power in one currency; errors as for `[code]`."""
+        """Return the buying power in one currency; KeyError if the account does not list it."""
         return self[code].buying_power
 
     def cryptocurrency_buying_power(self, code: str) -> Decimal | None:
-        """Return the buying power for cryptocurrency orders; errors as for `[code]`."""
+        """Return the buying power for cryptocurrency orders; KeyError as for `cash`."""
         return self[code].cryptocurrency_buying_power
 
     @property
     def raw(self) -> dict[str, Any]:
-        """A fresh copy of Mesh's envelope, numbers as Decimal, fields that no spec knows too."""
-        envelope: dict[str, Any] = decode(self._body)
-        return envelope
+        """A fresh copy of Mesh's envelope, numbers as Decimal, with fields that no spec knows."""
+        return cast("dict[str, Any]", decode(self._body))
 
     def to_dict(self) -> dict[str, Any]:
         """Return rows and totals ready for JSON: amounts are strings in fixed-point notation."""
         return {
-            "rows": [{key: _plain(v) for key, v in row.items()} for row in self.to_records()],
-            "total_cash_usd": _plain(self.total_cash_usd),
-            "total_buying_power_usd": _plain(self.total_buying_power_usd),
+            "rows": [
+                {
+                    "currency": row.currency,
+                    "cash": _fixed_point(row.cash),
+                    "buying_power": _fixed_point(row.buying_power),
+                    "cryptocurrency_buying_power": _fixed_point(row.cryptocurrency_buying_power),
+                }
+                for row in self.rows
+            ],
+            "total_cash_usd": _fixed_point(self.total_cash_usd),
+            "total_buying_power_usd": _fixed_point(self.total_buying_power_usd),
         }
 
     def to_records(self) -> list[dict[str, Any]]:
@@ -107,12 +135,25 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
         return [attrs.asdict(row) for row in self.rows]
 
 
-def _plain(value: str | Decimal | None) -> str | None:
-    return format(value, "f") if isinstance(value, Decimal) else value
+def _fixed_point(amount: Decimal | None) -> str | None:
+    if amount is None:
+        return None
+    return format(amount, "f")
 
 
-def _sum(code: str, first: CurrencyBalance | None, row: CurrencyBalance) -> CurrencyBalance:
-    if first is None:
-        return row if row.currency == code else attrs.evolve(row, currency=code)
-    pairs = zip(attrs.astuple(first)[1:], attrs.astuple(row)[1:], strict=True)
-    return CurrencyBalance(code, *(None if None in pair else EXACT.add(*pair) for pair in pairs))
+def _add(one: CurrencyBalance, other: CurrencyBalance) -> CurrencyBalance:
+    return CurrencyBalance(
+        currency=one.currency,
+        cash=_sum(one.cash, other.cash),
+        buying_power=_sum(one.buying_power, other.buying_power),
+        cryptocurrency_buying_power=_sum(
+            one.cryptocurrency_buying_power, other.cryptocurrency_buying_power
+        ),
+    )
+
+
+def _sum(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    """Return the exact sum; None if one of the amounts is unknown."""
+    if one is None or other is None:
+        return None
+    return EXACT.add(one, other)

@@ -1,50 +1,57 @@
-"""Reads the balances of many accounts: so many at a time, each outcome as it comes.
+"""Many accounts: so many at a time, each outcome as it comes.
 
-A run draws and yields where it is iterated over, and its lanes read. It is written once: over
-threads, its coroutines never suspend, as in the engine.
+A run draws accounts as its lanes become free, and yields outcomes in the order of their completion.
+What both modes share stands in `_Run`; how lanes work differs: `_ThreadRun` has threads, `_TaskRun`
+has tasks.
 """
 
 import asyncio
-import concurrent.futures
-import contextlib
-import functools
-import inspect
-import math
+import contextvars
 import queue
+import sys
 import threading
 import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    Callable,
-    Coroutine,
+    AsyncIterator,
     Generator,
+    Iterable,
+    Iterator,
     Mapping,
 )
-from typing import Any
+from typing import TypeAlias
 
 import attrs
-from mesh_connect_client.models import BrokerType
 
-from mesh_facade import _configuration, _retry, link_payload
-from mesh_facade._engine import drive
+from mesh_facade import link_payload
 from mesh_facade.balances import AccountBalance
-from mesh_facade.errors import AuthenticationError, RateLimitError
-
-MOST_PAUSES, LONGEST_PAUSE = 10, 300.0
-"""How often, and for how many seconds, a run pauses for one account: rules of ours, not Mesh's."""
+from mesh_facade.engine.attempts import current_key
+from mesh_facade.engine.checks import check_count, check_seconds
+from mesh_facade.engine.redaction import empty_frames
+from mesh_facade.engine.waiting import StopSignal
+from mesh_facade.errors import MeshError
+from mesh_facade.operations.account_balance import GET_ACCOUNT_BALANCE, Broker
+from mesh_facade.operations.runner import Runner, TaskRunner, ThreadRunner
+from mesh_facade.pacing import BulkRetryPolicy, RefusedKeys
 
 
 @attrs.frozen
 class LinkedAccount:
-    """An account to read; `key` is yours, to tell outcomes apart. Its repr shows no token."""
+    """An account to read. Its repr shows no token.
+
+    Attributes:
+        auth_token: The user's secret token, which Mesh gave when the account was linked.
+        broker: The account's `brokerType` as Mesh gave it then.
+        key: Yours, to tell outcomes apart; reports of attempts carry it too.
+    """
 
     auth_token: str = attrs.field(repr=False)
-    broker: BrokerType | str
-    key: Any = None
+    broker: Broker
+    key: object = None
 
     @classmethod
-    def from_link_payload(cls, payload: Mapping[str, Any]) -> list["LinkedAccount"]:
+    def from_link_payload(cls, payload: Mapping[str, object]) -> list["LinkedAccount"]:
         """Return the accounts that a user linked, from the payload that Mesh Link handed over.
 
         One for each entry of `accessToken.accountTokens`: its `accessToken` is the `auth_token`,
@@ -66,158 +73,323 @@ class LinkedAccount:
 
 
 @attrs.frozen
-class Outcome:
-    """How the reading of an account ended: one of `balance` and `error` is None.
+class SuccessfulOutcome:
+    """An account that was read.
 
     Attributes:
-        error: What `get_account_balance` would have raised.
-        attempts: How many were made, without those that the run paused for and repeated.
+        account: The account.
+        balance: Its balance.
+        error: None.
+        attempts: How many attempts it took.
         elapsed: Seconds from the account's start to its end, pauses included.
     """
 
     account: LinkedAccount
-    balance: AccountBalance | None
-    error: Exception | None
+    balance: AccountBalance
+    error: None
     attempts: int
     elapsed: float
 
 
-class Run:
-    """A run over threads; `evolve` gives a sibling of the client, whose `call` it makes."""
+@attrs.frozen
+class FailedOutcome:
+    """An account that could not be read.
+
+    Attributes:
+        account: The account.
+        balance: None.
+        error: What `get_account_balance` would have raised.
+        attempts: How many attempts were made.
+        elapsed: Seconds from the account's start to its end, pauses included.
+    """
+
+    account: LinkedAccount
+    balance: None
+    error: Exception
+    attempts: int
+    elapsed: float
+
+
+Outcome: TypeAlias = SuccessfulOutcome | FailedOutcome
+"""How the reading of an account ended. After `outcome.error is None`, there is a balance."""
+
+
+def read_in_threads(
+    runner: ThreadRunner,
+    accounts: Iterable[LinkedAccount],
+    *,
+    concurrency: int,
+    max_pause: float | None,
+) -> Generator[Outcome, None, None]:
+    """Start a run in threads; see `MeshClient.get_account_balances`."""
+    return _ThreadRun(runner, accounts, concurrency, max_pause).outcomes()
+
+
+def read_in_tasks(
+    runner: TaskRunner,
+    accounts: Iterable[LinkedAccount] | AsyncIterable[LinkedAccount],
+    *,
+    concurrency: int,
+    max_pause: float | None,
+) -> AsyncGenerator[Outcome, None]:
+    """Start a run in tasks; see `AsyncMeshClient.get_account_balances`."""
+    return _TaskRun(runner, accounts, concurrency, max_pause).outcomes()
+
+
+class _Run:
+    """What a run decides, in either mode."""
+
+    def __init__(self, runner: Runner, concurrency: int, max_pause: float | None) -> None:
+        check_count("concurrency", concurrency)
+        if max_pause is not None:
+            check_seconds("max_pause", max_pause)
+        self.concurrency = concurrency
+        self.stopped = StopSignal(parent=runner.engine.stopped)
+        self.policy = BulkRetryPolicy(runner.retry_policy.budget, max_pause)
+        self.engine = attrs.evolve(runner.engine, stopped=self.stopped)
+        self.has_ended = False  # nothing more is drawn
+        self.error: Exception | None = None  # why it ended early, if it did
+        self._refused_keys = RefusedKeys(concurrency)
+
+    def end(self, error: Exception | None) -> None:
+        """Draw no more accounts: the input has ended, or an error ends the run early."""
+        self.has_ended = True
+        if self.error is None:
+            self.error = error
+
+    def record(self, outcome: Outcome) -> None:
+        """Take note of an outcome; it may end the run."""
+        if self._refused_keys.record(outcome.account, outcome.error):
+            self.end(outcome.error)
+
+
+def _check_account(account: object) -> None:
+    if not isinstance(account, LinkedAccount):
+        kind = type(account).__name__
+        raise TypeError(f"accounts must be LinkedAccounts, but one of them is a {kind}")
+
+
+def _failed(account: LinkedAccount, error: Exception, began_at: float) -> FailedOutcome:
+    attempts = error.attempts if isinstance(error, MeshError) else 0
+    elapsed = time.monotonic() - began_at
+    return FailedOutcome(account, None, error, attempts, elapsed)
+
+
+class _ThreadRun(_Run):
+    """A run whose lanes are threads.
+
+    They are daemon threads: a program may end while one waits for an answer. (The threads of a
+    ThreadPoolExecutor would keep it from ending.)
+    """
 
     def __init__(
-        self, evolve: Callable[..., Any], call: Callable[..., Any], accounts: Any, concurrency: int
+        self,
+        runner: ThreadRunner,
+        accounts: Iterable[LinkedAccount],
+        concurrency: int,
+        max_pause: float | None,
     ) -> None:
-        _configuration.check_count("concurrency", concurrency)
-        self._call = functools.partial(call, evolve(find_pause=self._find_pause))
-        self._concurrency = concurrency
-        self._lanes: set[Any] = set()
-        self._end: Exception | None = None  # why nothing is drawn any more
-        self._opens_at = 0.0
-        self._gate = threading.Lock()
-        self._open(accounts)
+        super().__init__(runner, concurrency, max_pause)
+        self._runner = runner.with_engine(self.engine, self.policy)
+        self._accounts = iter(accounts)
+        self._in_flight = 0
+        self._threads: list[threading.Thread] = []
+        self._drawn: queue.SimpleQueue[tuple[contextvars.Context, LinkedAccount] | None]
+        self._drawn = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
 
-    def _open(self, accounts: Any) -> None:
-        self._accounts: Any = iter(accounts)
-        self._threads = concurrent.futures.ThreadPoolExecutor(self._concurrency, "mesh-facade")
-        self._submit: Any = lambda reading: self._threads.submit(drive, reading)
-        self._ended: Any = queue.SimpleQueue()
-        self._is_closed = threading.Event()
-        self._sleep: Any = self._is_closed.wait
+    def outcomes(self) -> Generator[Outcome, None, None]:
+        """Yield an outcome for each account; then raise what ended the run early, if anything."""
+        yield from self._outcomes()
+        error = self.error
+        del self  # it knows tokens, and a traceback holds this frame
+        if error is not None:
+            raise error
 
-    def __iter__(self) -> Generator[Outcome, None, None]:
-        outcomes = self.outcomes()
+    def _outcomes(self) -> Generator[Outcome, None, None]:
         try:
-            with contextlib.suppress(StopAsyncIteration):
-                while True:
-                    yield drive(outcomes.asend(None))
+            self._fill_lanes()
+            while self._in_flight > 0:
+                finished = self._finished.get()
+                self._in_flight -= 1
+                if isinstance(finished, Exception):
+                    self.end(finished)
+                elif isinstance(finished, BaseException):
+                    raise finished
+                else:
+                    self.record(finished)
+                    yield finished
+                del finished  # or it would live as long as the next one is waited for
+                self._fill_lanes()
         finally:
-            drive(outcomes.aclose())
+            self._stop()
+
+    def _fill_lanes(self) -> None:
+        """Draw accounts until all lanes are busy or the input has ended."""
+        while self._in_flight < self.concurrency and not self.has_ended:
+            try:
+                account = next(self._accounts)
+            except StopIteration:
+                self.end(None)
+                return
+            except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
+                self.end(error)
+                return
+            self._in_flight += 1
+            if self._in_flight > len(self._threads):
+                self._start_thread()
+            self._drawn.put((contextvars.copy_context(), account))
+
+    def _start_thread(self) -> None:
+        name = f"mesh-facade-{len(self._threads)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        """Read accounts as they are drawn; what runs in a lane."""
+        while True:
+            drawn = self._drawn.get()
+            if drawn is None:
+                return
+            context, account = drawn
+            try:
+                finished: Outcome | BaseException = context.run(self._read, account)
+            except BaseException as error:  # noqa: BLE001 — it ends the run
+                empty_frames(error)
+                finished = error
+            self._finished.put(finished)
+            del drawn, context, account, finished  # they know a token
+
+    def _read(self, account: LinkedAccount) -> Outcome:
+        _check_account(account)
+        current_key.set(account.key)
+        began_at = time.monotonic()
+        try:
+            result = self._runner.run(GET_ACCOUNT_BALANCE, account.auth_token, account.broker)
+        except Exception as error:  # noqa: BLE001 — it is the account's outcome
+            empty_frames(error)
+            return _failed(account, error, began_at)
+        elapsed = time.monotonic() - began_at
+        return SuccessfulOutcome(account, result.value, None, result.attempts, elapsed)
+
+    def _stop(self) -> None:
+        """End pauses, let calls in flight end, and drop them."""
+        self.has_ended = True
+        self.stopped.set()
+        for _ in self._threads:
+            self._drawn.put(None)
+        if sys.is_finalizing():  # no thread but this one runs any more: none can be waited for
+            return
+        for thread in self._threads:
+            thread.join()
+
+
+class _TaskRun(_Run):
+    """A run whose lanes are tasks, which can be cancelled.
+
+    An iterable is drawn from as in threads. An async iterable may have to wait for its next
+    account, so the lanes draw from it themselves, in turn: what has been read is yielded meanwhile.
+    """
+
+    def __init__(
+        self,
+        runner: TaskRunner,
+        accounts: Iterable[LinkedAccount] | AsyncIterable[LinkedAccount],
+        concurrency: int,
+        max_pause: float | None,
+    ) -> None:
+        super().__init__(runner, concurrency, max_pause)
+        self._runner = runner.with_engine(self.engine, self.policy)
+        self._accounts: Iterator[LinkedAccount] = iter(())
+        self._async_accounts: AsyncIterator[LinkedAccount] | None = None
+        if isinstance(accounts, AsyncIterable):
+            self._async_accounts = aiter(accounts)
+        else:
+            self._accounts = iter(accounts)
+        self._turn = asyncio.Lock()
+        self._lanes: set[asyncio.Task[Outcome | None]] = set()
+        self._finished: asyncio.Queue[asyncio.Task[Outcome | None]] = asyncio.Queue()
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """Yield an outcome for each account; then raise what ended the run early, if any did."""
-        lane = outcome = None
+        """Yield an outcome for each account; then raise what ended the run early, if anything."""
+        lane = None
+        outcome = None
         try:
-            while self._lanes or not self._end:
-                try:
-                    self._feed()
-                    lane = await _finish(self._ended.get())
-                    self._lanes.discard(lane)
-                    outcome = lane.result()
-                except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
-                    self._end = self._end if _is_failure(self._end) else error
-                else:
+            self._fill_lanes()
+            while self._lanes:
+                lane = await self._finished.get()
+                self._lanes.discard(lane)
+                outcome = self._result_of(lane)
+                if outcome is not None:
+                    self.record(outcome)
                     yield outcome
+                self._fill_lanes()
         finally:
             await self._stop()
-        end = self._end
+        error = self.error
         del self, lane, outcome  # they know tokens, and a traceback holds this frame
-        if end and _is_failure(end):
-            raise end
+        if error is not None:
+            raise error
 
-    def _feed(self) -> None:
-        while len(self._lanes) < self._concurrency and not self._end:
-            lane = self._submit(self._draw())
+    def _fill_lanes(self) -> None:
+        """Start lanes until there are as many as asked for, or the input has ended."""
+        while len(self._lanes) < self.concurrency and not self.has_ended:
+            if self._async_accounts is not None:
+                lane = asyncio.create_task(self._draw_and_read(self._async_accounts))
+            else:
+                try:
+                    account = next(self._accounts)
+                except StopIteration:
+                    self.end(None)
+                    return
+                except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
+                    self.end(error)
+                    return
+                lane = asyncio.create_task(self._read(account))
             self._lanes.add(lane)
-            lane.add_done_callback(self._ended.put_nowait)
+            lane.add_done_callback(self._finished.put_nowait)
 
-    def _draw(self) -> Coroutine[Any, Any, Outcome]:
-        return self._read(next(self._accounts))
-
-    async def _read(self, account: LinkedAccount) -> Outcome:
-        """Read an account, again after each pause that it makes all lanes take."""
-        if not isinstance(account, LinkedAccount):
-            kind = type(account).__name__
-            del account  # it may know a token
-            raise TypeError(f"accounts must be of LinkedAccount: one is of {kind}")
-        began_at, attempts, pauses = time.monotonic(), 0, 0
-        while True:
-            while closed := self._seconds_closed():
-                if await _finish(self._sleep(closed)):
-                    raise concurrent.futures.CancelledError
-            call = await _finish(self._call(account.auth_token, account.broker))
-            attempts += call.attempts
-            if pauses == MOST_PAUSES or not _asks_for_pause(call.error):
-                break
-            attempts, pauses = attempts - 1, pauses + 1
-            with self._gate:
-                self._opens_at = max(self._opens_at, time.monotonic() + call.error.retry_after)
-        error, elapsed = call.error, time.monotonic() - began_at
-        if isinstance(error, AuthenticationError) and not error.reconnect_required:
-            self._end = error  # the client's keys were refused, so every account will be
-        if not isinstance(error, Exception | None):
-            raise error  # not the reading failed: someone ends the task, or the program
-        return Outcome(account, None if error else call.balance, error, attempts, elapsed)
-
-    def _seconds_closed(self) -> float:
-        return max(0.0, self._opens_at - time.monotonic())
-
-    def _find_pause(self, error: Any, attempts: int, remaining: float, budget: Any) -> float | None:
-        """Decide for the engine: it repeats nothing that the run does, and nothing in a pause."""
-        closed = self._seconds_closed()
-        if _asks_for_pause(error) or closed >= remaining:
+    def _result_of(self, lane: asyncio.Task[Outcome | None]) -> Outcome | None:
+        """Return the outcome of a lane; None if it has ended the run or had nothing to read."""
+        try:
+            return lane.result()
+        except Exception as error:  # noqa: BLE001 — it is raised at the end
+            empty_frames(error)
+            self.end(error)
             return None
-        pause = _retry.find_pause(error, attempts, remaining, budget)
-        return None if pause is None else max(pause, closed)
 
-    async def _stop(self) -> None:
-        self._is_closed.set()
-        self._opens_at = math.inf  # no lane tries again
-        self._threads.shutdown()
-
-
-class AsyncRun(Run):
-    """A run over tasks, which also draw from an async iterable, so that it holds nothing up."""
-
-    def _open(self, accounts: Any) -> None:
-        self._is_async = isinstance(accounts, AsyncIterable)
-        self._accounts = aiter(accounts) if self._is_async else iter(accounts)
-        self._turn = asyncio.Lock()
-        self._submit, self._ended, self._sleep = asyncio.create_task, asyncio.Queue(), asyncio.sleep
-
-    def _draw(self) -> Coroutine[Any, Any, Outcome]:
-        return self._draw_and_read() if self._is_async else super()._draw()
-
-    async def _draw_and_read(self) -> Outcome:
+    async def _draw_and_read(self, accounts: AsyncIterator[LinkedAccount]) -> Outcome | None:
+        """Draw an account, and read it; None if there is no other."""
         async with self._turn:
-            account = await anext(self._accounts)
+            if self.has_ended:
+                return None
+            try:
+                account = await anext(accounts)
+            except StopAsyncIteration:
+                self.end(None)
+                return None
+            except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
+                self.end(error)
+                return None
         return await self._read(account)
 
+    async def _read(self, account: LinkedAccount) -> Outcome:
+        _check_account(account)
+        current_key.set(account.key)
+        began_at = time.monotonic()
+        try:
+            result = await self._runner.run(GET_ACCOUNT_BALANCE, account.auth_token, account.broker)
+        except Exception as error:  # noqa: BLE001 — it is the account's outcome
+            empty_frames(error)
+            return _failed(account, error, began_at)
+        elapsed = time.monotonic() - began_at
+        return SuccessfulOutcome(account, result.value, None, result.attempts, elapsed)
+
     async def _stop(self) -> None:
+        """Cancel what is in flight, and drop it."""
+        self.has_ended = True
+        self.stopped.set()
         for lane in self._lanes:
             lane.cancel()
         await asyncio.gather(*self._lanes, return_exceptions=True)
-
-
-async def _finish(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value
-
-
-def _is_failure(end: Exception | None) -> bool:
-    """Whether a run ends early, rather than with its input."""
-    return not isinstance(end, StopIteration | StopAsyncIteration | None)
-
-
-def _asks_for_pause(error: Any) -> bool:
-    seconds = error.retry_after if isinstance(error, RateLimitError) else None
-    return seconds is not None and seconds <= LONGEST_PAUSE

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import httpx
-from mesh_connect_client.spec import SERVERS
 
 from mesh_facade import AsyncMeshClient, BrokerType, LinkedAccount, MeshClient, Outcome, errors
-from mesh_facade._configuration import find_base_url, find_proxy
+from mesh_facade.engine.proxies import find_proxy
+from mesh_facade.options import find_base_url
 
 try:
     import click
@@ -191,7 +191,7 @@ def _check_keys(environment: str | None) -> str:
 
 
 def _check_connection(environment: str | None) -> str:
-    url = find_base_url(environment, None, SERVERS)
+    url = find_base_url(environment, None)
     proxy = find_proxy(url, None)
     way = f"{url.host} through the proxy {proxy.url.host}" if proxy else url.host
     # Certificates are those of the environment, with a proxy too.

@@ -1,46 +1,119 @@
-"""The two clients: thin shells over the generated operation and the engine under it."""
+"""The two clients: their options, and one short method for each operation.
 
+A method names an operation and passes its arguments on. Which generated function runs, what an
+answer means and whether it may be sent twice is said by the operation (`mesh_facade/operations/`);
+how a call is made within its promises is the engine's business (`mesh_facade/engine/`).
+"""
+
+import functools
+import platform
 import ssl
-import traceback
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
-from types import TracebackType
-from typing import Any, Generic, NoReturn, Self, TypeVar
+from typing import Generic, NoReturn, Self, TypeVar
 
 import attrs
 import httpx
-from mesh_connect_client import Client
-from mesh_connect_client.api.balance import get_account_balance
 from mesh_connect_client.models import BrokerType
-from mesh_connect_client.spec import API_KEY_HEADERS, SERVERS
-from mesh_connect_client.types import Response
 
-from mesh_facade import _configuration, _wire, bulk
-from mesh_facade._engine import ATTEMPTS, AsyncEngine, Attempt, Engine, SyncEngine
-from mesh_facade._network import TaskConnection, ThreadConnection
-from mesh_facade._pool import AsyncPool, Pool
-from mesh_facade._retry import Budget
+from mesh_facade import bulk, logs
+from mesh_facade._version import __version__
 from mesh_facade.balances import AccountBalance
 from mesh_facade.bulk import LinkedAccount, Outcome
-from mesh_facade.credentials import AsyncClientSecret, ClientSecret, Credentials, redact
-from mesh_facade.errors import MeshConfigurationError, MeshError
+from mesh_facade.credentials import AsyncClientSecret, ClientSecret, Credentials
+from mesh_facade.engine.attempts import Attempt, OnAttempt
+from mesh_facade.engine.checks import check_count
+from mesh_facade.engine.connection import CallerTaskTransport, CallerThreadTransport, Connection
+from mesh_facade.engine.engine import Engine
+from mesh_facade.engine.pool import ConnectionPool
+from mesh_facade.engine.proxies import find_proxy
+from mesh_facade.engine.redaction import keeps_secrets_out_of_tracebacks
+from mesh_facade.engine.retries import RetryBudget, RetryPolicy
+from mesh_facade.engine.task_connection import TaskConnection
+from mesh_facade.engine.thread_connection import ThreadConnection
+from mesh_facade.engine.tls import find_ssl_context
+from mesh_facade.engine.waiting import TaskWaiting, ThreadWaiting, Waiting
+from mesh_facade.errors import MeshConfigurationError
+from mesh_facade.operations.account_balance import GET_ACCOUNT_BALANCE
+from mesh_facade.operations.runner import Runner, TaskRunner, ThreadRunner
+from mesh_facade.options import find_base_url
 
-_KEY_HEADERS = [API_KEY_HEADERS["Client-Id"], API_KEY_HEADERS["Client-Secret"]]
+USER_AGENT = (
+    f"mesh-facade/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
+)
 
-Secret = TypeVar("Secret", bound=AsyncClientSecret)
-Transport = TypeVar("Transport")
+RunnerT = TypeVar("RunnerT", bound=Runner)
+TransportT = TypeVar("TransportT")
 
 
-class _Shell(Generic[Secret, Transport]):
-    """What both clients share: how they are built, and that they do not leave the process."""
+class _BaseClient(Generic[RunnerT, TransportT]):
+    """What both clients share."""
 
-    _pool_class = Pool
-    _transport_class: type[Any] = httpx.BaseTransport
-    _connection_class: type[ThreadConnection | TaskConnection] = ThreadConnection
+    def __init__(self, runner: RunnerT, transport: TransportT | None) -> None:
+        self._runner = runner
+        self._transport = transport
+
+    def _sibling(
+        self, timeout: float | None, deadline: float | None, max_attempts: int | None
+    ) -> Self:
+        """Return a client with other bounds on the same connections; None leaves a bound as it is.
+
+        A client's constructor takes options. A sibling takes what was made of them, so it goes
+        without that constructor.
+        """
+        engine = self._runner.engine
+        if timeout is not None:
+            engine = attrs.evolve(engine, timeout=timeout)
+        if deadline is not None:
+            engine = attrs.evolve(engine, deadline=deadline)
+        if max_attempts is not None:
+            engine = attrs.evolve(engine, max_attempts=max_attempts)
+        sibling = type(self).__new__(type(self))
+        _BaseClient.__init__(sibling, self._runner.with_engine(engine), self._transport)
+        return sibling
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self._runner.engine.base_url!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} cannot be copied or pickled, because it holds secrets and "
+            "connections: pass its options, and build a client where you need it"
+        )
+
+
+class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
+    """Reads balances through Mesh; safe to share between threads.
+
+    Args:
+        client_id: Your Mesh client id; if None, `MESH_CLIENT_ID`.
+        client_secret: Its secret, or a function that returns the current one, for rotation; if
+            None, `MESH_CLIENT_SECRET`.
+        environment: `"production"` or `"sandbox"`, one of the spec's `servers`; if None,
+            `MESH_ENVIRONMENT`, else production.
+        base_url: Another server than the environment's; if None, `MESH_BASE_URL`. It must be https,
+            except on loopback.
+        timeout: Seconds that one network wait may take.
+        deadline: Seconds that a call may take in all: waiting for a connection, attempts and
+            pauses. It cannot cut short a look-up of the host's name, nor your own secret function.
+        max_attempts: How many attempts a call may make.
+        max_connections: How many calls run at once; others wait for their turn.
+        proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://`; if None, the
+            variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` decide.
+        verify: Whether to verify the server's certificate, or an `ssl.SSLContext`, which may hold
+            a client certificate.
+        transport: Your own httpx transport instead of the connections kept here. `deadline` then
+            bounds a call only as far as the transport heeds httpx's timeouts.
+        on_attempt: Called with an `Attempt` after each attempt, for metrics. Exceptions that it
+            raises propagate to the caller.
+
+    Raises:
+        MeshConfigurationError: A key is missing or malformed, or an option cannot be used.
+    """
 
     def __init__(  # noqa: PLR0913 — one keyword for each option
         self,
         client_id: str | None = None,
-        client_secret: Secret | None = None,
+        client_secret: ClientSecret | None = None,
         *,
         environment: str | None = None,
         base_url: str | httpx.URL | None = None,
@@ -50,36 +123,83 @@ class _Shell(Generic[Secret, Transport]):
         max_connections: int = 100,
         proxy: str | httpx.URL | httpx.Proxy | None = None,
         verify: bool | ssl.SSLContext = True,
-        transport: Transport | None = None,
+        transport: httpx.BaseTransport | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
-        url = _configuration.find_base_url(environment, base_url, SERVERS)
-        if transport is not None and (proxy is not None or verify is not True):
-            raise MeshConfigurationError("transport would bypass proxy and verify: set them on it")
-        if not isinstance(transport, self._transport_class | None):
-            raise MeshConfigurationError(f"transport must be a {self._transport_class.__name__}")
-        _configuration.check_count("max_connections", max_connections)
-        found_proxy = _configuration.find_proxy(url, proxy)
-        open_connection = _configuration.connection_maker(
-            self._connection_class, url, found_proxy, verify=verify
-        )
-        engine = Engine(
-            base_url=str(url),
-            pool=self._pool_class(open_connection, max_connections, transport),
-            credentials=Credentials(client_id, client_secret, headers=_KEY_HEADERS),
-            find_problem=_wire.find_balance_problem,
-            budget=Budget(),
+        _check_transport(transport, httpx.BaseTransport, proxy, verify)
+        engine = _build_engine(
+            ThreadWaiting(),
+            ThreadConnection,
+            None if transport is None else functools.partial(CallerThreadTransport, transport),
+            client_id,
+            client_secret,
+            environment=environment,
+            base_url=base_url,
             timeout=timeout,
             deadline=deadline,
             max_attempts=max_attempts,
+            max_connections=max_connections,
+            proxy=proxy,
+            verify=verify,
             on_attempt=on_attempt,
         )
-        self._run_on(engine)
+        super().__init__(ThreadRunner(engine, RetryPolicy(RetryBudget())), transport)
 
-    def _run_on(self, engine: Engine) -> None:
-        self._engine = engine
-        self._generated = Client(base_url=engine.base_url)
-        self._generated.set_httpx_client(SyncEngine(engine))
+    @keeps_secrets_out_of_tracebacks
+    def get_account_balance(self, auth_token: str, broker: BrokerType | str) -> AccountBalance:
+        """Read the balance of a linked account, in real time (`POST /api/v1/balance/get`).
+
+        Args:
+            auth_token: The user's secret token, which Mesh gave when the account was linked.
+            broker: The account's `brokerType` as Mesh gave it then. One that the spec does not
+                know is sent as it is.
+
+        Raises:
+            TypeError: An argument is not a string; nothing was sent.
+            ValueError: An argument is empty or cannot be sent; nothing was sent.
+            MeshConnectionError: No usable answer came back.
+            MeshResponseError: The answer is not what Mesh's spec allows.
+            MeshAPIError: Mesh answered with an error; the subclass says which.
+            MeshError: The client is closed.
+        """
+        return self._runner.run(GET_ACCOUNT_BALANCE, auth_token, broker).value
+
+    def get_account_balances(
+        self,
+        accounts: Iterable[LinkedAccount],
+        *,
+        concurrency: int = 20,
+        max_pause: float | None = None,
+    ) -> Generator[Outcome, None, None]:
+        """Read many balances at once, in threads; yield each outcome as it comes.
+
+        One account's error is its outcome, and stops no other. `accounts` are drawn in the calling
+        thread, as lanes become free. If Mesh answers 429 with a `Retry-After`, all lanes pause, and
+        the account is attempted again: at most 10 times, and never after a pause of more than 300
+        seconds. Pauses do not count towards `deadline`.
+
+        To stop early, close the generator (`contextlib.closing`): calls in flight end first, within
+        their deadline, and are dropped. `break` alone does not close a generator that still has a
+        name.
+
+        Args:
+            accounts: What to read.
+            concurrency: How many are read at a time; those above `max_connections` wait for a
+                connection, within their `deadline`.
+            max_pause: Seconds that the run may pause in all; None for no such bound. When it is
+                used up, a 429 is the account's outcome.
+
+        Raises:
+            MeshConfigurationError: `concurrency` or `max_pause` cannot be used.
+            AuthenticationError: The client keys are evidently refused: as many accounts in a row as
+                there are lanes, but at least 5, were answered 401 without `reconnect_required`.
+                Calls in flight are yielded first.
+            TypeError: One of `accounts` is not a LinkedAccount; calls in flight are yielded first.
+            Exception: What `accounts` raises; calls in flight are yielded first.
+        """
+        return bulk.read_in_threads(
+            self._runner, accounts, concurrency=concurrency, max_pause=max_pause
+        )
 
     def with_options(
         self,
@@ -88,120 +208,17 @@ class _Shell(Generic[Secret, Transport]):
         deadline: float | None = None,
         max_attempts: int | None = None,
     ) -> Self:
-        """Return a client with other bounds, which shares connections, keys and retry budget.
+        """Return a client with other bounds that shares connections, keys and retry budget.
 
-        What is None stays as it is. Closing one of the clients closes the connections of all.
+        None leaves a bound as it is. Closing one of the clients closes the connections of all.
         """
-        bounds = {"timeout": timeout, "deadline": deadline, "max_attempts": max_attempts}
-        changes: dict[str, Any] = {
-            name: value for name, value in bounds.items() if value is not None
-        }
-        return self._evolve(**changes)
-
-    def _evolve(self, **changes: Any) -> Self:
-        sibling = object.__new__(type(self))
-        sibling._run_on(attrs.evolve(self._engine, **changes))
-        return sibling
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self._engine.base_url!r})"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"{type(self).__name__} cannot be copied or pickled, for it holds secrets and "
-            "connections: pass its options, and build one where it is used"
-        )
-
-
-class MeshClient(_Shell[ClientSecret, httpx.BaseTransport]):
-    """Reads balances through Mesh; safe to share between threads.
-
-    Args:
-        client_id: Your Mesh client id; where None, `MESH_CLIENT_ID`.
-        client_secret: Its secret, or a function that returns the current one, for rotation (in
-            `AsyncMeshClient` also an async one); where None, `MESH_CLIENT_SECRET`.
-        environment: `"production"` or `"sandbox"`: which of the spec's `servers`; where None,
-            `MESH_ENVIRONMENT`, else production.
-        base_url: Another server than the environment's; where None, `MESH_BASE_URL`. https only,
-            except on loopback.
-        timeout: Seconds that one network wait may take.
-        deadline: Seconds that a call may take in all: waiting for a connection, attempts and
-            pauses. In `MeshClient` it cannot cut short a look-up of the host's name, nor your own
-            secret function.
-        max_attempts: How often a call is attempted.
-        max_connections: How many calls run at once; others wait for their turn.
-        proxy: A proxy's URL, `http://` or `socks5://`; where None, `HTTPS_PROXY`, `ALL_PROXY` and
-            `NO_PROXY`.
-        verify: Whether to verify the server's certificate, or an `ssl.SSLContext`, which may hold
-            a client certificate.
-        transport: Your own httpx transport in place of the connections kept here. `deadline` then
-            bounds it as far as it heeds httpx's timeouts.
-        on_attempt: Is called with an `Attempt` after each, for metrics. What it raises, the call
-            raises.
-
-    Raises:
-        MeshConfigurationError: A key is missing or malformed, or an option cannot be used.
-    """
-
-    def get_account_balance(self, auth_token: str, broker: BrokerType | str) -> AccountBalance:
-        """Read the balance of a linked account, in real time (`POST /api/v1/balance/get`).
-
-        Args:
-            auth_token: The user's secret token, which Mesh gave when the account was linked.
-            broker: The account's `brokerType` as Mesh gave it then; one that no list knows is
-                sent as it is.
-
-        Raises:
-            TypeError: An argument is not a string; nothing was sent.
-            ValueError: An argument is empty; nothing was sent.
-            MeshConnectionError: Nothing usable came back.
-            MeshResponseError: The answer is not what the contract allows.
-            MeshAPIError: Mesh said no; the subclass says why.
-            MeshError: The client is closed.
-        """
-        call = self._call(auth_token, broker)
-        del self, auth_token
-        return call.result()
-
-    def _call(self, auth_token: str, broker: BrokerType | str) -> "Call":
-        with Call(auth_token) as call:
-            call.accept(
-                get_account_balance.sync_detailed(
-                    client=self._generated, body=_wire.balance_request(auth_token, broker)
-                )
-            )
-        del self, auth_token
-        return call
-
-    def get_account_balances(
-        self, accounts: Iterable[LinkedAccount], *, concurrency: int = 20
-    ) -> Generator[Outcome, None, None]:
-        """Read many balances at once, in threads; yield each outcome as it comes.
-
-        An account's error is its outcome, and stops no other. `accounts` are drawn in the calling
-        thread, as lanes become free. Where Mesh answers 429 with a `Retry-After`, all lanes pause,
-        and the account is read again as if for the first time, at most 10 times and never after
-        more than 300 seconds; `deadline` does not count pauses. To stop, break, or close the
-        iterator: what is in flight ends first, within its deadline, and is dropped.
-
-        Args:
-            accounts: What to read.
-            concurrency: How many are read at a time; those above `max_connections` wait for a
-                connection, within their `deadline`.
-
-        Raises:
-            MeshConfigurationError: `concurrency` is not a whole number from 1.
-            AuthenticationError: The client keys were refused; what was in flight is yielded first.
-            TypeError: One of `accounts` is no LinkedAccount; what was in flight is yielded first.
-            Exception: What `accounts` raises; what was in flight is yielded first.
-        """
-        return iter(bulk.Run(self._evolve, MeshClient._call, accounts, concurrency))
+        return self._sibling(timeout, deadline, max_attempts)
 
     def close(self) -> None:
         """Close the connections; calls under way end first. Closing twice is fine."""
-        self._engine.pool.close()
-        if transport := self._engine.pool.shared:
-            transport.close()
+        self._runner.engine.pool.close()
+        if self._transport is not None:
+            self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -210,53 +227,87 @@ class MeshClient(_Shell[ClientSecret, httpx.BaseTransport]):
         self.close()
 
 
-class AsyncMeshClient(_Shell[AsyncClientSecret, httpx.AsyncBaseTransport]):
-    """Reads balances through Mesh, for asyncio; built with the same options as `MeshClient`."""
+class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
+    """Reads balances through Mesh, for asyncio.
 
-    _pool_class = AsyncPool
-    _transport_class = httpx.AsyncBaseTransport
-    _connection_class = TaskConnection
+    The options are those of `MeshClient`, with two differences: `client_secret` may be an async
+    function too, and `transport` is an `httpx.AsyncBaseTransport`. `deadline` also bounds the
+    look-up of the host's name, and a secret function that is async.
+    """
 
-    def _run_on(self, engine: Engine) -> None:
-        super()._run_on(engine)
-        self._generated.set_async_httpx_client(AsyncEngine(engine))
+    def __init__(  # noqa: PLR0913 — one keyword for each option
+        self,
+        client_id: str | None = None,
+        client_secret: AsyncClientSecret | None = None,
+        *,
+        environment: str | None = None,
+        base_url: str | httpx.URL | None = None,
+        timeout: float = 10.0,
+        deadline: float = 30.0,
+        max_attempts: int = 3,
+        max_connections: int = 100,
+        proxy: str | httpx.URL | httpx.Proxy | None = None,
+        verify: bool | ssl.SSLContext = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+        on_attempt: Callable[[Attempt], object] | None = None,
+    ) -> None:
+        _check_transport(transport, httpx.AsyncBaseTransport, proxy, verify)
+        engine = _build_engine(
+            TaskWaiting(),
+            TaskConnection,
+            None if transport is None else functools.partial(CallerTaskTransport, transport),
+            client_id,
+            client_secret,
+            environment=environment,
+            base_url=base_url,
+            timeout=timeout,
+            deadline=deadline,
+            max_attempts=max_attempts,
+            max_connections=max_connections,
+            proxy=proxy,
+            verify=verify,
+            on_attempt=on_attempt,
+        )
+        super().__init__(TaskRunner(engine, RetryPolicy(RetryBudget())), transport)
 
+    @keeps_secrets_out_of_tracebacks
     async def get_account_balance(
         self, auth_token: str, broker: BrokerType | str
     ) -> AccountBalance:
         """Read the balance of a linked account; see `MeshClient.get_account_balance`."""
-        call = await self._call(auth_token, broker)
-        del self, auth_token
-        return call.result()
-
-    async def _call(self, auth_token: str, broker: BrokerType | str) -> "Call":
-        with Call(auth_token) as call:
-            call.accept(
-                await get_account_balance.asyncio_detailed(
-                    client=self._generated, body=_wire.balance_request(auth_token, broker)
-                )
-            )
-        del self, auth_token
-        return call
+        result = await self._runner.run(GET_ACCOUNT_BALANCE, auth_token, broker)
+        return result.value
 
     def get_account_balances(
         self,
         accounts: Iterable[LinkedAccount] | AsyncIterable[LinkedAccount],
         *,
         concurrency: int = 20,
+        max_pause: float | None = None,
     ) -> AsyncGenerator[Outcome, None]:
         """Read many balances at once, in tasks; see `MeshClient.get_account_balances`.
 
-        To stop early, use `contextlib.aclosing`: what is in flight is cancelled.
+        To stop early, use `contextlib.aclosing`: calls in flight are cancelled.
         """
-        run = bulk.AsyncRun(self._evolve, AsyncMeshClient._call, accounts, concurrency)
-        return run.outcomes()
+        return bulk.read_in_tasks(
+            self._runner, accounts, concurrency=concurrency, max_pause=max_pause
+        )
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        max_attempts: int | None = None,
+    ) -> Self:
+        """Return a client with other bounds; see `MeshClient.with_options`."""
+        return self._sibling(timeout, deadline, max_attempts)
 
     async def aclose(self) -> None:
         """Close the connections; calls under way end first. Closing twice is fine."""
-        self._engine.pool.close()
-        if transport := self._engine.pool.shared:
-            await transport.aclose()
+        self._runner.engine.pool.close()
+        if self._transport is not None:
+            await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -265,51 +316,69 @@ class AsyncMeshClient(_Shell[AsyncClientSecret, httpx.AsyncBaseTransport]):
         await self.aclose()
 
 
-class Call:
-    """How a call ended. It takes what was raised, so that the shell can drop its secrets first.
-
-    The frames below the shell hold the token, and a traceback holds the frames.
-    """
-
-    balance: AccountBalance
-    error: BaseException | None = None
-    attempts: int = 0
-
-    def __init__(self, auth_token: str) -> None:
-        self._secrets = [auth_token] if isinstance(auth_token, str) else []
-
-    def accept(self, answer: Response[Any]) -> None:
-        """Take the answer of the generated operation."""
-        self.balance = _wire.account_balance(answer)
-        self.attempts = int(answer.headers[ATTEMPTS])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _: object, error: BaseException | None, __: TracebackType | None) -> bool:
-        if isinstance(error, MeshError):
-            redact(error, self._secrets).with_traceback(None)
-            error.__context__ = None
-            self.attempts = error.attempts
-        self._secrets.clear()
-        self.error = error
-        _clear_frames(error)  # not one of ours: it keeps its traceback, without the values
-        return True
-
-    def result(self) -> AccountBalance:
-        """Return the balance, or raise what was raised."""
-        if self.error is not None:
-            raise self.error
-        return self.balance
+def _check_transport(
+    transport: object, transport_class: type, proxy: object, verify: object
+) -> None:
+    """Raise MeshConfigurationError if a caller's transport cannot be used as asked."""
+    if transport is None:
+        return
+    if proxy is not None or verify is not True:
+        raise MeshConfigurationError(
+            "transport would bypass proxy and verify: set these on the transport instead"
+        )
+    if not isinstance(transport, transport_class):
+        raise MeshConfigurationError(f"transport must be an httpx.{transport_class.__name__}")
 
 
-def _clear_frames(error: BaseException | None) -> None:
-    """Clear the frames of an error and of all that it leads to; there may be circles."""
-    seen: list[BaseException] = []
-    left = [error]
-    while left:
-        if (each := left.pop()) is not None and each not in seen:
-            seen.append(each)
-            traceback.clear_frames(each.__traceback__)
-            left += [each.__cause__, each.__context__]
-            left += each.exceptions if isinstance(each, BaseExceptionGroup) else []
+def _build_engine(  # noqa: PLR0913 — one keyword for each option
+    waiting: Waiting,
+    connection_class: type[ThreadConnection] | type[TaskConnection],
+    use_caller_transport: Callable[[], Connection] | None,
+    client_id: str | None,
+    client_secret: AsyncClientSecret | None,
+    *,
+    environment: str | None,
+    base_url: str | httpx.URL | None,
+    timeout: float,
+    deadline: float,
+    max_attempts: int,
+    max_connections: int,
+    proxy: str | httpx.URL | httpx.Proxy | None,
+    verify: bool | ssl.SSLContext,
+    on_attempt: OnAttempt | None,
+) -> Engine:
+    """Check the options, and return the engine that they describe."""
+    logs.configure_logging()
+    url = find_base_url(environment, base_url)
+    check_count("max_connections", max_connections)
+    if use_caller_transport is not None:
+        open_connection = use_caller_transport
+    else:
+        found_proxy = find_proxy(url, proxy)
+        ssl_context = find_ssl_context(verify, is_tls=url.scheme == "https")
+        open_connection = functools.partial(connection_class, url, ssl_context, found_proxy)
+        _check_connection(open_connection)
+    pool = ConnectionPool(waiting, open_connection, max_connections)
+    return Engine(
+        base_url=str(url),
+        waiting=waiting,
+        pool=pool,
+        authentication=Credentials(client_id, client_secret),
+        user_agent=USER_AGENT,
+        timeout=timeout,
+        deadline=deadline,
+        max_attempts=max_attempts,
+        stopped=pool.stopped,
+        on_attempt=on_attempt,
+    )
+
+
+def _check_connection(open_connection: Callable[[], Connection]) -> None:
+    """Make a connection, which does not open it, so that a missing package shows now."""
+    needs_package = False
+    try:
+        open_connection()
+    except RuntimeError:
+        needs_package = True
+    if needs_package:
+        raise MeshConfigurationError("a SOCKS proxy needs one more package: pip install socksio")

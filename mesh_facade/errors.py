@@ -2,26 +2,37 @@
 
 MeshError
 ├── MeshConfigurationError(ValueError)   the client cannot be built as asked: keys, URL, options
-├── MeshConnectionError                  nothing usable came back: refused, reset, truncated, DNS
-│   ├── MeshTimeoutError                 a wait outlasted `timeout`, or the call its `deadline`
+├── MeshConnectionError                  no usable answer came back: refused, reset, truncated, DNS
+│   ├── MeshTimeoutError                 one wait exceeded `timeout`, or the call its `deadline`
 │   └── MeshTLSError                     certificate or protocol refused; never retried
-├── MeshResponseError                    an answer that is not what the contract allows
-└── MeshAPIError                         Mesh said no
+├── MeshResponseError                    the answer is not what Mesh's spec allows
+└── MeshAPIError                         Mesh answered with an error
     ├── BadRequestError 400        ├── AuthenticationError 401   ├── PermissionDeniedError 403
     ├── NotFoundError 404          ├── ConflictError 409         ├── LockedError 423
     ├── RateLimitError 429         ├── UnavailableForLegalReasonsError 451
     └── ServerError 5xx, 6xx to 999
 
-Every one can be pickled and copied, and none holds a secret or leads to one.
+Which answer becomes which class is decided in `mesh_facade/operations/envelope.py`.
+
+Every error can be pickled and copied. None holds a secret, nor leads to one through its cause,
+context or traceback. The text of an error, `str(error)`, is ours: it holds the HTTP status and the
+codes of Mesh's spec. Mesh's own free text, which may name a person, is in `message` and
+`display_message` alone.
 """
 
 from typing import Any
 
 
 class MeshError(Exception):
-    """Any failure of this package; `attempts` tells how many were made, 0 if nothing was sent."""
+    """Base class of all errors of this package.
 
-    attempts: int = 0
+    Attributes:
+        attempts: How many times the request was sent; 0 if it never was.
+    """
+
+    def __init__(self, text: str = "", /, *, attempts: int = 0) -> None:
+        super().__init__(text)
+        self.attempts = attempts
 
 
 class MeshConfigurationError(MeshError, ValueError):
@@ -29,7 +40,14 @@ class MeshConfigurationError(MeshError, ValueError):
 
 
 class MeshConnectionError(MeshError):
-    """Nothing usable came back: refused, reset, truncated, or a host name that nobody knows."""
+    """No usable answer came back: refused, reset, truncated, or an unknown host name.
+
+    Attributes:
+        is_transient: False where another attempt cannot help, so none was made: the certificate
+            was refused (`MeshTLSError`), or a proxy refused to connect.
+    """
+
+    is_transient: bool = True
 
 
 class MeshTimeoutError(MeshConnectionError):
@@ -37,52 +55,93 @@ class MeshTimeoutError(MeshConnectionError):
 
 
 class MeshTLSError(MeshConnectionError):
-    """The certificate or the protocol was refused, by either side; never retried."""
+    """The certificate or the TLS protocol was refused, by either side; never retried."""
+
+    is_transient: bool = False
 
 
 class MeshResponseError(MeshError):
-    """The answer is not what the contract allows, so nothing in it can be trusted.
+    """The answer is not what Mesh's spec allows, so nothing in it can be trusted.
 
-    `http_status` and `request_id` are those of `MeshAPIError`.
+    Attributes:
+        http_status: The HTTP status of the answer.
+        request_id: Names the answer to Mesh's support (`X-Request-Id`, else `CF-Ray`); None if the
+            answer had neither header.
     """
 
-    http_status: int = 0
-    request_id: str | None = None
+    def __init__(
+        self,
+        text: str = "",
+        /,
+        *,
+        attempts: int = 0,
+        http_status: int = 0,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(text, attempts=attempts)
+        self.http_status = http_status
+        self.request_id = request_id
 
 
 class MeshAPIError(MeshError):
-    """Mesh said no. The fields are those of the spec's `ApiResult`; None where it sent nothing.
+    """Mesh answered with an error. The fields are those of the spec's `ApiResult`.
+
+    A field is None if Mesh sent null or nothing.
 
     Attributes:
-        http_status: The answer's HTTP status; it can be 200.
+        http_status: The HTTP status of the answer; it can be 200.
         status: The envelope's status, such as `badRequest`.
-        error_type: Mesh's reason, such as `missingField`; no list of them is published.
-        message: Mesh's message, for developers.
-        display_message: Mesh's message, fit to be shown to the end user.
-        error_hash: Groups equal errors.
-        error_data: Whatever else Mesh says of the error, numbers as Decimal, 100 levels deep.
+        error_type: Mesh's reason, such as `missingField`; Mesh publishes no list of them.
+        message: Mesh's message, for developers. It may name a person.
+        display_message: Mesh's message for the end user. It may name a person.
+        error_hash: The same for equal errors.
+        error_data: Further details, numbers as Decimal; anything nested deeper than 100 levels is
+            left out.
+        team_code: Mesh's routing code, such as `P4`: for alerting, not for display.
         retry_after: Seconds that Mesh asks to wait before the next call (`Retry-After`).
         request_id: Names the answer to Mesh's support (`X-Request-Id`, else `CF-Ray`).
     """
 
-    http_status: int = 0
-    status: str | None = None
-    error_type: str | None = None
-    message: str | None = None
-    display_message: str | None = None
-    error_hash: str | None = None
-    error_data: Any = None
-    retry_after: float | None = None
-    request_id: str | None = None
+    def __init__(  # noqa: PLR0913 — one keyword for each field
+        self,
+        text: str = "",
+        /,
+        *,
+        attempts: int = 0,
+        http_status: int = 0,
+        status: str | None = None,
+        error_type: str | None = None,
+        message: str | None = None,
+        display_message: str | None = None,
+        error_hash: str | None = None,
+        error_data: Any = None,
+        team_code: str | None = None,
+        retry_after: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(text, attempts=attempts)
+        self.http_status = http_status
+        self.status = status
+        self.error_type = error_type
+        self.message = message
+        self.display_message = display_message
+        self.error_hash = error_hash
+        self.error_data = error_data
+        self.team_code = team_code
+        self.retry_after = retry_after
+        self.request_id = request_id
 
     @property
     def reconnect_required(self) -> bool:
-        """Whether the user's token is dead: link the account again. Client keys do not set it."""
+        """True if the user's token is dead: refresh it once, else let the user link again.
+
+        Wrong client keys do not set it.
+        """
         return self.error_type == "unauthorizedToken"
 
 
 class BadRequestError(MeshAPIError):
-    """HTTP 400 or `badRequest`."""
+    """HTTP 400 or `badRequest`; `reconnect_required` tells a dead token from a wrong request."""
 
 
 class AuthenticationError(MeshAPIError):
@@ -90,7 +149,7 @@ class AuthenticationError(MeshAPIError):
 
 
 class PermissionDeniedError(MeshAPIError):
-    """HTTP 403 or `permissionDenied`: the API key may not read balances."""
+    """HTTP 403 or `permissionDenied`: the API key may not do this."""
 
 
 class NotFoundError(MeshAPIError):
@@ -106,7 +165,7 @@ class LockedError(MeshAPIError):
 
 
 class RateLimitError(MeshAPIError):
-    """HTTP 429 or `tooManyRequest`; see `retry_after`."""
+    """HTTP 429 or `tooManyRequest`: too many calls; see `retry_after`."""
 
 
 class UnavailableForLegalReasonsError(MeshAPIError):

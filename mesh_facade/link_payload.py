@@ -4,9 +4,7 @@ The payload holds secret tokens, so the errors here name fields and types, never
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TypeVar, cast
-
-T = TypeVar("T")
+from typing import cast
 
 
 def read_account_tokens(payload: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
@@ -24,35 +22,45 @@ def read_account_tokens(payload: Mapping[str, object]) -> Iterator[tuple[str, st
             "payload holds no access token yet, but delayedAuth: the institution grants access "
             "later; wait until Mesh reports that, then use the payload or token it gives you"
         )
-    access = _field(payload, "accessToken", "", Mapping)
+    access = _object(payload, "accessToken", "")
     broker = _text(access, "brokerType", "accessToken.")
-    account_tokens = _field(access, "accountTokens", "accessToken.", list)
+    account_tokens = _present(access, "accountTokens", "accessToken.")
+    if not isinstance(account_tokens, list):
+        raise _wrong_type("accessToken.accountTokens", "a list", account_tokens)
     if not account_tokens:
         raise ValueError("payload is not usable: accessToken.accountTokens is empty")
-    for index, account_token in enumerate(account_tokens):
+    for index, account_token in enumerate(cast("list[object]", account_tokens)):
         place = f"accessToken.accountTokens[{index}]"
         if not isinstance(account_token, Mapping):
             raise _wrong_type(place, "an object", account_token)
-        token = _text(account_token, "accessToken", f"{place}.")
-        account = _field(account_token, "account", f"{place}.", Mapping)
+        fields = cast("Mapping[str, object]", account_token)
+        token = _text(fields, "accessToken", f"{place}.")
+        account = _object(fields, "account", f"{place}.")
         yield token, broker, _text(account, "accountId", f"{place}.account.")
 
 
-def _field(holder: Mapping[str, object], name: str, prefix: str, kind: type[T]) -> T:
+def _present(holder: Mapping[str, object], name: str, prefix: str) -> object:
+    """Return a field; raise ValueError if it is missing or null."""
     value = holder.get(name)
     if value is None:
         raise ValueError(f"payload is not usable: {prefix}{name} is missing")
-    if not isinstance(value, kind):
-        expected = {str: "a string", list: "a list"}.get(cast("type", kind), "an object")
-        raise _wrong_type(prefix + name, expected, value)
     return value
 
 
+def _object(holder: Mapping[str, object], name: str, prefix: str) -> Mapping[str, object]:
+    value = _present(holder, name, prefix)
+    if not isinstance(value, Mapping):
+        raise _wrong_type(prefix + name, "an object", value)
+    return cast("Mapping[str, object]", value)
+
+
 def _text(holder: Mapping[str, object], name: str, prefix: str) -> str:
-    text = _field(holder, name, prefix, str)
-    if not text.strip():
+    value = _present(holder, name, prefix)
+    if not isinstance(value, str):
+        raise _wrong_type(prefix + name, "a string", value)
+    if not value.strip():
         raise ValueError(f"payload is not usable: {prefix}{name} is empty")
-    return text
+    return value
 
 
 def _wrong_type(place: str, expected: str, value: object) -> TypeError:

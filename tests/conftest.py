@@ -15,6 +15,7 @@ import attrs
 import pytest
 
 from mesh_facade import AccountBalance, AsyncMeshClient, MeshClient
+from mesh_facade.engine.waiting import StopSignal
 from mesh_facade.pytest_plugin import mesh, mesh_in_process  # noqa: F401 — fixtures
 from tests.support import KEYS, TOKEN, Peer, Server
 
@@ -108,9 +109,6 @@ class Clock:
         self.pauses.append(seconds)
         self.now += seconds
 
-    async def sleep_async(self, seconds: float) -> None:
-        self.sleep(seconds)
-
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -120,5 +118,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in core:
         if vars(module).get("time") is time and module.__name__ != "mesh_facade.testing":
             monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(asyncio, "sleep", clock.sleep_async)
+
+    def wait(signal: StopSignal, seconds: float) -> bool:
+        clock.sleep(seconds)
+        return signal.is_set()
+
+    async def wait_in_task(signal: StopSignal, seconds: float) -> bool:
+        return wait(signal, seconds)
+
+    monkeypatch.setattr(StopSignal, "wait", wait)
+    monkeypatch.setattr(StopSignal, "wait_in_task", wait_in_task)
     return clock

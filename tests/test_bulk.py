@@ -35,9 +35,9 @@ from mesh_facade import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
-    bulk,
+    pacing,
 )
-from mesh_facade._retry import Budget
+from mesh_facade.engine.retries import CallState, Pause, RetryBudget
 from mesh_facade.testing import MockServer
 from tests.support import OK, Peer, Script, response
 
@@ -458,39 +458,90 @@ def test_what_is_no_linked_account_ends_the_run_after_what_is_in_flight(
         keys, error = take(outcomes, TypeError)
 
     assert sorted(keys) == list(range(6))
-    assert str(error) == "accounts must be of LinkedAccount: one is of tuple"
+    assert str(error) == "accounts must be LinkedAccounts, but one of them is a tuple"
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     own = [frame for frame in frames if "mesh_facade" in frame.f_code.co_filename]
     assert "canary" not in repr([frame.f_locals for frame in own])
 
 
-def test_refused_keys_end_the_run_after_what_is_in_flight(mode: Mode) -> None:
-    transport = Answers(lambda token: response(401 if token >= "token-5" else 200))
-    accounts = [LinkedAccount(f"token-{key}", "coinbase", key) for key in range(10)] * 10
+def refused(_: str = "") -> httpx.Response:
+    return response(401, b"")
 
-    with outcomes_of(mode.client(transport=transport), accounts, concurrency=3) as outcomes:
+
+def test_evidently_refused_keys_end_the_run_after_calls_in_flight(mode: Mode) -> None:
+    transport = Answers(refused)
+
+    with outcomes_of(mode.client(transport=transport), linked(2000)) as outcomes:
         keys, error = take(outcomes, AuthenticationError)
 
-    assert set(range(6)) <= set(keys)
-    assert len(keys) == len(transport.tokens)
-    assert 6 <= len(keys) <= 8
+    assert sorted(keys) == list(range(len(transport.tokens)))
+    assert 20 <= len(keys) <= 40
     assert (type(error), getattr(error, "http_status", None)) == (AuthenticationError, 401)
 
 
-def test_refused_keys_are_told_where_all_accounts_were_drawn_already(mode: Mode) -> None:
-    transport = Answers(lambda _: response(401, b""), seconds=lambda _: 0.2)
+def test_keys_that_were_accepted_once_are_evidently_refused_later(mode: Mode) -> None:
+    transport = Answers(lambda token: refused() if int(token[6:]) >= 30 else response())
 
-    with outcomes_of(mode.client(transport=transport), linked(3)) as outcomes:
+    with outcomes_of(mode.client(transport=transport), linked(2000), concurrency=3) as outcomes:
         keys, _ = take(outcomes, AuthenticationError)
 
-    assert sorted(keys) == [0, 1, 2]
+    assert set(range(35)) <= set(keys)
+    assert len(keys) <= 38
 
 
-def test_refused_keys_are_the_outcome_of_those_that_met_them(mode: Mode) -> None:
-    with outcomes_of(
-        mode.client(transport=Answers(lambda _: response(401, b""))), linked(1)
-    ) as run:
-        assert type(next(run).error) is AuthenticationError
+def test_one_bare_401_is_its_accounts_outcome_and_ends_nothing(mode: Mode) -> None:
+    transport = Answers(lambda token: refused() if token == "token-2" else response())
+
+    outcomes = read_all(mode.client(transport=transport), linked(50))
+
+    assert {each.account.key: type(each.error) for each in outcomes if each.error} == {
+        2: AuthenticationError
+    }
+    assert len(outcomes) == 50
+
+
+def test_four_accounts_that_are_all_refused_are_no_evidence(mode: Mode) -> None:
+    outcomes = read_all(mode.client(transport=Answers(refused)), linked(4), concurrency=1)
+
+    assert [type(each.error) for each in outcomes] == [AuthenticationError] * 4
+
+
+def test_a_success_in_between_ends_a_row_of_refusals(mode: Mode) -> None:
+    transport = Answers(lambda token: response() if int(token[6:]) % 5 == 4 else refused())
+
+    outcomes = read_all(mode.client(transport=transport), linked(50), concurrency=1)
+
+    assert len(outcomes) == 50
+
+
+def test_one_account_that_is_refused_many_times_is_no_evidence(mode: Mode) -> None:
+    accounts = [LinkedAccount("token", "coinbase", "mine")] * 50
+
+    assert len(read_all(mode.client(transport=Answers(refused)), accounts)) == 50
+
+
+def test_failures_of_the_network_neither_end_nor_lengthen_a_row_of_refusals(mode: Mode) -> None:
+    def answer(token: str) -> httpx.Response:
+        if int(token[6:]) % 2:
+            raise httpx.ConnectError("")
+        return refused()
+
+    transport = Answers(answer)
+    caller = mode.client(transport=transport, max_attempts=1)
+
+    with outcomes_of(caller, linked(100), concurrency=1) as outcomes:
+        keys, _ = take(outcomes, AuthenticationError)
+
+    assert keys == list(range(9))
+
+
+def test_a_refused_run_raises_after_its_outcomes_even_where_all_were_drawn(mode: Mode) -> None:
+    transport = Answers(refused, seconds=lambda _: 0.2)
+
+    with outcomes_of(mode.client(transport=transport), linked(5), concurrency=5) as outcomes:
+        keys, _ = take(outcomes, AuthenticationError)
+
+    assert sorted(keys) == [0, 1, 2, 3, 4]
 
 
 def test_a_dead_user_token_ends_nothing(mode: Mode) -> None:
@@ -503,9 +554,9 @@ def test_a_dead_user_token_ends_nothing(mode: Mode) -> None:
 
 
 def test_the_frames_of_refused_keys_know_no_token(mode: Mode) -> None:
-    transport = Answers(lambda _: response(401, b""))
-    accounts = [LinkedAccount("canary-0004", "coinbase")]
-    with outcomes_of(mode.client(transport=transport), accounts) as outcomes:
+    transport = Answers(refused)
+    accounts = [LinkedAccount(f"canary-{number}", "coinbase") for number in range(5)]
+    with outcomes_of(mode.client(transport=transport), accounts, concurrency=5) as outcomes:
         _, error = take(outcomes, AuthenticationError)
 
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -557,7 +608,7 @@ def test_a_rate_limit_pauses_all_lanes_once(mode: Mode) -> None:
     outcomes = read_all(mode.client(transport=transport), linked(100), concurrency=8)
 
     assert Counter(each.account.key for each in outcomes) == Counter(range(100))
-    assert {(each.error, each.attempts) for each in outcomes} == {(None, 1)}
+    assert {(each.error, each.attempts) for each in outcomes} <= {(None, 1), (None, 2)}
     assert 1 <= len(transport.turned_away) <= 8
     assert len(transport.tokens) == 100 + len(transport.turned_away)
     assert 0.3 <= time.monotonic() - began_at < 5
@@ -576,7 +627,7 @@ def test_pauses_take_nothing_from_the_retry_budget(mode: Mode) -> None:
 
     outcomes = read_all(mode.client(transport=Answers(answer), max_attempts=1), linked(40))
 
-    assert {(each.error, each.attempts) for each in outcomes} == {(None, 1)}
+    assert {(each.error, each.attempts) for each in outcomes} == {(None, 2)}
 
 
 def test_a_rate_limit_without_a_time_is_retried_as_ever(mode: Mode, clock: Clock) -> None:
@@ -593,7 +644,7 @@ def test_other_attempts_of_an_account_are_counted_across_pauses(mode: Mode) -> N
 
     [outcome] = read_all(mode.client(transport=script), linked(1))
 
-    assert (outcome.error, outcome.attempts) == (None, 2)
+    assert (outcome.error, outcome.attempts) == (None, 3)
 
 
 def test_a_rate_limit_without_end_becomes_the_outcome(mode: Mode) -> None:
@@ -601,8 +652,8 @@ def test_a_rate_limit_without_end_becomes_the_outcome(mode: Mode) -> None:
 
     [outcome] = read_all(mode.client(transport=script), linked(1))
 
-    assert (type(outcome.error), outcome.attempts) == (RateLimitError, 1)
-    assert len(script.requests) == bulk.MOST_PAUSES + 1 == 11
+    assert (type(outcome.error), outcome.attempts) == (RateLimitError, 11)
+    assert len(script.requests) == pacing.MOST_PAUSES + 1 == 11
 
 
 def test_a_pause_too_long_to_wait_out_becomes_the_outcome(mode: Mode) -> None:
@@ -611,7 +662,7 @@ def test_a_pause_too_long_to_wait_out_becomes_the_outcome(mode: Mode) -> None:
     outcomes = read_all(mode.client(transport=script), linked(3), concurrency=1)
 
     assert [getattr(each.error, "retry_after", None) for each in outcomes] == [301, 300.5, None]
-    assert bulk.LONGEST_PAUSE == 300
+    assert pacing.LONGEST_PAUSE == 300
 
 
 def test_a_retry_waits_for_the_end_of_a_pause(mode: Mode) -> None:
@@ -630,16 +681,19 @@ def test_a_retry_waits_for_the_end_of_a_pause(mode: Mode) -> None:
     assert min(at[2:]) - at[0] >= 0.3
 
 
-@pytest.mark.parametrize(("closed", "pause"), [(5.0, 5.0), (9.9, 9.9), (10.0, None), (11.0, None)])
-def test_a_retry_that_a_pause_would_make_too_late_is_not_made(
-    clock: Clock, closed: float, pause: float | None
-) -> None:
-    error, budget = ServerError("x"), Budget()
-    error.attempts = 1
-    run = bulk.Run(lambda find_pause: find_pause, lambda _: None, [], 1)
-    run._opens_at = clock.now + closed
+def test_other_failures_are_retried_within_the_deadline_as_in_a_single_call(clock: Clock) -> None:
+    policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
+    state = CallState(1, 3, 0, seconds_left=10.0)
 
-    assert run._find_pause(error, 3, 10.0, budget) == pytest.approx(pause)
+    paused = policy.find_pause(RateLimitError(retry_after=11.0), state)
+    retried = policy.find_pause(ServerError(), state)
+
+    assert paused == Pause(11.0, extends_deadline=True)
+    assert policy.seconds_to_hold() == 11.0
+    assert retried is not None
+    assert retried.seconds <= 0.5
+    assert not retried.extends_deadline
+    assert clock.pauses == []
 
 
 # --- stopping -----------------------------------------------------------------------------------

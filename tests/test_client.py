@@ -9,6 +9,7 @@ import gc
 import gzip
 import json
 import os
+import platform
 import random
 import socket
 import ssl
@@ -34,8 +35,9 @@ from mesh_facade import (
     MeshTimeoutError,
     MeshTLSError,
     ServerError,
+    __version__,
 )
-from mesh_facade._pool import _Slots
+from mesh_facade.engine.waiting import ThreadSlots, run_blocking
 from tests.support import (
     CLIENT_SECRET,
     KEYS,
@@ -70,7 +72,9 @@ def test_a_call_sends_one_request_with_token_and_broker(mode: Mode) -> None:
     assert sent.headers["Content-Type"] == "application/json"
     assert sent.headers["Accept"] == "application/json"
     assert sent.headers["Accept-Encoding"] == "gzip"
-    assert sent.headers["User-Agent"] == "mesh-facade"
+    assert sent.headers["User-Agent"] == (
+        f"mesh-facade/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
+    )
     assert str(balance.cash("USD")) == "158.5"
 
 
@@ -442,27 +446,27 @@ def test_a_turn_that_comes_as_the_time_runs_out_is_passed_on(
         slots.release()
         raise TimeoutError
 
-    slots = _Slots(1)
-    slots.acquire(1)
+    slots = ThreadSlots(1)
+    run_blocking(slots.acquire(1))
     monkeypatch.setattr(concurrent.futures.Future, "result", give_just_after_the_time_ran_out)
     with pytest.raises(TimeoutError):
-        slots.acquire(1)
+        run_blocking(slots.acquire(1))
     monkeypatch.undo()
 
-    slots.acquire(1)
+    run_blocking(slots.acquire(1))
     with pytest.raises(TimeoutError):
-        slots.acquire(0)
+        run_blocking(slots.acquire(0))
 
 
 def test_a_turn_that_was_given_up_is_passed_over() -> None:
-    slots = _Slots(1)
-    slots.acquire(1)
+    slots = ThreadSlots(1)
+    run_blocking(slots.acquire(1))
     with pytest.raises(TimeoutError):
-        slots.acquire(0)
+        run_blocking(slots.acquire(0))
 
     slots.release()
 
-    slots.acquire(1)
+    run_blocking(slots.acquire(1))
 
 
 def test_a_request_reaches_the_server_in_one_piece(mode: Mode, serve: Serve) -> None:
@@ -935,7 +939,7 @@ def test_gzip_in_small_pieces_is_read(mode: Mode, serve: Serve) -> None:
 def test_an_encoding_that_nobody_asked_for_is_refused(mode: Mode, encoding: str) -> None:
     script = Script(response(200, OK, {"Content-Encoding": encoding}))
 
-    with pytest.raises(MeshResponseError, match="its encoding was not asked for"):
+    with pytest.raises(MeshResponseError, match="its body has an encoding that was not asked for"):
         mode.client(transport=script).read()
 
 
@@ -1226,7 +1230,7 @@ def test_an_async_client_works_in_a_second_event_loop(serve: Serve) -> None:
 def test_an_async_client_outside_an_event_loop_says_so() -> None:
     call = AsyncMeshClient(**KEYS).get_account_balance(TOKEN, "coinbase")
 
-    with pytest.raises(MeshError, match="works in a running asyncio event loop"):
+    with pytest.raises(MeshError, match="works only in a running asyncio event loop"):
         call.send(None)
 
 

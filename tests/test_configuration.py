@@ -71,7 +71,7 @@ def test_empty_variables_are_as_if_they_were_not_set(
 def test_an_unknown_environment_is_refused_with_those_there_are(
     mode: Mode, environment: Any
 ) -> None:
-    match = r"environment must be one of \['production', 'sandbox'\]"
+    match = "environment must be one of production, sandbox, not"
 
     with pytest.raises(MeshConfigurationError, match=match):
         mode.client(environment=environment)
@@ -130,7 +130,7 @@ def test_what_is_no_web_address_is_refused(mode: Mode, base_url: str) -> None:
 
 @pytest.mark.parametrize("base_url", [5, b"https://x", "https://host:port", "https://h\n", ["x"]])
 def test_what_is_no_url_is_refused(mode: Mode, base_url: Any) -> None:
-    with pytest.raises(MeshConfigurationError, match="base_url is no URL") as caught:
+    with pytest.raises(MeshConfigurationError, match="base_url is not a URL") as caught:
         mode.client(base_url=base_url)
 
     assert caught.value.__context__ is None
@@ -173,14 +173,14 @@ def test_plain_http_is_for_loopback(mode: Mode, host: str) -> None:
     "value", [0, -1, 0.0, math.nan, math.inf, 1e10, 10**400, True, "5", None, [1]]
 )
 def test_a_bound_in_seconds_is_a_positive_finite_number(mode: Mode, name: str, value: Any) -> None:
-    with pytest.raises(MeshConfigurationError, match=f"^{name} must be seconds, more than 0, not"):
+    with pytest.raises(MeshConfigurationError, match=f"^{name} must be a number of seconds"):
         mode.client(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["max_attempts", "max_connections"])
 @pytest.mark.parametrize("value", [0, -1, 1.0, 2.5, True, "5", None])
 def test_a_count_is_a_whole_number_from_1(mode: Mode, name: str, value: Any) -> None:
-    with pytest.raises(MeshConfigurationError, match=f"^{name} must be a whole number from 1, not"):
+    with pytest.raises(MeshConfigurationError, match=f"^{name} must be a whole number of"):
         mode.client(**{name: value})
 
 
@@ -207,7 +207,7 @@ def test_a_transport_of_the_other_mode_is_refused(mode: Mode) -> None:
     other = httpx.BaseTransport() if mode.is_async else httpx.AsyncBaseTransport()
 
     for transport in (other, "https://mesh.example", Script):
-        with pytest.raises(MeshConfigurationError, match="transport must be a"):
+        with pytest.raises(MeshConfigurationError, match="transport must be an httpx"):
             mode.client(transport=transport)
 
 
@@ -249,7 +249,7 @@ def test_a_proxy_s_password_is_not_echoed(mode: Mode, monkeypatch: pytest.Monkey
 
 
 def test_a_socks_proxy_says_what_to_install(mode: Mode) -> None:
-    with pytest.raises(MeshConfigurationError, match=r"pip install 'httpx\[socks\]'"):
+    with pytest.raises(MeshConfigurationError, match=r"pip install socksio"):
         mode.client(proxy="socks5://127.0.0.1:1080")
 
 

@@ -49,6 +49,7 @@ def test_a_refusal_tells_all_that_mesh_said(mode: Mode) -> None:
         displayMessage="Please choose",
         errorHash="7dcbb73d",
         errorData={"limit": 1.5, "fields": ["type"]},
+        teamCode="P4",
     )
     headers = {"Retry-After": "7", "X-Request-Id": "request-1", "CF-Ray": "ray-1"}
 
@@ -64,10 +65,11 @@ def test_a_refusal_tells_all_that_mesh_said(mode: Mode) -> None:
         "display_message": "Please choose",
         "error_hash": "7dcbb73d",
         "error_data": {"limit": Decimal("1.5"), "fields": ["type"]},
+        "team_code": "P4",
         "retry_after": 7.0,
         "request_id": "request-1",
     }
-    assert str(error) == "Mesh answered HTTP 400: badRequest: missingField: No type"
+    assert str(error) == "Mesh answered HTTP 400: badRequest: missingField"
 
 
 def test_a_refusal_without_an_envelope_tells_the_http_status(mode: Mode) -> None:
@@ -118,7 +120,7 @@ def test_an_answer_that_cannot_be_used_tells_its_http_status_and_why(mode: Mode)
     assert type(error) is MeshResponseError
     assert str(error) == (
         "Mesh's answer (HTTP 200) cannot be used: "
-        "it is not JSON, or not JSON that all readers agree about"
+        "its body is not JSON, or not JSON that all readers agree about"
     )
     assert (error.http_status, error.request_id, error.attempts) == (200, "request-1", 1)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import math
 import re
 import ssl
 import threading
@@ -13,8 +14,13 @@ import httpcore
 import httpx
 import pytest
 
-from mesh_facade import _network, _pool
-from mesh_facade._network import Connection, TaskConnection, ThreadConnection, _Handshakes
+from mesh_facade.engine import forks, pool
+from mesh_facade.engine.connection import Connection
+from mesh_facade.engine.forks import HandshakeGuard
+from mesh_facade.engine.pool import Home
+from mesh_facade.engine.task_connection import TaskConnection
+from mesh_facade.engine.thread_connection import ThreadConnection
+from mesh_facade.engine.waiting import ThreadSlots
 from tests.conftest import Mode, Serve
 from tests.support import OK, Peer
 
@@ -28,8 +34,11 @@ def judged(received: bytes) -> bool:
     head = re.split(rb"\n\r?\n", received)[0]
     lines = [line.partition(b": ") for line in head.splitlines()[1:]]
     connection = Connection()
-    connection.received += received
-    connection.judge(httpx.Response(200, headers=[(name, value) for name, _, value in lines]))
+    connection.begin(math.inf, Home(ThreadSlots(1)))
+    connection._keep(received)
+    connection.check_end_of(
+        httpx.Response(200, headers=[(name, value) for name, _, value in lines])
+    )
     return connection.is_clean
 
 
@@ -79,10 +88,11 @@ def test_bytes_that_do_not_end_with_the_answer_leave_it_in_doubt(received: bytes
 def test_a_connection_that_was_closed_says_so_at_once_and_does_not_open_again(
     connection_class: Any, serve: Serve
 ) -> None:
-    server, connection = serve(), connection_class()
+    server = serve()
+    connection = connection_class(httpx.URL(server.url), ssl.create_default_context(), None)
 
     async def open_it() -> None:
-        connection.begin(time.monotonic() + 5, None)
+        connection.begin(time.monotonic() + 5, Home(ThreadSlots(1)))
         opening = connection.connect_tcp("127.0.0.1", server.port)
         if inspect.isawaitable(opening):
             await opening
@@ -105,7 +115,7 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(
     server = serve()
     caller = mode.client(base_url=server.url)
     caller.read()
-    monkeypatch.setattr(_pool, "KEEP_IDLE", -1.0)
+    monkeypatch.setattr(pool, "KEEP_IDLE", -1.0)
 
     caller.read()
 
@@ -120,9 +130,10 @@ def test_a_large_request_is_written_in_pieces_that_each_heed_the_deadline() -> N
             written.append((buffer, timeout or 0))
             time.sleep(0.01)
 
-    connection = ThreadConnection()
+    url = httpx.URL("https://mesh.example")
+    connection = ThreadConnection(url, ssl.create_default_context(), None)
     connection._stream = Stream()
-    connection.begin(time.monotonic() + 60, None)
+    connection.begin(time.monotonic() + 60, Home(ThreadSlots(1)))
     request = bytes(range(256)) * 1000
 
     connection.write(b"head")
@@ -138,11 +149,12 @@ def test_a_large_request_is_written_in_pieces_that_each_heed_the_deadline() -> N
 
 def test_what_a_proxy_says_behind_its_answer_is_not_taken_for_the_server_s() -> None:
     async def start_tls() -> None:
-        connection = TaskConnection()
+        context = ssl.create_default_context()
+        connection = TaskConnection(httpx.URL("https://mesh.example"), context, None)
         connection._unread = bytearray(b"HTTP/1.1 200 OK")
-        await connection.start_tls(ssl.create_default_context())
+        await connection.start_tls(context)
 
-    with pytest.raises(httpcore.ConnectError, match="the proxy said more"):
+    with pytest.raises(httpcore.ConnectError, match="the proxy sent more"):
         asyncio.run(start_tls())
 
 
@@ -216,18 +228,18 @@ def aside(run: Callable[[], object]) -> threading.Event:
     return done
 
 
-def fork(handshakes: _Handshakes) -> None:
-    handshakes.hold()
-    handshakes.go_on()
+def fork(handshakes: HandshakeGuard) -> None:
+    handshakes.before_fork()
+    handshakes.after_fork_in_parent()
 
 
-def shake(handshakes: _Handshakes, within: Callable[[], object] = lambda: None) -> None:
+def shake(handshakes: HandshakeGuard, within: Callable[[], object] = lambda: None) -> None:
     with handshakes:
         within()
 
 
 def test_a_fork_waits_for_the_handshakes_under_way() -> None:
-    handshakes = _Handshakes()
+    handshakes = HandshakeGuard()
     with handshakes:
         with handshakes:
             held = aside(lambda: fork(handshakes))
@@ -239,23 +251,23 @@ def test_a_fork_waits_for_the_handshakes_under_way() -> None:
 def test_a_fork_does_not_wait_for_handshakes_of_its_own_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_network, "LONGEST_HOLD", 60)
-    handshakes = _Handshakes()
+    monkeypatch.setattr(forks, "LONGEST_WAIT", 60)
+    handshakes = HandshakeGuard()
 
     assert aside(lambda: shake(handshakes, lambda: fork(handshakes))).wait(5)
 
 
 def test_a_child_knows_nothing_of_the_handshakes_of_its_parent() -> None:
-    handshakes = _Handshakes()
+    handshakes = HandshakeGuard()
     with handshakes:
-        vars(handshakes).update(vars(_Handshakes()))
+        handshakes.after_fork_in_child()
         assert aside(lambda: fork(handshakes)).wait(5)
 
     assert aside(lambda: fork(handshakes)).wait(5)
 
 
 def test_a_handshake_that_fails_is_over() -> None:
-    handshakes = _Handshakes()
+    handshakes = HandshakeGuard()
     with pytest.raises(OSError, match="cut off"), handshakes:
         raise OSError("cut off")
 
@@ -263,17 +275,17 @@ def test_a_handshake_that_fails_is_over() -> None:
 
 
 def test_a_fork_waits_for_no_handshake_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_network, "LONGEST_HOLD", 0.01)
-    handshakes = _Handshakes()
+    monkeypatch.setattr(forks, "LONGEST_WAIT", 0.01)
+    handshakes = HandshakeGuard()
     with handshakes:
         assert aside(lambda: fork(handshakes)).wait(5)
 
 
 def test_no_handshake_begins_while_a_fork_is_made() -> None:
-    handshakes = _Handshakes()
-    handshakes.hold()
+    handshakes = HandshakeGuard()
+    handshakes.before_fork()
     begun = aside(lambda: shake(handshakes))
     assert not begun.wait(0.05)
 
-    handshakes.go_on()
+    handshakes.after_fork_in_parent()
     assert begun.wait(5)

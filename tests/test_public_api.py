@@ -23,6 +23,7 @@ NAMES = [
     "BrokerType",
     "ConflictError",
     "CurrencyBalance",
+    "FailedOutcome",
     "LinkedAccount",
     "LockedError",
     "MeshAPIError",
@@ -38,6 +39,7 @@ NAMES = [
     "PermissionDeniedError",
     "RateLimitError",
     "ServerError",
+    "SuccessfulOutcome",
     "UnavailableForLegalReasonsError",
     "__version__",
 ]
@@ -75,6 +77,8 @@ def test_the_version_is_that_of_the_distribution() -> None:
 def test_everything_public_is_documented() -> None:
     for name in NAMES[:-1]:
         value = getattr(mesh_facade, name)
+        if name == "Outcome":  # a union of two classes, which are documented
+            continue
         assert inspect.getdoc(value), name
         for attribute, member in vars(value).items():
             if inspect.isfunction(member) and not attribute.startswith("_"):

@@ -21,7 +21,7 @@ from mesh_facade import (
     RateLimitError,
     ServerError,
 )
-from mesh_facade._retry import Budget, find_pause, retry_after
+from mesh_facade.engine.retries import CallState, Pause, RetryBudget, RetryPolicy, read_retry_after
 from tests.support import OK, Script, cash_body, envelope, response
 
 if TYPE_CHECKING:
@@ -378,8 +378,8 @@ def test_calls_that_succeed_at_last_do_so_while_few_fail(mode: Mode, clock: Cloc
     ],
 )
 def test_a_date_is_read_in_its_own_zone_and_without_one_in_gmt(value: str, seconds: int) -> None:
-    at_noon = retry_after(httpx.Headers({"Retry-After": "Sun, 22 Nov 2093 12:00:00 GMT"}))
-    waited = retry_after(httpx.Headers({"Retry-After": value}))
+    at_noon = read_retry_after(httpx.Headers({"Retry-After": "Sun, 22 Nov 2093 12:00:00 GMT"}))
+    waited = read_retry_after(httpx.Headers({"Retry-After": value}))
     assert waited is not None
     assert at_noon is not None
     assert waited - at_noon == pytest.approx(seconds, abs=5)
@@ -387,7 +387,7 @@ def test_a_date_is_read_in_its_own_zone_and_without_one_in_gmt(value: str, secon
 
 def test_a_date_in_a_zone_beyond_all_zones_is_as_if_it_were_not_there() -> None:
     assert (
-        retry_after(
+        read_retry_after(
             httpx.Headers({"Retry-After": "Mon, 01 Jan 2001 00:00:00 +99999999999999999999"})
         )
         is None
@@ -395,7 +395,8 @@ def test_a_date_in_a_zone_beyond_all_zones_is_as_if_it_were_not_there() -> None:
 
 
 def test_a_pause_that_ends_with_the_deadline_is_not_made() -> None:
-    error = RateLimitError()
-    error.attempts, error.retry_after = 1, 5.0
-    assert find_pause(error, 3, 5.0, Budget()) is None
-    assert find_pause(error, 3, 5.1, Budget()) == 5.0
+    policy = RetryPolicy(RetryBudget())
+    error = RateLimitError(retry_after=5.0)
+
+    assert policy.find_pause(error, CallState(1, 3, 0, seconds_left=5.0)) is None
+    assert policy.find_pause(error, CallState(1, 3, 0, seconds_left=5.1)) == Pause(5.0)

@@ -594,7 +594,7 @@ def test_all_accounts_unreachable_is_exit_code_four(
     accounts, output = write_accounts(tmp_path / "accounts.csv", 3), tmp_path / "balances.jsonl"
     for number in range(3):
         in_process.fails(f"{TOKEN}-{number}", "reset")
-    monkeypatch.setattr("mesh_facade._retry.random.uniform", lambda _, __: 0.0)
+    monkeypatch.setattr("mesh_facade.engine.retries.random.uniform", lambda _, __: 0.0)
 
     assert run("bulk", str(accounts), "-o", str(output)).exit_code == 4
     assert {line["error"] for line in read_lines(output)} == {"MeshConnectionError"}

@@ -26,6 +26,7 @@ from mesh_facade import (
     MeshError,
     MeshTimeoutError,
 )
+from mesh_facade.operations.account_balance import GET_ACCOUNT_BALANCE
 from tests.faults.matrix import FIRST, NEXT, OWN_AMOUNT, STRUCK, try_call
 from tests.faults.server import SILENCE, Answer, Endpoint, FaultServer, Pause, Step
 
@@ -97,7 +98,7 @@ def test_the_first_use_raced_by_many_threads_builds_one_client(
 
             def run(number: int, start: threading.Barrier = start, mesh: Any = mesh) -> Any:
                 start.wait()
-                generated = mesh._generated.get_httpx_client()
+                generated = mesh._runner._client(GET_ACCOUNT_BALANCE).get_httpx_client()
                 balance = mesh.get_account_balance(f"token-{number}", "coinbase")
                 return _is_own(balance, number), generated
 

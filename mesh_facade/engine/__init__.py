@@ -1,0 +1,19 @@
+"""Makes one HTTP call within its promises; knows neither Mesh nor generated code.
+
+A call of `engine.Caller` runs like this:
+
+1. `retries` says whether an attempt may begin, and counts the call against a budget.
+2. `waiting` signs the request, and `pool` lends a connection, new or kept.
+3. The connection (`thread_connection` or `task_connection`) sends the request; each of its waits
+ends
+   at the call's deadline. `bodies` reads the answer within a limit, and `strict_json` decodes it.
+4. `connection` finds out whether the answer's end was the end of what came in: only then does the
+   pool keep the connection.
+5. The operation judges the answer. If it is an error, or if none came (`failures`), `retries`
+decides
+   whether another attempt follows, and `attempts` reports it.
+6. `redaction` removes secrets from the error that is raised in the end.
+
+`httpx_clients` makes this look like httpx to generated code. Of this project it imports `errors`
+and nothing else, so that it can be lifted into another one.
+"""

@@ -1,0 +1,57 @@
+"""What is reported of attempts: to the caller's `on_attempt`, and to the log."""
+
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+
+import attrs
+
+current_key: ContextVar[object] = ContextVar("mesh_facade_key", default=None)
+"""The caller's own name for the call under way, which reports carry; None outside of bulk runs."""
+
+_logger = logging.getLogger("mesh_facade")
+
+
+@attrs.frozen
+class Attempt:
+    """An attempt that has ended, as `on_attempt` and the log report it. It holds no secret.
+
+    Attributes:
+        number: 1 for the first attempt of a call.
+        elapsed: Seconds that it took, without the wait for a connection.
+        error: The name of the error's class; None if the answer was accepted.
+        http_status: The HTTP status of an answer that was not accepted; None if none came.
+        pause: Seconds until the next attempt; None if this was the last.
+        key: In a bulk run, the `key` of the account; else None.
+    """
+
+    number: int
+    elapsed: float
+    error: str | None
+    http_status: int | None
+    pause: float | None
+    key: object = None
+
+
+OnAttempt = Callable[[Attempt], object]
+
+
+def report(attempt: Attempt, on_attempt: OnAttempt | None) -> None:
+    """Log an attempt that failed, and call the caller's function.
+
+    Exceptions raised by that function propagate to the caller.
+    """
+    if attempt.error is not None and _logger.isEnabledFor(logging.DEBUG):
+        _logger.debug(
+            "attempt failed",
+            extra={
+                "mesh_attempt_number": attempt.number,
+                "mesh_attempt_elapsed": attempt.elapsed,
+                "mesh_attempt_error": attempt.error,
+                "mesh_attempt_http_status": attempt.http_status,
+                "mesh_attempt_pause": attempt.pause,
+                "mesh_attempt_key": attempt.key,
+            },
+        )
+    if on_attempt is not None:
+        on_attempt(attempt)

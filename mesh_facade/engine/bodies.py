@@ -1,0 +1,101 @@
+"""Response bodies, decompressed while they arrive and never larger than a limit.
+
+httpx decompresses without a limit: its first decoded chunk of a small gzip bomb was 64 MiB.
+"""
+
+import zlib
+from typing import Protocol
+
+import attrs
+import httpx
+
+from mesh_facade.engine.strict_json import JSON, decode
+
+MAX_BODY_BYTES = 1024 * 1024
+"""The largest body that is read, as sent and as decompressed: a rule of ours, not of the API."""
+
+_GZIP = 31  # zlib's `wbits` for a gzip header and trailer
+
+
+@attrs.define
+class Answer:
+    """A response that was read to its end, or refused on the way.
+
+    Attributes:
+        http_status: The HTTP status.
+        headers: The response's headers.
+        content: The body, decompressed.
+        value: The decoded JSON; None if `problem` is not empty.
+        problem: Why the body cannot be used; empty if it can.
+    """
+
+    http_status: int
+    headers: httpx.Headers
+    content: bytes
+    value: JSON
+    problem: str
+
+
+class _Decompressor(Protocol):
+    """What `zlib.decompressobj` returns."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+class BodyReader:
+    """Takes a body chunk by chunk, as sent, and refuses it as soon as it is too large."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.problem = ""
+        self._response = response
+        self._content = bytearray()
+        self._bytes_received = 0
+        self._gzip: _Decompressor | None = None
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding == "gzip":
+            self._gzip = zlib.decompressobj(wbits=_GZIP)
+        elif encoding != "identity":
+            self.problem = "its body has an encoding that was not asked for"
+
+    def feed(self, chunk: bytes) -> bool:
+        """Take a chunk as sent; return True if more is wanted."""
+        if self.problem:
+            return False
+        self._bytes_received += len(chunk)
+        if self._gzip is None:
+            self._content += chunk
+        else:
+            self._decompress(self._gzip, chunk)
+        if max(self._bytes_received, len(self._content)) > MAX_BODY_BYTES:
+            self.problem = f"its body is larger than {MAX_BODY_BYTES} bytes"
+        return not self.problem
+
+    def _decompress(self, gzip: "_Decompressor", chunk: bytes) -> None:
+        try:
+            self._content += gzip.decompress(chunk, MAX_BODY_BYTES - len(self._content) + 1)
+        except zlib.error:
+            self.problem = "its gzip encoding is damaged"
+        if gzip.unused_data:
+            self.problem = "its body goes on behind the end of its gzip encoding"
+
+    def finish(self) -> Answer:
+        """Decode the body, now that it has ended or was refused."""
+        if self._gzip is not None and not self._gzip.eof and not self.problem:
+            self.problem = "its gzip encoding is cut off"
+        content = bytes(self._content)
+        value: JSON = None
+        if not self.problem:
+            try:
+                value = decode(content)
+            except UnicodeError:
+                self.problem = "its body is not UTF-8 text"
+            except (ValueError, ArithmeticError, RecursionError):  # the texts may quote the body
+                self.problem = "its body is not JSON, or not JSON that all readers agree about"
+        response = self._response
+        return Answer(response.status_code, response.headers, content, value, self.problem)

@@ -1,0 +1,32 @@
+"""Checks of settings: each raises MeshConfigurationError, which says what to change."""
+
+import ipaddress
+import threading
+
+from mesh_facade.errors import MeshConfigurationError
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Raise MeshConfigurationError unless `value` is a positive number of seconds."""
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not 0 < value <= threading.TIMEOUT_MAX
+    ):
+        raise MeshConfigurationError(
+            f"{name} must be a number of seconds greater than 0, not {value!r}"
+        )
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise MeshConfigurationError unless `value` is a whole number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise MeshConfigurationError(f"{name} must be a whole number of at least 1, not {value!r}")
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if `host` is a loopback address or `localhost`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,161 @@
+"""A connection as the pool and the engine see it; how threads and tasks open one is elsewhere.
+
+httpx's own connections do not suffice: its timeouts bound one wait, so that a server which sends a
+byte a second holds a call for as long as it likes; and nobody there compares the bytes that came in
+with the bytes that the answer took, so that what lies behind one answer is taken for the next.
+Here every wait gets what is left of the call's deadline, and every byte is counted.
+"""
+
+import math
+import re
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+
+if TYPE_CHECKING:
+    from mesh_facade.engine.pool import Home
+
+MOST_BYTES_KEPT = 64 * 1024
+"""Bytes of an answer that are kept for the check of its end.
+
+The connection of a larger answer is closed.
+"""
+MOST_BYTES_WRITTEN = 64 * 1024
+"""Bytes that are written at a time: each write waits for no longer than is left."""
+
+_END_OF_HEAD = re.compile(rb"\n\r?\n")  # as h11 reads it, which takes bare line feeds too
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
+_HEAD_END = b"\r\n\r\n"
+
+
+class Connection:
+    """One connection, and what is known of it.
+
+    Attributes:
+        home: The process or event loop that it belongs to; set by the pool.
+        deadline_at: When the current call must end, as `time.monotonic()` counts.
+        heeds_deadline: Whether its own waits end at the deadline.
+        is_open: Whether it was ever opened.
+        is_reused: Whether it was open before the current call.
+        is_clean: Whether another call may use it: the last answer's last byte is the last that
+            came in.
+        has_received: Whether anything has come in since the current call began.
+        idle_since: When it was last given back to the pool.
+    """
+
+    home: "Home"
+    heeds_deadline = True
+
+    def __init__(self) -> None:
+        self.deadline_at = math.inf
+        self.is_open = False
+        self.is_reused = False
+        self.is_clean = False
+        self.idle_since = 0.0
+        self._received = bytearray()
+
+    @property
+    def has_received(self) -> bool:
+        return bool(self._received)
+
+    def begin(self, deadline_at: float, home: "Home") -> None:
+        """Forget the last call, and begin the next one."""
+        self.deadline_at = deadline_at
+        self.home = home
+        self.is_reused = self.is_open
+        self.is_clean = False
+        self._received.clear()
+
+    def send(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; a connection for tasks cannot do this."""
+        raise NotImplementedError
+
+    async def send_async(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; a connection for threads cannot do this."""
+        raise NotImplementedError
+
+    def has_unread_data(self) -> bool:
+        """Return True if anything came in since the last answer, the end of the stream included."""
+        return False
+
+    def close(self) -> None:
+        """Close it; never raises."""
+
+    def check_end_of(self, response: httpx.Response) -> None:
+        """Set `is_clean` if the answer's last byte is the last byte that came in.
+
+        What lies behind it would be taken for the answer to the next call, which may be another
+        user's. Where that cannot be told for sure, the connection is not used again.
+        """
+        if not 0 < len(self._received) <= MOST_BYTES_KEPT:
+            return
+        _, *rest = _END_OF_HEAD.split(self._received, maxsplit=1)
+        body = b"".join(rest)
+        lengths = response.headers.get_list("content-length")
+        if "transfer-encoding" in response.headers:
+            # A further answer, which begins with HTTP/, could end in a last chunk as well.
+            ends_once = body.endswith(_LAST_CHUNK) and b"HTTP/" not in body
+            self.is_clean = ends_once and not lengths
+        else:
+            self.is_clean = lengths == [str(len(body))]
+
+    def _time_left(self, timeout: float | None) -> float:
+        """Return the seconds that a wait may take: its timeout, or less if the deadline is near."""
+        left = self.deadline_at - time.monotonic()
+        if timeout is None:
+            return left
+        return min(left, timeout)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what came in, for the check of the answer's end."""
+        if len(self._received) <= MOST_BYTES_KEPT:
+            self._received += data
+
+
+class CallerTransport(Connection):
+    """A call's use of a transport of the caller's own.
+
+    Nothing is known of the connections behind it, so it is never `is_clean`, and the pool keeps
+    none.
+    """
+
+    heeds_deadline = False
+
+
+class CallerThreadTransport(CallerTransport):
+    """A caller's transport for threads."""
+
+    def __init__(self, transport: httpx.BaseTransport) -> None:
+        super().__init__()
+        self._transport = transport
+
+    def send(self, request: httpx.Request) -> httpx.Response:
+        return self._transport.handle_request(request)
+
+
+class CallerTaskTransport(CallerTransport):
+    """A caller's transport for tasks."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        super().__init__()
+        self._transport = transport
+
+    async def send_async(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(request)
+
+
+class HeadJoiner:
+    """Holds a request's head back until its body goes with it: one write takes half the time."""
+
+    def __init__(self) -> None:
+        self._head = b""
+
+    def join(self, data: bytes) -> bytes:
+        """Return what to write now: nothing for a head, and the head with the first of its body."""
+        if data.endswith(_HEAD_END):
+            self._head += data
+            return b""
+        joined = self._head + data
+        self._head = b""
+        return joined

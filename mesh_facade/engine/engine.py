@@ -1,0 +1,250 @@
+"""Makes one HTTP call within its promises: attempts, bounds, checks.
+
+`Engine` is what all operations of a client share. `Caller` runs the calls of one operation, by its
+own judgement of answers and its own policy of retries.
+"""
+
+import functools
+import json
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import attrs
+import httpx
+
+from mesh_facade.engine.attempts import Attempt, OnAttempt, current_key, report
+from mesh_facade.engine.bodies import Answer
+from mesh_facade.engine.checks import check_count, check_seconds
+from mesh_facade.engine.connection import Connection
+from mesh_facade.engine.failures import connection_error
+from mesh_facade.engine.pool import ConnectionPool
+from mesh_facade.engine.redaction import redact
+from mesh_facade.engine.retries import CallState, Pause, RetryPolicy
+from mesh_facade.engine.waiting import Authentication, StopSignal, Waiting
+from mesh_facade.errors import MeshConnectionError, MeshError, MeshTimeoutError
+
+TIMER_TOLERANCE = 0.01
+"""Seconds by which timers may end early: this close to it, the deadline has passed."""
+SHORTEST_WAIT = 0.001
+"""Seconds: httpx takes a timeout of 0 for none at all."""
+
+Judge = Callable[[Answer], MeshError | None]
+"""Returns the error that an answer means; None if it is accepted."""
+
+
+@attrs.frozen
+class Engine:
+    """What all calls of a client share.
+
+    Attributes:
+        base_url: The URL that the paths of operations are relative to.
+        waiting: How calls wait: in threads or in tasks.
+        pool: The connections.
+        authentication: Signs each attempt.
+        user_agent: The `User-Agent` of all requests.
+        timeout: Seconds that one network wait may take.
+        deadline: Seconds that a call may take in all.
+        max_attempts: How many attempts a call may make.
+        stopped: Ends pauses between attempts early.
+        on_attempt: Called after each attempt.
+    """
+
+    base_url: str
+    waiting: Waiting
+    pool: ConnectionPool
+    authentication: Authentication
+    user_agent: str
+    timeout: float
+    deadline: float
+    max_attempts: int
+    stopped: StopSignal
+    on_attempt: OnAttempt | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_seconds("timeout", self.timeout)
+        check_seconds("deadline", self.deadline)
+        check_count("max_attempts", self.max_attempts)
+
+
+@attrs.frozen
+class AcceptedAnswer:
+    """An answer that was accepted, and how many attempts that took."""
+
+    answer: Answer
+    attempts: int
+
+
+@attrs.frozen
+class Caller:
+    """Runs the calls of one operation.
+
+    Attributes:
+        engine: What it shares with other operations.
+        judge: Decides which answers are accepted.
+        retry_policy: Decides whether a failed attempt is followed by another.
+    """
+
+    engine: Engine
+    judge: Judge
+    retry_policy: RetryPolicy
+
+    def build_request(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None,
+        json_body: object,
+        options: dict[str, object],
+    ) -> httpx.Request:
+        """Build the request that the generated code asks for, from arguments as httpx takes them.
+
+        httpx's own client would add cookies to it, and take three times as long.
+        """
+        engine = self.engine
+        prepared = tuple((headers or {}).items())
+        url, shared_headers = _prepare(engine.base_url, path, engine.user_agent, prepared)
+        request_headers = shared_headers.copy()
+        if json_body is not None:
+            content = json.dumps(json_body).encode()
+            request_headers["content-length"] = str(len(content))
+            options["stream"] = httpx.ByteStream(content)
+        request = httpx.Request(method, url, headers=request_headers, **cast("Any", options))
+        request.read()  # a transport of the caller's may look at its content
+        return request
+
+    async def call(self, request: httpx.Request) -> AcceptedAnswer:
+        """Send a request until its answer is accepted; raise the MeshError that stands."""
+        engine = self.engine
+        policy = self.retry_policy
+        policy.count_call()
+        deadline_at = time.monotonic() + engine.deadline
+        deadline_extensions = 0
+        attempts = 0
+        must_be_new = False
+        while True:
+            while (seconds := policy.seconds_to_hold()) > 0:
+                await self._hold(seconds, attempts)
+                deadline_at += seconds
+            connection = await self._connect(request, deadline_at, attempts, must_be_new)
+            began_at = time.monotonic()
+            result = await self._attempt(request, connection)
+            error = result if isinstance(result, MeshError) else self.judge(result)
+            if error is None:
+                attempts += 1
+                self._report(attempts, began_at, None, None)
+                return AcceptedAnswer(cast("Answer", result), attempts)
+            if self._was_stale(connection, error):
+                must_be_new = True  # so this happens once
+                continue
+            attempts += 1
+            error.attempts = attempts
+            must_be_new = False
+            if isinstance(error, MeshConnectionError) and connection.is_reused:
+                # After a silent failover, all that were kept since before are dead as well.
+                connection.home.close_idle_since_before(began_at)
+                must_be_new = True
+            seconds_left = deadline_at - time.monotonic()
+            state = CallState(attempts, engine.max_attempts, deadline_extensions, seconds_left)
+            pause = policy.find_pause(error, state)
+            self._report(attempts, began_at, error, pause)
+            if pause is None or await engine.waiting.pause(pause.seconds, engine.stopped):
+                break
+            if pause.extends_deadline:
+                deadline_at += pause.seconds
+                deadline_extensions += 1
+        redact(error, engine.authentication.secrets_in(request))
+        raise error
+
+    async def _hold(self, seconds: float, attempts: int) -> None:
+        """Wait before an attempt, for as long as the policy asks."""
+        if await self.engine.waiting.pause(seconds, self.engine.stopped):
+            raise MeshError("this client is closed", attempts=attempts)
+
+    async def _connect(
+        self,
+        request: httpx.Request,
+        deadline_at: float,
+        attempts: int,
+        must_be_new: bool,  # noqa: FBT001 — private
+    ) -> Connection:
+        """Sign a request, and wait for a connection."""
+        engine = self.engine
+        awaited = "client_secret"
+        try:
+            remaining = deadline_at - time.monotonic()
+            await engine.waiting.sign(request, engine.authentication, remaining)
+            awaited = "free connection"
+            return await engine.pool.acquire(deadline_at, must_be_new=must_be_new)
+        except TimeoutError:
+            if not _has_passed(deadline_at):  # it was raised by the caller's secret function
+                raise
+        error = self._deadline_error(awaited)
+        error.attempts = attempts
+        raise error
+
+    async def _attempt(
+        self, request: httpx.Request, connection: Connection
+    ) -> Answer | MeshConnectionError:
+        """Send a request once; return the answer, or the error if none came."""
+        engine = self.engine
+        remaining = max(SHORTEST_WAIT, connection.deadline_at - time.monotonic())
+        wait = min(engine.timeout, remaining)
+        request.extensions = {
+            "timeout": {"connect": wait, "read": wait, "write": wait, "pool": wait}
+        }
+        try:
+            return await engine.waiting.exchange(connection, request, remaining)
+        except (httpx.RequestError, OSError) as raised:  # OSError: from a caller's transport
+            failure = raised
+        finally:
+            engine.pool.release(connection)
+        if _has_passed(connection.deadline_at):
+            return self._deadline_error("answer")
+        return connection_error(failure, engine.timeout)
+
+    def _was_stale(self, connection: Connection, error: MeshError) -> bool:
+        """Return True if the server had closed a kept connection before the request came."""
+        return (
+            type(error) is MeshConnectionError  # a timeout is no sign of that
+            and connection.is_reused
+            and not connection.has_received
+            and self.retry_policy.may_reopen()
+        )
+
+    def _deadline_error(self, awaited: str) -> MeshTimeoutError:
+        return MeshTimeoutError(f"no {awaited} within the deadline of {self.engine.deadline:g} s")
+
+    def _report(
+        self, number: int, began_at: float, error: MeshError | None, pause: Pause | None
+    ) -> None:
+        if error is None and self.engine.on_attempt is None:
+            return
+        attempt = Attempt(
+            number=number,
+            elapsed=time.monotonic() - began_at,
+            error=None if error is None else type(error).__name__,
+            http_status=getattr(error, "http_status", None),
+            pause=None if pause is None else pause.seconds,
+            key=current_key.get(),
+        )
+        report(attempt, self.engine.on_attempt)
+
+
+@functools.lru_cache
+def _prepare(
+    base_url: str, path: str, user_agent: str, headers: tuple[tuple[str, str], ...]
+) -> tuple[httpx.URL, httpx.Headers]:
+    """Make once what all requests of an operation share: building it takes as long as sending."""
+    url = httpx.URL(base_url.rstrip("/") + path)
+    shared = {
+        "host": url.netloc.decode(),
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "user-agent": user_agent,
+    }
+    return url, httpx.Headers({**shared, **dict(headers)})
+
+
+def _has_passed(deadline_at: float) -> bool:
+    return time.monotonic() > deadline_at - TIMER_TOLERANCE

@@ -1,0 +1,55 @@
+"""Lets a fork wait until no other thread is in the middle of a TLS handshake.
+
+A child has none of its parent's threads, but it has OpenSSL's locks as these threads held them: its
+own first handshake would then hang for ever, beyond the reach of any deadline.
+"""
+
+import os
+import threading
+
+LONGEST_WAIT = 1.0
+"""Seconds that a fork waits for handshakes to end."""
+
+
+class HandshakeGuard:
+    """Surrounds each handshake, as a context manager, and knows the threads that are in one."""
+
+    def __init__(self) -> None:
+        self._threads: list[int] = []
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._threads.append(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            if threading.get_ident() in self._threads:  # in a forked child it is not
+                self._threads.remove(threading.get_ident())
+            self._changed.notify_all()
+
+    def before_fork(self) -> None:
+        """Wait until no other thread is in a handshake, and let none begin."""
+        self._changed.acquire()
+        self._changed.wait_for(self._is_free, LONGEST_WAIT)
+
+    def after_fork_in_parent(self) -> None:
+        """Let handshakes begin again."""
+        self._changed.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start anew: the child has none of the parent's threads."""
+        self._threads = []
+        self._changed = threading.Condition()
+
+    def _is_free(self) -> bool:
+        return all(thread == threading.get_ident() for thread in self._threads)
+
+
+handshakes = HandshakeGuard()
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(
+        before=handshakes.before_fork,
+        after_in_parent=handshakes.after_fork_in_parent,
+        after_in_child=handshakes.after_fork_in_child,
+    )

@@ -1,0 +1,77 @@
+"""The httpx clients that generated operations run on.
+
+Generated code calls `request()` on the httpx client that it is given. These return only answers
+that were accepted, and raise what the caller is to see.
+"""
+
+from typing import cast
+
+import httpx
+
+from mesh_facade.engine.engine import AcceptedAnswer, Caller
+from mesh_facade.engine.strict_json import JSON
+from mesh_facade.engine.waiting import run_blocking
+
+ATTEMPTS_HEADER = "mesh-facade-attempts"
+"""A header that is added to accepted answers alone: how many attempts it took to get them."""
+
+
+class AcceptedResponse(httpx.Response):
+    """An accepted answer as generated parsers read one: HTTP 200, decoded already.
+
+    It goes without httpx's constructor, which takes as long as all the checks of an answer.
+    """
+
+    def __init__(self, accepted: AcceptedAnswer) -> None:
+        answer = accepted.answer
+        self.status_code = httpx.codes.OK  # parsers know no other 2xx
+        self.headers = answer.headers
+        self.headers[ATTEMPTS_HEADER] = str(accepted.attempts)
+        self._answer_content = answer.content
+        self._answer_value = answer.value
+
+    @property
+    def content(self) -> bytes:
+        return self._answer_content
+
+    def json(self, **kwargs: object) -> JSON:
+        del kwargs
+        return self._answer_value
+
+
+class EngineClient(httpx.Client):
+    """Runs a generated operation's sync function."""
+
+    def __init__(self, caller: Caller) -> None:
+        super().__init__(transport=httpx.BaseTransport())  # never used, but cheaper than none
+        self._caller = caller
+
+    def request(self, method: str, url: httpx.URL | str, **options: object) -> httpx.Response:
+        return self.send(_build(self._caller, method, url, options))
+
+    def send(self, request: httpx.Request, **options: object) -> httpx.Response:
+        del options
+        return AcceptedResponse(run_blocking(self._caller.call(request)))
+
+
+class AsyncEngineClient(httpx.AsyncClient):
+    """Runs a generated operation's async function."""
+
+    def __init__(self, caller: Caller) -> None:
+        super().__init__(transport=httpx.AsyncBaseTransport())  # as above
+        self._caller = caller
+
+    async def request(self, method: str, url: httpx.URL | str, **options: object) -> httpx.Response:
+        return await self.send(_build(self._caller, method, url, options))
+
+    async def send(self, request: httpx.Request, **options: object) -> httpx.Response:
+        del options
+        return AcceptedResponse(await self._caller.call(request))
+
+
+def _build(
+    caller: Caller, method: str, url: httpx.URL | str, options: dict[str, object]
+) -> httpx.Request:
+    headers = cast("dict[str, str] | None", options.pop("headers", None))
+    json_body = options.pop("json", None)
+    return caller.build_request(method, str(url), headers, json_body, options)

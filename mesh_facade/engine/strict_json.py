@@ -1,0 +1,92 @@
+"""Strict JSON: what all readers agree about, with each number read exactly from its own text."""
+
+import json
+from decimal import (
+    MAX_EMAX,
+    MAX_PREC,
+    MIN_EMIN,
+    Context,
+    Decimal,
+    Inexact,
+    InvalidOperation,
+    Overflow,
+)
+from typing import NoReturn, TypeAlias, cast
+
+JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | Decimal | bool | None"
+JSONObject: TypeAlias = "dict[str, JSON]"
+
+EXACT = Context(
+    prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation, Overflow]
+)
+"""Rounds nothing, whatever decimal context the caller has set: it raises ArithmeticError."""
+
+
+def decode(body: bytes) -> JSON:
+    """Decode a JSON text; numbers become Decimal.
+
+    Looking for duplicate keys while decoding takes a third more of the time, so the text is first
+    decoded without that. If it has exactly as many colons as the result has members, then every
+    member is there and no key was given twice. Otherwise a colon stands in a string, or a key was
+    given twice, and the strict decoder finds out which.
+
+    Raises:
+        ValueError: The text is not UTF-8 (UnicodeError) or not JSON, an object has a key twice, a
+            constant such as NaN is not JSON, or a string holds half of a surrogate pair.
+        ArithmeticError: An exponent is beyond what Decimal can hold.
+        RecursionError: The text is nested too deeply.
+    """
+    text = body.decode()
+    value = cast("JSON", _QUICK_DECODER.decode(text))
+    if text.count(":") != _count_members(value):
+        value = cast("JSON", _STRICT_DECODER.decode(text))
+    if "\\" in text:
+        _check_surrogates(value)
+    return value
+
+
+def _count_members(value: JSON) -> int:
+    """Count the members of all objects.
+
+    Objects in a list count with their own members only, and a list of anything else counts as
+    none: too low a count only costs the time of the strict decoder.
+    """
+    if isinstance(value, dict):
+        count = len(value)
+        for member in value.values():
+            if isinstance(member, (dict, list)):
+                count += _count_members(member)
+        return count
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return sum(map(len, cast("list[JSONObject]", value)))
+    return 0
+
+
+def _check_surrogates(value: JSON) -> None:
+    """Raise UnicodeEncodeError if a string holds half of a surrogate pair, written as an escape."""
+    json.dumps(value, ensure_ascii=False, default=str).encode()
+
+
+def _to_object(members: list[tuple[str, JSON]]) -> JSONObject:
+    """Build an object; raise ValueError if a key is given twice."""
+    result = dict(members)
+    if len(result) < len(members):
+        raise ValueError("an object has a key twice")
+    return result
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_QUICK_DECODER = json.JSONDecoder(
+    parse_float=EXACT.create_decimal,
+    parse_int=EXACT.create_decimal,
+    parse_constant=_refuse_constant,
+)
+_STRICT_DECODER = json.JSONDecoder(
+    parse_float=EXACT.create_decimal,
+    parse_int=EXACT.create_decimal,
+    parse_constant=_refuse_constant,
+    object_pairs_hook=_to_object,
+)

@@ -1,0 +1,186 @@
+"""A connection that a task waits for: an `asyncio.Protocol`, within the call's deadline.
+
+Like its sibling for threads it is httpcore's network backend and stream in one. It does not stand
+on anyio's streams, as httpcore's own backend does: on those a call takes three times as long.
+"""
+
+import asyncio
+import math
+import selectors
+import socket
+import ssl
+from collections.abc import Awaitable
+from typing import Self, TypeVar, cast
+
+import httpcore
+import httpx
+
+from mesh_facade.engine.connection import MOST_BYTES_KEPT, Connection, HeadJoiner
+from mesh_facade.engine.forks import handshakes
+from mesh_facade.engine.transports import TaskTransport
+
+T = TypeVar("T")
+
+
+class TaskConnection(
+    Connection, httpcore.AsyncNetworkBackend, httpcore.AsyncNetworkStream, asyncio.Protocol
+):
+    """A connection for `AsyncMeshClient`."""
+
+    def __init__(
+        self, url: httpx.URL, ssl_context: ssl.SSLContext, proxy: httpx.Proxy | None
+    ) -> None:
+        super().__init__()
+        self._transport = TaskTransport(self, url, ssl_context, proxy)
+        self._stream: asyncio.Transport | None = None
+        self._unread = bytearray()
+        self._is_over = False  # nothing more will come in
+        self._arrival: asyncio.Future[None] | None = None  # somebody waits for data
+        self._head = HeadJoiner()
+
+    async def send_async(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(request)
+
+    def has_unread_data(self) -> bool:
+        if self._unread or self._is_over:
+            return True
+        # Ask the socket too: data may have come that the event loop has not looked at yet.
+        # Windows has no poll, and select serves no descriptor above 1023: so poll where there is.
+        selector_class = getattr(selectors, "PollSelector", selectors.SelectSelector)
+        with selector_class() as selector:
+            selector.register(self._opened.get_extra_info("socket"), selectors.EVENT_READ)
+            return bool(selector.select(0))
+
+    def close(self) -> None:
+        self._is_over = True
+        if self._stream is not None:
+            self._stream.abort()
+
+    # What httpcore calls on a network backend.
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: object = None,
+    ) -> Self:
+        del local_address, socket_options  # never set here
+        if self.is_open:  # httpcore's proxies would replace a connection that they find closed
+            raise httpcore.ConnectError("the connection was closed")
+        self.is_open = True
+        loop = asyncio.get_running_loop()
+        looking_up = loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await self._connecting(looking_up, self._time_left(timeout))
+        addresses = [(str(address[0]), int(address[1])) for *_, address in found]
+        # They are tried in turn, each with a share of the time.
+        seconds = self._time_left(timeout) / len(addresses)
+        for number, (ip_address, its_port) in enumerate(addresses, start=1):
+            connecting = loop.create_connection(lambda: self, ip_address, its_port)
+            try:
+                await self._connecting(connecting, seconds)
+            except (httpcore.ConnectTimeout, httpcore.ConnectError):
+                if number == len(addresses):
+                    raise
+            else:
+                break
+        return self
+
+    # What httpcore calls on a network stream.
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> Self:
+        if self._unread:  # not encrypted: it would be taken for the server's answer
+            raise httpcore.ConnectError("the proxy sent more than the answer to CONNECT")
+        shaking_hands = asyncio.get_running_loop().start_tls(
+            self._opened,
+            self,
+            ssl_context,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=math.inf,  # the wait below has a bound of its own
+        )
+        with handshakes:
+            stream = await self._connecting(shaking_hands, self._time_left(timeout))
+        self._stream = cast("asyncio.Transport", stream)
+        self._received.clear()  # those bytes were a proxy's
+        return self
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if not self._unread and not self._is_over:
+            self._arrival = asyncio.get_running_loop().create_future()
+            try:
+                await self._within(self._arrival, self._time_left(timeout))
+            except TimeoutError as error:
+                raise httpcore.ReadTimeout("nothing came in") from error
+            except OSError as error:
+                raise httpcore.ReadError("the connection broke") from error
+        data = bytes(self._unread[:max_bytes])
+        del self._unread[:max_bytes]
+        if len(data) == max_bytes:
+            self._opened.resume_reading()
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        del timeout  # it waits for nothing: asyncio sends as the peer takes it
+        data = self._head.join(buffer)
+        if data:
+            self._opened.write(data)
+
+    def get_extra_info(self, info: str) -> object:
+        if info == "is_readable":
+            return self.has_unread_data()
+        return self._opened.get_extra_info(info)
+
+    async def aclose(self) -> None:
+        self.close()
+
+    # What asyncio calls on a protocol.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._stream = cast("asyncio.Transport", transport)
+        self._unread = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        self._keep(data)
+        self._unread += data
+        if len(self._unread) > MOST_BYTES_KEPT:
+            self._opened.pause_reading()
+        self._wake_reader()
+
+    def eof_received(self) -> None:
+        self._is_over = True
+        self._wake_reader()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_over = True
+        if exc is not None and self._arrival is not None and not self._arrival.done():
+            self._arrival.set_exception(exc)
+        self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    @property
+    def _opened(self) -> asyncio.Transport:
+        if self._stream is None:
+            raise httpcore.ConnectError("the connection was never opened")
+        return self._stream
+
+    async def _connecting(self, awaitable: Awaitable[T], seconds: float) -> T:
+        """Wait for a step of connecting, and raise httpcore's errors if it fails."""
+        try:
+            return await self._within(awaitable, seconds)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout("connecting took too long") from error
+        except OSError as error:
+            raise httpcore.ConnectError("connecting failed") from error
+
+    async def _within(self, awaitable: Awaitable[T], seconds: float) -> T:
+        async with asyncio.timeout(seconds):
+            return await awaitable

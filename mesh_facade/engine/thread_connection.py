@@ -1,0 +1,114 @@
+"""A connection that a thread waits for: httpcore's own stream, within the call's deadline.
+
+It is both of the things that httpcore asks for: the network backend, which opens connections, and
+the stream on the one connection that it opens. So every connect, handshake, read and write of a
+call passes through here, whether a proxy is in between or not.
+"""
+
+import contextlib
+import importlib
+import socket
+import ssl
+from typing import Self
+
+import httpcore
+import httpx
+
+from mesh_facade.engine.connection import MOST_BYTES_WRITTEN, Connection, HeadJoiner
+from mesh_facade.engine.forks import handshakes
+from mesh_facade.engine.transports import ThreadTransport
+
+# A name look-up imports this when it is first made; a fork in that moment would hang its child.
+importlib.import_module("encodings.idna")
+
+
+class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStream):
+    """A connection for `MeshClient`."""
+
+    def __init__(
+        self, url: httpx.URL, ssl_context: ssl.SSLContext, proxy: httpx.Proxy | None
+    ) -> None:
+        super().__init__()
+        self._transport = ThreadTransport(self, url, ssl_context, proxy)
+        self._stream: httpcore.NetworkStream | None = None
+        self._head = HeadJoiner()
+
+    def send(self, request: httpx.Request) -> httpx.Response:
+        return self._transport.handle_request(request)
+
+    def has_unread_data(self) -> bool:
+        return bool(self._opened.get_extra_info("is_readable"))
+
+    def close(self) -> None:
+        if self._stream is not None:
+            with contextlib.suppress(Exception):  # it is closed already, or the peer has gone
+                self._stream.close()
+
+    # What httpcore calls on a network backend.
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: object = None,
+    ) -> Self:
+        del local_address, socket_options  # never set here
+        if self.is_open:  # httpcore's proxies would replace a connection that they find closed
+            raise httpcore.ConnectError("the connection was closed")
+        self.is_open = True
+        # The addresses of a host are tried in turn, each with a share of the time.
+        seconds = self._bounded(timeout) / _count_addresses(host, port)
+        self._stream = httpcore.SyncBackend().connect_tcp(host, port, seconds)
+        return self
+
+    # What httpcore calls on a network stream.
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> Self:
+        with handshakes:
+            seconds = self._bounded(timeout)
+            self._stream = self._opened.start_tls(ssl_context, server_hostname, seconds)
+        self._received.clear()  # those bytes were a proxy's
+        return self
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data = self._opened.read(max_bytes, self._bounded(timeout))
+        self._keep(data)
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        data = self._head.join(buffer)
+        for start in range(0, len(data), MOST_BYTES_WRITTEN):
+            self._opened.write(data[start : start + MOST_BYTES_WRITTEN], self._bounded(timeout))
+
+    def get_extra_info(self, info: str) -> object:
+        return self._opened.get_extra_info(info)
+
+    @property
+    def _opened(self) -> httpcore.NetworkStream:
+        if self._stream is None:
+            raise httpcore.ConnectError("the connection was never opened")
+        return self._stream
+
+    def _bounded(self, timeout: float | None) -> float:
+        """Return the seconds that are left; raise if none are.
+
+        With a timeout of 0, a socket would read on for as long as it can.
+        """
+        left = self._time_left(timeout)
+        if left <= 0:
+            raise httpcore.ReadTimeout("the deadline has passed")
+        return left
+
+
+def _count_addresses(host: str, port: int) -> int:
+    try:
+        return len(socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP))
+    except OSError:
+        return 1  # connecting will fail the same way, and say why

@@ -1,0 +1,34 @@
+"""`MESH_LOG`: turns this package's logging on in a program that configures none."""
+
+import logging
+import os
+import threading
+
+from mesh_facade.errors import MeshConfigurationError
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
+_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
+_lock = threading.Lock()
+
+
+def configure_logging() -> None:
+    """Print the package's log records on stderr if `MESH_LOG` asks for it.
+
+    `info` gives one record for each call, `debug` also one for each attempt that failed. Nothing
+    changes where the program has configured logging itself.
+
+    Raises:
+        MeshConfigurationError: `MESH_LOG` is neither.
+    """
+    wanted = os.environ.get("MESH_LOG", "").strip().lower()
+    if not wanted:
+        return
+    if wanted not in _LEVELS:
+        raise MeshConfigurationError(f"MESH_LOG must be debug or info, not {wanted!r}")
+    logger = logging.getLogger("mesh_facade")
+    with _lock:  # two clients that are built at once must not add two handlers
+        if not logger.hasHandlers():
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter(_FORMAT))
+            logger.addHandler(handler)
+            logger.setLevel(_LEVELS[wanted])

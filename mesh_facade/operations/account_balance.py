@@ -1,0 +1,153 @@
+"""The operation `getAccountBalance`: the fiat balance of one linked account.
+
+It is a read, although its method is POST: it is safe to repeat.
+"""
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, Protocol, TypeAlias, cast
+
+from mesh_connect_client.api.balance import get_account_balance
+from mesh_connect_client.models import (
+    B2BBrokerAccountBalance,
+    B2BBrokerAccountBalanceModel,
+    B2BBrokerAccountBalanceModelApiResult,
+    BalanceBrokerBaseRequest,
+    BrokerType,
+)
+from mesh_connect_client.types import Response
+
+from mesh_facade.balances import AccountBalance, CurrencyBalance
+from mesh_facade.engine.strict_json import JSON, JSONObject
+from mesh_facade.operations.envelope import TEXT_FIELDS, find_request_id
+from mesh_facade.operations.field_checks import are_amounts, are_objects, are_texts
+from mesh_facade.operations.operation import GeneratedArguments, Operation
+from mesh_facade.operations.wire_names import WireNames
+
+Broker: TypeAlias = BrokerType | str
+"""A broker of the spec's list, or its name; one that the list does not have is sent as it is."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+_CONTENT = WireNames(B2BBrokerAccountBalanceModelApiResult)["content"]
+
+_MODEL = WireNames(B2BBrokerAccountBalanceModel)
+_BALANCES = _MODEL["balances"]
+_TOTALS = (_MODEL["total_cash_usd_value"], _MODEL["total_buying_power_usd_value"])
+
+_ROW = WireNames(B2BBrokerAccountBalance)
+_CURRENCY_CODE = _ROW["currency_code"]
+_AMOUNTS = (_ROW["cash"], _ROW["buying_power"], _ROW["cryptocurrency_buying_power"])
+
+
+def build_arguments(auth_token: str, broker: BrokerType | str) -> GeneratedArguments:
+    """Check the arguments of a call; raise TypeError or ValueError if they cannot be sent."""
+    _check_text("auth_token", auth_token)
+    _check_text("broker", broker)
+    if isinstance(broker, BrokerType):
+        broker = broker.value
+    body = BalanceBrokerBaseRequest(auth_token, broker)
+    return GeneratedArguments({"body": body}, (auth_token,))
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    if not value.strip():
+        raise ValueError(f"{name} is empty")
+    if _SURROGATE.search(value):
+        raise ValueError(f"{name} is not Unicode text: it holds half of a surrogate pair")
+    if _CONTROL_CHARACTER.search(value):
+        raise ValueError(
+            f"{name} holds a line break or another control character: strip() it where it is read"
+        )
+
+
+def find_problem(envelope: JSONObject) -> str | None:
+    """Return what keeps an envelope from being a balance as the spec allows it; None if it is one.
+
+    Fields that Mesh left out are set to null, which means the same.
+    """
+    place = _find_malformed_field(envelope)
+    if place is None:
+        return None
+    return f"its {place} is not what Mesh's spec allows"
+
+
+def _find_malformed_field(envelope: JSONObject) -> str | None:
+    content = envelope.get(_CONTENT)
+    if not isinstance(content, dict) or not any(key in content for key in (_BALANCES, *_TOTALS)):
+        return "content"
+    rows = content.get(_BALANCES)
+    if rows is None:
+        rows = []
+    if not isinstance(rows, list):
+        return "content.balances"
+    if not are_objects(rows):
+        first = next(index for index, row in enumerate(rows) if not isinstance(row, dict))
+        return f"content.balances[{first}]"
+    row_objects = cast("list[JSONObject]", rows)
+    texts: list[JSON] = [envelope.get(key) for key in TEXT_FIELDS]
+    texts += [row.setdefault(_CURRENCY_CODE) for row in row_objects]
+    amounts: list[JSON] = [content.setdefault(key) for key in _TOTALS]
+    for key in _AMOUNTS:
+        amounts += [row.setdefault(key) for row in row_objects]
+    if are_texts(texts) and are_amounts(amounts):
+        return None
+    return next(_malformed_fields_of_rows(row_objects), "text or total")
+
+
+def _malformed_fields_of_rows(rows: list[JSONObject]) -> Iterator[str]:
+    for index, row in enumerate(rows):
+        if not are_texts([row[_CURRENCY_CODE]]):
+            yield f"content.balances[{index}].{_CURRENCY_CODE}"
+        for key in _AMOUNTS:
+            if not are_amounts([row[key]]):
+                yield f"content.balances[{index}].{key}"
+
+
+class _ParsedRow(Protocol):
+    """A generated row after `find_problem`: amounts are Decimal or None, and none is missing."""
+
+    currency_code: str | None
+    cash: Decimal | None
+    buying_power: Decimal | None
+    cryptocurrency_buying_power: Decimal | None
+
+
+class _ParsedContent(Protocol):
+    """A generated `content` after `find_problem`, likewise."""
+
+    balances: list[_ParsedRow] | None
+    total_cash_usd_value: Decimal | None
+    total_buying_power_usd_value: Decimal | None
+
+
+def build_result(response: Response[Any]) -> AccountBalance:
+    """Turn what the generated function returned into an AccountBalance."""
+    parsed = cast("B2BBrokerAccountBalanceModelApiResult", response.parsed)
+    content = cast("_ParsedContent", parsed.content)
+    rows = [
+        CurrencyBalance(
+            row.currency_code, row.cash, row.buying_power, row.cryptocurrency_buying_power
+        )
+        for row in content.balances or ()
+    ]
+    return AccountBalance(
+        tuple(rows),
+        content.total_cash_usd_value,
+        content.total_buying_power_usd_value,
+        response.content,
+        find_request_id(response.headers),
+    )
+
+
+GET_ACCOUNT_BALANCE = Operation(
+    generated=get_account_balance,
+    build_arguments=build_arguments,
+    find_problem=find_problem,
+    build_result=build_result,
+    is_safe_to_repeat=True,
+)

@@ -1,0 +1,154 @@
+"""The envelope around every answer of Mesh, and what an answer means: a result, or which error.
+
+A result is HTTP 2xx and the status `ok` and content as the spec allows it; there is no other way to
+one. Everything else is exactly one error:
+
+1. A known status other than `ok` decides the class, at whatever HTTP status it comes.
+2. Otherwise, unless it is 2xx, the HTTP status decides. 3xx is a MeshResponseError.
+3. At 2xx, an unknown status is a MeshAPIError, and none at all a MeshResponseError.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+import attrs
+from mesh_connect_client.models import ApiResult
+
+from mesh_facade.engine.bodies import Answer
+from mesh_facade.engine.retries import read_retry_after
+from mesh_facade.engine.strict_json import JSONObject
+from mesh_facade.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    LockedError,
+    MeshAPIError,
+    MeshError,
+    MeshResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    UnavailableForLegalReasonsError,
+)
+from mesh_facade.operations.wire_names import WireNames
+
+FindProblem = Callable[[JSONObject], str | None]
+
+
+@attrs.frozen
+class _Rule:
+    """Which HTTP status and which status in the envelope mean an error class."""
+
+    http_status: int
+    status: str | None
+    error_class: type[MeshAPIError]
+
+
+_RULES = (
+    _Rule(400, "badRequest", BadRequestError),
+    _Rule(401, None, AuthenticationError),
+    _Rule(403, "permissionDenied", PermissionDeniedError),
+    _Rule(404, "notFound", NotFoundError),
+    _Rule(409, "conflict", ConflictError),
+    _Rule(423, "locked", LockedError),
+    _Rule(429, "tooManyRequest", RateLimitError),
+    _Rule(451, "unavailableForLegalReasons", UnavailableForLegalReasonsError),
+    _Rule(500, "serverFailure", ServerError),
+)
+_CLASS_BY_HTTP_STATUS = {rule.http_status: rule.error_class for rule in _RULES}
+# In lower case: Mesh has switched the case of its enums before.
+_CLASS_BY_STATUS = {rule.status.lower(): rule.error_class for rule in _RULES if rule.status}
+
+_WIRE = WireNames(ApiResult)
+_STATUS = _WIRE["status"]
+_ERROR_TYPE = _WIRE["error_type"]
+_MESSAGE = _WIRE["message"]
+_DISPLAY_MESSAGE = _WIRE["display_message"]
+_ERROR_HASH = _WIRE["error_hash"]
+_ERROR_DATA = _WIRE["error_data"]
+_TEAM_CODE = _WIRE["team_code"]
+
+TEXT_FIELDS = (_MESSAGE, _DISPLAY_MESSAGE, _ERROR_HASH, _ERROR_TYPE)
+"""The envelope's fields that are strings or null, whatever the operation."""
+
+_OK = "ok"
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")  # no code of Mesh's looks different
+
+
+def judge(answer: Answer, find_problem: FindProblem) -> MeshError | None:
+    """Return the error that an answer means; None if it holds a result.
+
+    Args:
+        answer: The answer.
+        find_problem: Returns what keeps an envelope with the status `ok` from being a result.
+    """
+    envelope: JSONObject = answer.value if isinstance(answer.value, dict) else {}
+    status = _text(envelope, _STATUS)
+    error_class = _CLASS_BY_STATUS.get((status or "").lower())
+    if error_class is not None:
+        return _api_error(error_class, answer, envelope)
+    if not 200 <= answer.http_status < 300:  # noqa: PLR2004 — as RFC 9110 counts
+        error_class = _class_of_http_status(answer.http_status)
+        if error_class is None:
+            return _response_error(answer, "it is neither a result nor an error")
+        return _api_error(error_class, answer, envelope)
+    if status == _OK:
+        problem = answer.problem or find_problem(envelope)
+        if problem:
+            return _response_error(answer, problem)
+        return None
+    if status is not None:
+        return _api_error(MeshAPIError, answer, envelope)
+    return _response_error(answer, answer.problem or "it is not an envelope with a status")
+
+
+def find_request_id(headers: Mapping[str, str]) -> str | None:
+    """Return what names an answer to Mesh's support; None if it has no such header."""
+    return headers.get("x-request-id") or headers.get("cf-ray")
+
+
+def _class_of_http_status(http_status: int) -> type[MeshAPIError] | None:
+    """Return the class for an HTTP status outside 2xx; None if it is below 400."""
+    if http_status < 400:  # noqa: PLR2004
+        return None
+    if http_status >= 500:  # noqa: PLR2004 — gateways answer with numbers up to 999
+        return ServerError
+    return _CLASS_BY_HTTP_STATUS.get(http_status, MeshAPIError)
+
+
+def _api_error(
+    error_class: type[MeshAPIError], answer: Answer, envelope: JSONObject
+) -> MeshAPIError:
+    status = _text(envelope, _STATUS)
+    error_type = _text(envelope, _ERROR_TYPE)
+    text = f"Mesh answered HTTP {answer.http_status}"
+    for code in (status, error_type):
+        if code is not None and _CODE.fullmatch(code):
+            text += f": {code}"
+    return error_class(
+        text,
+        http_status=answer.http_status,
+        status=status,
+        error_type=error_type,
+        message=_text(envelope, _MESSAGE),
+        display_message=_text(envelope, _DISPLAY_MESSAGE),
+        error_hash=_text(envelope, _ERROR_HASH),
+        error_data=envelope.get(_ERROR_DATA),
+        team_code=_text(envelope, _TEAM_CODE),
+        retry_after=read_retry_after(answer.headers),
+        request_id=find_request_id(answer.headers),
+    )
+
+
+def _response_error(answer: Answer, problem: str) -> MeshResponseError:
+    return MeshResponseError(
+        f"Mesh's answer (HTTP {answer.http_status}) cannot be used: {problem}",
+        http_status=answer.http_status,
+        request_id=find_request_id(answer.headers),
+    )
+
+
+def _text(envelope: JSONObject, wire_name: str) -> str | None:
+    value = envelope.get(wire_name)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,48 @@
+"""Checks of the fields of an answer, many at once.
+
+A balance of 60 rows has 240 fields. Checking the set of their types, or of their exponents, takes a
+fifth of the time of checking one after the other.
+"""
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from types import NoneType
+from typing import cast
+
+from mesh_facade.engine.strict_json import JSON
+
+MOST_ZEROS = 1000
+"""A zero may not have more digits than this (0e-999999999 takes a gigabyte): a rule of ours."""
+
+_SURELY_IN_RANGE = 300  # a number with an exponent below this is within the range of a double
+
+
+def are_texts(values: Sequence[JSON]) -> bool:
+    """Return True if all values are strings or null."""
+    return set(map(type, values)) <= {str, NoneType}
+
+
+def are_objects(values: Sequence[JSON]) -> bool:
+    """Return True if all values are objects."""
+    return set(map(type, values)) <= {dict}
+
+
+def are_amounts(values: Sequence[JSON]) -> bool:
+    """Return True if all values are null, or numbers that the spec's `double` can hold."""
+    numbers = [value for value in values if value is not None]
+    if not set(map(type, numbers)) <= {Decimal}:
+        return False
+    amounts = cast("list[Decimal]", numbers)
+    exponents = set(map(Decimal.adjusted, amounts))
+    if all(-_SURELY_IN_RANGE < exponent < _SURELY_IN_RANGE for exponent in exponents):
+        return True
+    return all(_fits_in_double(amount) for amount in amounts)
+
+
+def _fits_in_double(amount: Decimal) -> bool:
+    if abs(amount.adjusted()) >= MOST_ZEROS:
+        return False
+    as_double = float(amount)
+    is_rounded_to_zero = amount != 0 and as_double == 0
+    return not is_rounded_to_zero and math.isfinite(as_double)

@@ -1,0 +1,63 @@
+"""An operation of Mesh's API, as the clients run it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+
+import attrs
+from mesh_connect_client.types import Response
+
+from mesh_facade.engine.bodies import Answer
+from mesh_facade.engine.strict_json import JSONObject
+from mesh_facade.errors import MeshError
+from mesh_facade.operations import envelope
+
+P = ParamSpec("P")
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class GeneratedOperation(Protocol):
+    """A module of the generated client that holds the functions of one operation."""
+
+    @property
+    def sync_detailed(self) -> Callable[..., Response[Any]]: ...
+
+    @property
+    def asyncio_detailed(self) -> Callable[..., Awaitable[Response[Any]]]: ...
+
+
+@attrs.frozen
+class GeneratedArguments:
+    """What a call passes to the generated function.
+
+    Attributes:
+        keywords: Its keyword arguments, without `client`.
+        secrets: The secrets among them, which are redacted from errors.
+    """
+
+    keywords: Mapping[str, object] = attrs.field(repr=False)
+    secrets: tuple[str, ...] = attrs.field(repr=False)
+
+
+@attrs.frozen(eq=False)
+class Operation(Generic[P, Result_co]):
+    """An operation of Mesh's API.
+
+    Attributes:
+        generated: The generated module that runs it.
+        build_arguments: Checks a call's arguments, and turns them into those of the generated
+            function. Raises TypeError or ValueError if they cannot be sent.
+        find_problem: Returns what keeps an envelope with the status `ok` from being a result; None
+            if it is one. Sets fields that Mesh left out to null.
+        build_result: Turns what the generated function returned into the result of the call.
+        is_safe_to_repeat: True for a read. Anything else is never sent twice.
+    """
+
+    generated: GeneratedOperation
+    build_arguments: Callable[P, GeneratedArguments]
+    find_problem: Callable[[JSONObject], str | None]
+    build_result: Callable[[Response[Any]], Result_co]
+    is_safe_to_repeat: bool
+
+    def judge(self, answer: Answer) -> MeshError | None:
+        """Return the error that an answer means; None if it holds a result."""
+        return envelope.judge(answer, self.find_problem)

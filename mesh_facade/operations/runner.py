@@ -1,0 +1,104 @@
+"""Runs operations: the generated function, unmodified, once a call, on the engine.
+
+Every operation has a generated `Client` of its own, whose httpx client is the engine with the
+operation's judgement of answers. The generated function therefore only ever sees answers that were
+accepted.
+"""
+
+from typing import Any, Generic, ParamSpec, Self, TypeVar
+
+import attrs
+from mesh_connect_client import Client
+from mesh_connect_client.types import Response
+
+from mesh_facade.engine.engine import Caller, Engine
+from mesh_facade.engine.httpx_clients import ATTEMPTS_HEADER, AsyncEngineClient, EngineClient
+from mesh_facade.engine.redaction import redact
+from mesh_facade.engine.retries import NeverRetry, RetryPolicy
+from mesh_facade.errors import MeshError
+from mesh_facade.operations.operation import Operation
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@attrs.frozen
+class CallResult(Generic[R]):
+    """The result of a call, and how many attempts it took."""
+
+    value: R
+    attempts: int
+
+
+class Runner:
+    """What runs operations has in common, in threads and in tasks."""
+
+    def __init__(self, engine: Engine, retry_policy: RetryPolicy) -> None:
+        self.engine = engine
+        self.retry_policy = retry_policy
+        self._clients: dict[object, Client] = {}
+
+    def with_engine(self, engine: Engine, retry_policy: RetryPolicy | None = None) -> Self:
+        """Return a runner with another engine and, if one is given, another retry policy."""
+        return type(self)(engine, retry_policy or self.retry_policy)
+
+    def _client(self, operation: Operation[P, R]) -> Client:
+        """Return the generated client on which an operation runs."""
+        client = self._clients.get(operation)
+        if client is None:
+            policy = self.retry_policy
+            if not operation.is_safe_to_repeat:
+                policy = NeverRetry(policy.budget)
+            client = Client(base_url=self.engine.base_url)
+            self._set_engine(client, Caller(self.engine, operation.judge, policy))
+            # Of threads that get here at once, all use the client that was set first.
+            client = self._clients.setdefault(operation, client)
+        return client
+
+    def _set_engine(self, client: Client, caller: Caller) -> None:
+        raise NotImplementedError
+
+
+class ThreadRunner(Runner):
+    """Runs operations in threads."""
+
+    def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> CallResult[R]:
+        """Run an operation; raise its error if it fails."""
+        arguments = operation.build_arguments(*args, **kwargs)
+        client = self._client(operation)
+        try:
+            response = operation.generated.sync_detailed(client=client, **arguments.keywords)
+        except MeshError as error:
+            redact(error, arguments.secrets)
+            raise
+        return _result(operation, response)
+
+    def _set_engine(self, client: Client, caller: Caller) -> None:
+        client.set_httpx_client(EngineClient(caller))
+
+
+class TaskRunner(Runner):
+    """Runs operations in tasks of asyncio."""
+
+    async def run(
+        self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> CallResult[R]:
+        """Run an operation; raise its error if it fails."""
+        arguments = operation.build_arguments(*args, **kwargs)
+        client = self._client(operation)
+        try:
+            response = await operation.generated.asyncio_detailed(
+                client=client, **arguments.keywords
+            )
+        except MeshError as error:
+            redact(error, arguments.secrets)
+            raise
+        return _result(operation, response)
+
+    def _set_engine(self, client: Client, caller: Caller) -> None:
+        client.set_async_httpx_client(AsyncEngineClient(caller))
+
+
+def _result(operation: Operation[P, R], response: Response[Any]) -> CallResult[R]:
+    attempts = int(response.headers[ATTEMPTS_HEADER])
+    return CallResult(operation.build_result(response), attempts)

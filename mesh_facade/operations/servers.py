@@ -1,0 +1,12 @@
+"""Where Mesh's API is, and which headers carry the API keys, as the spec says."""
+
+from mesh_connect_client.spec import API_KEY_HEADERS, SERVERS
+
+PRODUCTION = "production"
+SANDBOX = "sandbox"
+
+SERVER_BY_ENVIRONMENT = {
+    (SANDBOX if "sandbox" in server else PRODUCTION): server for server in SERVERS
+}
+CLIENT_ID_HEADER = API_KEY_HEADERS["Client-Id"]
+CLIENT_SECRET_HEADER = API_KEY_HEADERS["Client-Secret"]

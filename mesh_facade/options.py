@@ -1,0 +1,47 @@
+"""The options of the clients that environment variables can set too: where calls go."""
+
+import os
+
+import httpx
+
+from mesh_facade.engine.checks import is_loopback
+from mesh_facade.errors import MeshConfigurationError
+from mesh_facade.operations.servers import PRODUCTION, SERVER_BY_ENVIRONMENT
+
+
+def find_base_url(environment: str | None, base_url: str | httpx.URL | None) -> httpx.URL:
+    """Return where calls go.
+
+    That is `base_url`, else `MESH_BASE_URL`, else the server of `environment`, else of
+    `MESH_ENVIRONMENT`, else of production.
+
+    Raises:
+        MeshConfigurationError: The environment is unknown, or the URL cannot be used.
+    """
+    if environment is None:
+        environment = os.environ.get("MESH_ENVIRONMENT") or PRODUCTION
+    if environment not in list(SERVER_BY_ENVIRONMENT):
+        names = ", ".join(sorted(SERVER_BY_ENVIRONMENT))
+        raise MeshConfigurationError(f"environment must be one of {names}, not {environment!r}")
+    if base_url is None:
+        base_url = os.environ.get("MESH_BASE_URL") or SERVER_BY_ENVIRONMENT[environment]
+    try:
+        url = httpx.URL(base_url)
+    except (TypeError, httpx.InvalidURL):
+        url = None
+    if url is None:
+        raise MeshConfigurationError("base_url is not a URL")
+    problem = _find_problem(url)
+    if problem:
+        raise MeshConfigurationError(f"base_url {problem}")
+    return url
+
+
+def _find_problem(url: httpx.URL) -> str | None:
+    if url.scheme not in {"https", "http"} or not url.host:
+        return "must look like https://host"
+    if url.userinfo or url.query or url.fragment:
+        return "must have no user name, no query and no fragment"
+    if url.scheme == "http" and not is_loopback(url.host):
+        return "must start with https://: plain http would show the keys to the network"
+    return None

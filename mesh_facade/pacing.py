@@ -1,0 +1,74 @@
+"""The decisions of a bulk run: when its lanes pause, and when it ends early."""
+
+import threading
+import time
+
+from mesh_facade.engine.retries import CallState, Pause, RetryBudget, RetryPolicy
+from mesh_facade.errors import AuthenticationError, MeshConnectionError, MeshError, RateLimitError
+
+MOST_PAUSES = 10
+"""How often a run pauses for one account: a rule of ours, not of Mesh."""
+LONGEST_PAUSE = 300.0
+"""Seconds: a longer `Retry-After` is not waited for. A rule of ours, not of Mesh."""
+FEWEST_REFUSALS = 5
+"""How many accounts in a row must be refused, at the least, before a run ends."""
+
+
+class BulkRetryPolicy(RetryPolicy):
+    """Retries of a bulk run.
+
+    A `Retry-After` of one account is a pause for all lanes: no attempt begins before it is over. It
+    puts off the deadlines of the calls that wait for it, and does not count towards their
+    `max_attempts`. Other failures are retried as in a single call.
+    """
+
+    def __init__(self, budget: RetryBudget, max_pause: float | None) -> None:
+        super().__init__(budget)
+        self._pause_left = max_pause  # seconds that the run may still pause; None: no bound
+        self._resume_at = 0.0  # when the pause of all lanes is over
+        self._lock = threading.Lock()  # lanes are threads
+
+    def seconds_to_hold(self) -> float:
+        return max(0.0, self._resume_at - time.monotonic())
+
+    def find_pause(self, error: MeshError, state: CallState) -> Pause | None:
+        if not isinstance(error, RateLimitError) or error.retry_after is None:
+            return super().find_pause(error, state)
+        if error.retry_after > LONGEST_PAUSE or state.deadline_extensions >= MOST_PAUSES:
+            return None
+        if not self._hold_all_lanes(error.retry_after):
+            return None
+        return Pause(self.seconds_to_hold(), extends_deadline=True)
+
+    def _hold_all_lanes(self, seconds: float) -> bool:
+        """Pause all lanes for so many seconds from now; return False if `max_pause` forbids it."""
+        with self._lock:
+            now = time.monotonic()
+            resume_at = max(self._resume_at, now + seconds)
+            added = resume_at - max(self._resume_at, now)
+            if self._pause_left is not None:
+                if added > self._pause_left:
+                    return False
+                self._pause_left -= added
+            self._resume_at = resume_at
+            return True
+
+
+class RefusedKeys:
+    """Notices when the client keys are evidently refused, as against one user's token.
+
+    A 401 without `reconnect_required` may be about either: Mesh documents neither. So a run takes
+    the keys for refused only after so many such answers in a row, from different accounts.
+    """
+
+    def __init__(self, concurrency: int) -> None:
+        self._needed = max(FEWEST_REFUSALS, concurrency)
+        self._accounts_in_a_row: set[int] = set()
+
+    def record(self, account: object, error: Exception | None) -> bool:
+        """Count an outcome; return True if the keys are evidently refused."""
+        if isinstance(error, AuthenticationError) and not error.reconnect_required:
+            self._accounts_in_a_row.add(hash(account))  # not the account: it knows a token
+        elif not isinstance(error, MeshConnectionError):  # which says nothing of the keys
+            self._accounts_in_a_row.clear()
+        return len(self._accounts_in_a_row) >= self._needed
