@@ -2,9 +2,9 @@
 
     python docs/smallest_facade.py
 
-It shows the seam and the three decisions that matter most: what is an answer, what is an error, what
-is sent twice. Copy it, put your generated client in place of `mesh_connect_client`, and change what
-is marked CHANGE. What it leaves out, and why you will want it, is in docs/facade-pattern.md.
+It shows the seam and the three decisions that matter most: what is an answer, what is an error,
+what is sent twice. Copy it, put your generated client in place of `mesh_connect_client`, and change
+what is marked CHANGE. What it leaves out, and why you will want it, is in docs/facade-pattern.md.
 """
 
 import json
