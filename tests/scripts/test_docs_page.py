@@ -75,10 +75,41 @@ def test_the_heading_is_the_summary_and_the_quote_below_it_the_description(
     assert item["get"].get("description") == description
 
 
-@pytest.mark.parametrize("prose", ["", "## OpenAPI\n", "# A\n\nMore.\n\n## OpenAPI\n", "# A\n"])
-def test_other_text_above_the_block_is_refused(prose: str) -> None:
-    with pytest.raises(SpecError, match=r"^page: a heading, a quote and '## OpenAPI' are expected"):
+@pytest.mark.parametrize(
+    ("between", "description"),
+    [
+        ("More.", "More."),
+        ("> One.\n\nMore.", "One.\n\nMore."),
+        ("> One,\nwhich goes on.\n\n* a\n* b", "One,\nwhich goes on.\n\n* a\n* b"),
+        ("> One.\n\n> A quote of its own.", "One.\n\n> A quote of its own."),
+        ("# Two\n\n## Three\n\nMore.", "# Two\n\n## Three\n\nMore."),
+        ("```bash\n# comment\n\ncurl\n```", "```bash\n# comment\n\ncurl\n```"),
+        ("    indented\n", "indented"),
+        ("", None),
+    ],
+)
+def test_everything_between_heading_and_block_is_the_description(
+    between: str, description: str | None
+) -> None:
+    (item,) = to_openapi(f"# A\n\n{between}\n\n## OpenAPI\n\n", page())["paths"].values()
+    assert item["get"]["summary"] == "A"
+    assert item["get"].get("description") == description
+
+
+@pytest.mark.parametrize(
+    ("prose", "reason"),
+    [
+        ("", "page: '## OpenAPI' is expected above the YAML block"),
+        ("# A\n", "page: '## OpenAPI' is expected above the YAML block"),
+        ("# A\n\n## OpenAPI\n\nMore.\n", "page: '## OpenAPI' is expected above the YAML block"),
+        ("## OpenAPI\n", "page: a heading is expected above '## OpenAPI'"),
+        ("# Source: https://a\n## OpenAPI\n", "page: a heading is expected above '## OpenAPI'"),
+    ],
+)
+def test_a_page_without_its_headings_is_refused(prose: str, reason: str) -> None:
+    with pytest.raises(SpecError) as refusal:
         to_openapi(prose, page())
+    assert str(refusal.value) == reason
 
 
 def test_parameters_stand_by_place_and_name() -> None:
@@ -140,6 +171,7 @@ def test_several_entries_are_alternatives_which_keep_their_descriptions() -> Non
         ({"type": "enum<integer>", "enum": [1]}, {"type": "integer", "enum": [1]}),
         ({"type": "object", "requiredProperties": ["a"]}, {"type": "object", "required": ["a"]}),
         ({"enum": ["a"]}, {"enum": ["a"]}),
+        ({"type": "enum<any>", "enum": ["a", 1]}, {"enum": ["a", 1]}),
     ],
 )
 def test_an_entry_is_a_schema_in_the_words_of_openapi(told: Json, schema: Json) -> None:
@@ -234,6 +266,84 @@ def test_code_samples_and_hints_for_the_layout_are_left_out() -> None:
     assert operation(codeSamples=[{"lang": "C"}], xMint={"mode": "wide"}) == operation()
 
 
+def test_two_keys_in_one_header_are_named_by_the_titles_of_their_alternatives() -> None:
+    entries = [
+        {"title": "Bearer token", "parameters": {"header": {"Authorization": {"type": "oauth2"}}}},
+        {
+            "title": "Basic",
+            "parameters": {"header": {"Authorization": {"type": "http", "scheme": "basic"}}},
+        },
+        {"title": "Key", "parameters": {"header": {"Id": KEY}}},
+    ]
+    document = to_openapi(PROSE, page(security=entries))
+    assert document["paths"]["/x"]["get"]["security"] == [
+        {"Bearer-token": []},
+        {"Basic": []},
+        {"Id": []},
+    ]
+    assert sorted(document["components"]["securitySchemes"]) == ["Basic", "Bearer-token", "Id"]
+
+
+def test_a_page_may_name_no_servers() -> None:
+    block = page()
+    del block["paths"]["servers"]
+    (item,) = to_openapi(PROSE, block)["paths"].values()
+    assert item["get"]["servers"] == []
+
+
+def test_the_serialization_of_a_parameter_is_carried() -> None:
+    entry = {"type": "array", "required": True}
+    (parameter,) = parameters(
+        query={"ids": {"schema": [entry], "style": "form", "explode": False, "allowReserved": True}}
+    )
+    assert parameter == {
+        "in": "query",
+        "name": "ids",
+        "required": True,
+        "style": "form",
+        "explode": False,
+        "allowReserved": True,
+        "schema": {"type": "array"},
+    }
+
+
+def test_anything_said_of_all_alternatives_is_said_once() -> None:
+    shared = {"title": "N", "description": "Which", "default": 1, "required": False}
+    (parameter,) = parameters(
+        query={"n": {"schema": [{"type": "string", **shared}, {"type": "null", **shared}]}}
+    )
+    assert parameter == {
+        "in": "query",
+        "name": "n",
+        "required": False,
+        "description": "Which",
+        "schema": {"title": "N", "default": 1, "anyOf": [{"type": "string"}, {"type": "null"}]},
+    }
+
+
+def test_a_parameter_without_entries_has_no_alternatives() -> None:
+    (parameter,) = parameters(query={"n": {"schema": []}})
+    assert parameter == {"in": "query", "name": "n", "required": False, "schema": {"anyOf": []}}
+
+
+def test_a_response_is_never_required() -> None:
+    entry = {"type": "string", "required": True}
+    assert "required" not in operation(response={"200": {"a/b": media(entry)}})["responses"]["200"]
+
+
+def test_a_schema_among_the_components_may_be_flattened_in_several_ways() -> None:
+    entries = [{**NAMED, "title": "B"}, {**NAMED, "description": "C"}]
+    body = {"a/b": media(entries[0]), "a/c": media(entries[1])}
+    told = to_openapi(PROSE, page({"A": {"type": "object"}}, body=body))
+    assert told["components"]["schemas"] == {"A": {"type": "object"}}
+
+
+def test_a_reference_that_names_no_schema_is_left_out() -> None:
+    entry = {"type": "string", "refIdentifier": "#/components/requestBodies/A"}
+    body = operation(body={"a/b": media(entry)})["requestBody"]
+    assert body["content"]["a/b"]["schema"] == {"type": "string"}
+
+
 NAMED = {"refIdentifier": "#/components/schemas/A"}
 
 
@@ -267,11 +377,11 @@ NAMED = {"refIdentifier": "#/components/schemas/A"}
         ),
         (
             page(body={"a/b": media({}, description="A"), "a/c": media({}, description="B")}),
-            "paths.request.body.a/c: 'description' is told in two ways in this page",
+            "paths.request.body.a/c: 'description' is described in two ways in this page",
         ),
         (
             page(body={"a/b": media({**NAMED, "title": "B"}), "a/c": media({**NAMED})}),
-            "paths.request.body.a/c: 'A' is told in two ways in this page",
+            "paths.request.body.a/c: 'A' is described in two ways in this page",
         ),
         (page(security={}), "paths.request.security: a list is expected"),
         (page(security=[{}]), "paths.request.security: 'title' is missing"),
@@ -290,7 +400,7 @@ NAMED = {"refIdentifier": "#/components/schemas/A"}
                     for kind in ("http", "oauth2")
                 ]
             ),
-            "paths.request.security: 'A' is told in two ways in this page",
+            "paths.request.security: 'A' is described in two ways in this page",
         ),
         (page(parameters={"form": {}}), "paths.request.parameters: 'form' is not known here"),
         (page(parameters={"path": {"id": {}}}), "paths.request.parameters.path.id: 'schema' is"),
