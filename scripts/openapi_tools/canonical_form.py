@@ -13,7 +13,7 @@ from openapi_tools.json_values import (
     items,
     text,
 )
-from openapi_tools.openapi_30 import allow_null, simplify
+from openapi_tools.openapi_30 import allow_null, rename_unknown_words, simplify
 from openapi_tools.references import is_part_of_schema, resolve, schema_name, schema_reference
 from openapi_tools.validation import check_openapi
 
@@ -39,6 +39,21 @@ _HOLDS_NAMES = frozenset(
         "responses",
         "scopes",
         "variables",
+    }
+)
+# The values of these keywords are schemas, or lists or objects of schemas.
+_HOLDS_SCHEMAS = frozenset(
+    {
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "items",
+        "not",
+        "oneOf",
+        "prefixItems",
+        "properties",
+        "propertyNames",
+        "schema",
     }
 )
 # The values of these keywords are data, which is carried untouched; so is that of an extension.
@@ -101,6 +116,11 @@ class _CanonicalForm:
     """The references that are being replaced by what they point to, from the outermost inwards."""
     objects: int = 0
     """How many objects were carried."""
+
+    @property
+    def allows_any_word(self) -> bool:
+        """Return True if schemas may have words that the standard does not define."""
+        return str(self.document.get("openapi")).startswith("3.1")
 
     # --- operations -----------------------------------------------------------------------------
 
@@ -184,7 +204,7 @@ class _CanonicalForm:
             name = self.needed.pop()
             place = f"components.schemas.{name}"
             schema = resolve(self.document, schema_reference(name), place)
-            self.schemas[name] = fields(self._plain(schema, place), place)
+            self.schemas[name] = fields(self._plain(schema, place, is_schema=True), place)
         self._check_circles()
         unused = sorted(self.names.keys() - self.schemas.keys())
         if unused:
@@ -234,10 +254,13 @@ class _CanonicalForm:
 
     # --- nodes ----------------------------------------------------------------------------------
 
-    def _plain(self, value: JSON, place: str) -> JSON:
+    def _plain(self, value: JSON, place: str, *, is_schema: bool = False) -> JSON:
         """Return a value in plain words, with its references followed."""
         if isinstance(value, list):
-            return [self._plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
+            return [
+                self._plain(item, f"{place}[{index}]", is_schema=is_schema)
+                for index, item in enumerate(value)
+            ]
         if not isinstance(value, dict):
             return value
         self.objects += 1
@@ -249,10 +272,13 @@ class _CanonicalForm:
         node: JSONObject = {}
         for word, member in allow_null(value).items():
             node[word] = self._plain_member(word, member, f"{place}.{word}")
-        if "$ref" not in node:
-            return simplify(node, place)
-        reference = text(node.pop("$ref"), f"{place}.$ref")
-        return self._refer(reference, simplify(node, place), place)
+        reference = node.pop("$ref", None)
+        node = simplify(node, place)
+        if is_schema and self.allows_any_word:
+            node = rename_unknown_words(node)
+        if "$ref" not in value:
+            return node
+        return self._refer(text(reference, f"{place}.$ref"), node, place, is_schema=is_schema)
 
     def _plain_member(self, word: str, value: JSON, place: str) -> JSON:
         """Return the value of a keyword in plain words."""
@@ -262,9 +288,13 @@ class _CanonicalForm:
             return value
         if word == "discriminator":
             return self._plain_discriminator(value, place)
+        is_schema = word in _HOLDS_SCHEMAS
         if word in _HOLDS_NAMES and isinstance(value, dict):
-            return {name: self._plain(item, f"{place}.{name}") for name, item in value.items()}
-        return self._plain(value, place)
+            return {
+                name: self._plain(item, f"{place}.{name}", is_schema=is_schema)
+                for name, item in value.items()
+            }
+        return self._plain(value, place, is_schema=is_schema)
 
     def _plain_discriminator(self, value: JSON, place: str) -> JSON:
         """Return a discriminator whose mapping follows the names of the schemas."""
@@ -290,14 +320,14 @@ class _CanonicalForm:
             " to one (#/components/schemas/…)"
         )
 
-    def _refer(self, reference: str, beside: JSONObject, place: str) -> JSON:
+    def _refer(self, reference: str, beside: JSONObject, place: str, *, is_schema: bool) -> JSON:
         """Return what a reference stands for: a schema keeps its name, all else is replaced."""
         name = schema_name(reference)
         if name is None and not is_part_of_schema(reference):
-            return self._target(reference, place)
+            return self._target(reference, place, is_schema=is_schema)
         schema: JSON
         if name is None:
-            schema = self._target(reference, place)
+            schema = self._target(reference, place, is_schema=True)
         else:
             schema = {"$ref": schema_reference(self._need_schema(name, place))}
         if not beside:
@@ -305,12 +335,13 @@ class _CanonicalForm:
         others = elements(beside.get("allOf", []), f"{place}.allOf")
         return {**beside, "allOf": [schema, *others]}
 
-    def _target(self, reference: str, place: str) -> JSON:
+    def _target(self, reference: str, place: str, *, is_schema: bool) -> JSON:
         """Return what a reference points to, in plain words."""
         if reference in self.open_references:
             circle = " → ".join([*self.open_references, reference])
             raise SpecError(f"{place}: these references lead in a circle: {circle}")
         self.open_references.append(reference)
-        target = self._plain(resolve(self.document, reference, place), place)
+        target = resolve(self.document, reference, place)
+        plain = self._plain(target, place, is_schema=is_schema)
         self.open_references.pop()
-        return target
+        return plain

@@ -49,7 +49,8 @@ def to_openapi(prose: str, block: JSONObject) -> JSONObject:
         for status, response in responses.items()
     }
     return {
-        "openapi": "3.0.3",
+        # A page does not say which version its words are of: 3.1 has those of 3.0 too.
+        "openapi": "3.1.0",
         "paths": {str(paths["path"]): {str(paths["method"]).lower(): operation}},
         "components": {
             "schemas": {**reader.named_schemas, **schemas},

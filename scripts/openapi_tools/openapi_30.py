@@ -23,9 +23,27 @@ DROPPED_IF_EMPTY = frozenset(
 )
 """Keywords that say nothing when their value is false, null, or empty."""
 
-# OpenAPI 3.0 has no word for these, and a client that does not know them still reads every answer:
-# they are carried as extensions.
-_EXTENSIONS = ("contentEncoding", "contentMediaType", "examples", "propertyNames")
+# The keywords that a schema may have in OpenAPI 3.0.
+_SCHEMA_WORDS = frozenset(
+    {
+        *("$ref", "additionalProperties", "allOf", "anyOf", "default", "deprecated", "description"),
+        *("discriminator", "enum", "example", "exclusiveMaximum", "exclusiveMinimum"),
+        *("externalDocs", "format", "items", "maxItems", "maxLength", "maxProperties", "maximum"),
+        *("minItems", "minLength", "minProperties", "minimum", "multipleOf", "not", "nullable"),
+        *("oneOf", "pattern", "properties", "readOnly", "required", "title", "type"),
+        *("uniqueItems", "writeOnly", "xml"),
+    }
+)
+# Keywords of OpenAPI 3.1 that change what a schema allows or refers to, and that OpenAPI 3.0 cannot
+# express. A document with one of them is refused.
+_REFUSED_WORDS = frozenset(
+    {
+        *("$anchor", "$defs", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor"),
+        *("$recursiveRef", "$schema", "$vocabulary", "contains", "contentSchema", "definitions"),
+        *("dependencies", "dependentRequired", "dependentSchemas", "else", "if", "maxContains"),
+        *("minContains", "patternProperties", "then", "unevaluatedItems", "unevaluatedProperties"),
+    }
+)
 
 
 def allow_null(node: JSONObject) -> JSONObject:
@@ -51,7 +69,7 @@ def simplify(node: JSONObject, place: str) -> JSONObject:
     _sort_required(node)
     _simplify_examples(node)
     _simplify_encoding(node)
-    _rename_as_extensions(node)
+    _simplify_tuple(node)
     return _unwrap(node)
 
 
@@ -119,7 +137,37 @@ def _is_number(value: JSON) -> TypeGuard[int | float]:
 def _sort_required(node: JSONObject) -> None:
     required = node.get("required")
     if isinstance(required, list):
-        node["required"] = sorted(required, key=str)
+        names: list[JSON] = []
+        for name in sorted(required, key=str):
+            if name not in names:
+                names.append(name)
+        node["required"] = names
+
+
+def _simplify_tuple(node: JSONObject) -> None:
+    """Say an array with a schema for each position as an array of any of these schemas.
+
+    OpenAPI 3.0 cannot say which position has which: that is carried as an extension.
+    """
+    positions = node.get("prefixItems")
+    if not isinstance(positions, list):
+        return
+    node["x-prefixItems"] = node.pop("prefixItems")
+    others = node.get("items", {})
+    most = node.get("maxItems")
+    schemas = list(positions)
+    if others is not False and not (isinstance(most, int) and most <= len(positions)):
+        schemas.append(others)  # the array may be longer than there are positions
+    alternatives: list[JSON] = []
+    for schema in schemas:
+        if schema not in alternatives:
+            alternatives.append(schema)
+    if {} in alternatives or True in alternatives:
+        node["items"] = {}
+    elif len(alternatives) == 1:
+        node["items"] = alternatives[0]
+    else:
+        node["items"] = {"anyOf": alternatives}
 
 
 def _simplify_examples(node: JSONObject) -> None:
@@ -147,13 +195,20 @@ def _simplify_encoding(node: JSONObject) -> None:
         node["format"] = "binary"
 
 
-def _rename_as_extensions(node: JSONObject) -> None:
-    for word in _EXTENSIONS:
-        # An object of examples belongs to a media type, where OpenAPI 3.0 knows the word.
-        if word == "examples" and isinstance(node.get(word), dict):
-            continue
-        if word in node:
-            node[f"x-{word}"] = node.pop(word)
+def rename_unknown_words(node: JSONObject) -> JSONObject:
+    """Return a schema whose words that OpenAPI 3.0 does not know are extensions.
+
+    OpenAPI 3.1 allows any word in a schema. Those that its standard does not define only annotate,
+    and so do some that it defines (`examples`, for one): a client that does not know them still
+    reads every answer.
+    """
+    renamed: JSONObject = {}
+    for word, value in node.items():
+        if word in _SCHEMA_WORDS or word in _REFUSED_WORDS or word.startswith("x-"):
+            renamed[word] = value
+        else:
+            renamed[f"x-{word}"] = value
+    return renamed
 
 
 def _unwrap(node: JSONObject) -> JSONObject:

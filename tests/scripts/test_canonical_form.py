@@ -1,5 +1,6 @@
 """The rules of the canonical form, as openapi/import.yaml states them for any source."""
 
+import json
 from typing import Any
 
 import pytest
@@ -191,6 +192,9 @@ def test_what_says_nothing_is_dropped(says_nothing: Json) -> None:
         {"type": "object", "x-thing": {"any": [1]}},
         {"type": ["string", "integer"]},
         {"oneOf": [{"type": "string"}, {"type": "integer"}]},
+        {"examples": ["a", "b"]},
+        {"contentMediaType": "application/octet-stream", "format": "byte"},
+        {"unknown": 1},
     ],
 )
 def test_a_fact_is_carried_as_it_is(fact: Json) -> None:
@@ -243,6 +247,7 @@ def test_names_of_callbacks_links_and_scopes_are_kept_as_names() -> None:
 def test_required_is_a_set() -> None:
     assert schema_of({"required": ["b", "a"]}) == {"required": ["a", "b"]}
     assert schema_of({"required": ["b", 1]}) == {"required": [1, "b"]}
+    assert schema_of({"required": ["b", "a", "b"]}) == {"required": ["a", "b"]}
 
 
 def test_a_schema_around_one_schema_is_that_schema() -> None:
@@ -271,16 +276,8 @@ def test_a_schema_around_one_schema_is_that_schema() -> None:
         ({"type": "null"}, {"nullable": True, "enum": [None]}),
         ({"type": ["null"]}, {"nullable": True, "enum": [None]}),
         ({"const": None}, {"nullable": True, "enum": [None]}),
-        ({"examples": ["a", "b"]}, {"x-examples": ["a", "b"]}),
         ({"contentEncoding": "base64"}, {"format": "byte"}),
-        ({"contentEncoding": "quoted-printable"}, {"x-contentEncoding": "quoted-printable"}),
         ({"contentMediaType": "application/octet-stream"}, {"format": "binary"}),
-        ({"contentMediaType": "image/png"}, {"x-contentMediaType": "image/png"}),
-        (
-            {"contentMediaType": "application/octet-stream", "format": "byte"},
-            {"x-contentMediaType": "application/octet-stream", "format": "byte"},
-        ),
-        ({"propertyNames": {"maxLength": 3}}, {"x-propertyNames": {"maxLength": 3}}),
         ({"exclusiveMinimum": 1}, {"minimum": 1, "exclusiveMinimum": True}),
         ({"exclusiveMaximum": 1.5}, {"maximum": 1.5, "exclusiveMaximum": True}),
         ({"minimum": 1, "exclusiveMinimum": 1}, {"minimum": 1, "exclusiveMinimum": True}),
@@ -292,6 +289,77 @@ def test_a_schema_around_one_schema_is_that_schema() -> None:
 )
 def test_openapi_3_1_is_said_in_the_words_of_3_0(said: Json, meant: Json) -> None:
     assert schema_of(said) == meant
+
+
+def schema_of_3_1(schema: Json) -> Json:
+    response = {"description": "OK", "content": {"a/b": {"schema": schema}}}
+    document = api({"responses": {"200": response}}, openapi="3.1.0")
+    document["components"] = {"schemas": {"A": {}}}
+    carried: Json = operation_of(document)["responses"]["200"]["content"]["a/b"]["schema"]
+    return carried
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("examples", ["a", "b"]),
+        ("contentEncoding", "quoted-printable"),
+        ("contentMediaType", "image/png"),
+        ("propertyNames", {"maxLength": 3}),
+        ("$comment", "Why"),
+        ("embed", True),
+    ],
+)
+def test_a_word_that_only_openapi_3_1_allows_is_carried_as_an_extension(
+    word: str, value: Any
+) -> None:
+    inner = {"type": "string", word: value}
+    carried = {"type": "string", f"x-{word}": value}
+    assert schema_of_3_1(inner) == carried
+    for outer in ({"items": inner}, {"properties": {"p": inner}}, {"oneOf": [inner, {}]}):
+        assert json.dumps(carried) in json.dumps(schema_of_3_1(outer))
+
+
+@pytest.mark.parametrize("word", ["if", "contains", "$recursiveRef", "patternProperties", "$id"])
+def test_a_word_of_openapi_3_1_that_changes_what_is_allowed_is_kept_and_so_refused(
+    word: str,
+) -> None:
+    assert schema_of_3_1({word: {}}) == {word: {}}
+
+
+def test_words_of_other_objects_than_schemas_are_kept() -> None:
+    document = api({"unknown": 1, "servers": []}, openapi="3.1.0")
+    assert operation_of(document)["unknown"] == 1
+
+
+def test_a_name_in_a_schema_of_openapi_3_1_is_no_word() -> None:
+    schema = {"properties": {"embed": {"type": "string"}}, "x-told": {"embed": 1}}
+    assert schema_of_3_1(schema) == schema
+
+
+@pytest.mark.parametrize(
+    ("array", "items"),
+    [
+        ({"maxItems": 2}, {"anyOf": [{"title": "A"}, {"title": "B"}]}),
+        ({"items": False}, {"anyOf": [{"title": "A"}, {"title": "B"}]}),
+        ({"items": {"title": "C"}}, {"anyOf": [{"title": "A"}, {"title": "B"}, {"title": "C"}]}),
+        ({"items": {"title": "B"}}, {"anyOf": [{"title": "A"}, {"title": "B"}]}),
+        ({"items": True}, {}),
+        ({"maxItems": 3}, {}),
+        ({}, {}),
+    ],
+)
+def test_a_schema_for_each_position_of_an_array_becomes_an_alternative(
+    array: Json, items: Json
+) -> None:
+    positions = [{"title": "A"}, {"title": "B"}]
+    carried = schema_of_3_1({"type": "array", "prefixItems": positions, **array})
+    assert carried == {"type": "array", **array, "items": items, "x-prefixItems": positions}
+
+
+def test_an_array_whose_positions_all_have_one_schema_has_that_of_its_items() -> None:
+    array = {"type": "array", "prefixItems": [{"title": "A"}] * 2, "maxItems": 2}
+    assert schema_of_3_1(array)["items"] == {"title": "A"}
 
 
 def test_keywords_beside_a_reference_go_around_it() -> None:

@@ -42,7 +42,7 @@ def parameters(**places: Any) -> list[Json]:
 
 def test_a_page_is_an_openapi_document_of_one_operation() -> None:
     assert to_openapi(PROSE, page()) == {
-        "openapi": "3.0.3",
+        "openapi": "3.1.0",
         "paths": {
             "/x": {
                 "get": {

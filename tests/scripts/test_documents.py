@@ -9,7 +9,7 @@ from typing import Any
 import import_spec
 import pytest
 import yaml
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openapi_tools import documents
 from openapi_tools.documents import SpecError, dump, parse, read_document
@@ -51,7 +51,8 @@ def assert_every_reader_reads(document: Json) -> None:
     assert read_with_ruamel(written, (1, 1)) == document
 
 
-@given(st.lists(TEXTS), st.dictionaries(TEXTS, TEXTS))
+@settings(deadline=None)  # ruamel's own reader takes its time
+@given(st.lists(TEXTS, max_size=8), st.dictionaries(TEXTS, TEXTS, max_size=8))
 @example(list(AMBIGUOUS), dict.fromkeys(AMBIGUOUS, "a"))
 def test_every_reader_of_yaml_reads_the_text_that_was_written(
     values: list[str], pairs: dict[str, str]
@@ -59,6 +60,7 @@ def test_every_reader_of_yaml_reads_the_text_that_was_written(
     assert_every_reader_reads({"values": values, "pairs": pairs})
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none()
@@ -235,6 +237,7 @@ def test_yaml_is_read_with_the_types_of_json_and_without_anchors() -> None:
     assert operation["x-empty"] is None
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 @example("line\r\nline")
 @example(" indented\n\n  more \n")

@@ -171,6 +171,12 @@ def test_a_document_that_is_nested_too_deeply_is_refused(refusal: Refusal) -> No
     )
 
 
+def test_an_unknown_word_in_a_schema_of_openapi_3_1_is_an_extension() -> None:
+    source = api({"requestBody": {"content": {"a/b": {"schema": {"embed": True}}}}})
+    content = imported(source, "*")["paths"]["/x"]["get"]["requestBody"]["content"]
+    assert content == {"a/b": {"schema": {"x-embed": True}}}
+
+
 def test_half_a_surrogate_pair_is_refused(refusal: Refusal) -> None:
     source = api({"summary": "\ud800"})
     assert "surrogates not allowed" in refusal.of_content(source, "--all")
