@@ -33,7 +33,16 @@ def is_part_of_schema(reference: str) -> bool:
 
 
 def resolve(document: JSONObject, reference: str, place: str) -> JSONObject:
-    """Return the object that a reference points to; `place` says where the reference is."""
+    """Return a copy of the object that a reference points to.
+
+    `place` says where the reference is, for the message of a SpecError.
+    """
+    target = find_target(document, reference, place)
+    return fields(target, f"{place}: '{reference}'")
+
+
+def find_target(document: JSONObject, reference: str, place: str) -> JSON:
+    """Return the value itself that a reference points to."""
     if not reference.startswith("#"):
         raise SpecError(
             f"{place}: '{reference}' is in another document: only references within this document"
@@ -42,7 +51,7 @@ def resolve(document: JSONObject, reference: str, place: str) -> JSONObject:
     target: JSON = document
     for part in _pointer_parts(reference):
         target = _member(target, part, f"{place}: there is nothing at '{reference}'")
-    return fields(target, f"{place}: '{reference}'")
+    return target
 
 
 def _pointer_parts(reference: str) -> list[str]:

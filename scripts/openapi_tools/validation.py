@@ -7,6 +7,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 from referencing.exceptions import Unresolvable
 
 from openapi_tools.json_values import JSON, JSONObject, SpecError
+from openapi_tools.references import find_target
 
 
 def check_openapi(document: JSONObject, name: str = "") -> None:
@@ -34,24 +35,34 @@ def _innermost(errors: list[ValidationError]) -> ValidationError:
 def _place_of_default(document: JSONObject, error: ValidationError) -> str | None:
     """Return the place of a default that does not fit its schema, or None.
 
-    The validator says only where in the default the error is, not where the default is.
+    The validator says only where in the default the error is, not where the default is. But it
+    says which part of a schema the default does not fit.
     """
-    for place, default in _find_defaults(document, "$"):
-        if _value_at(default, error.absolute_path) is error.instance:
-            return place
+    for place, schema in _find_schemas_with_default(document, "$"):
+        if _part_of_schema(document, schema, error.absolute_schema_path) is error.schema:
+            return f"{place}.default"
     return None
 
 
-def _find_defaults(value: JSON, place: str) -> Iterator[tuple[str, JSON]]:
+def _find_schemas_with_default(value: JSON, place: str) -> Iterator[tuple[str, JSONObject]]:
     if isinstance(value, dict):
+        if "default" in value:
+            yield place, value
         for key, member in value.items():
             here = f"{place}.{key}" if key.isidentifier() else f"{place}['{key}']"
-            if key == "default":
-                yield here, member
-            yield from _find_defaults(member, here)
+            yield from _find_schemas_with_default(member, here)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _find_defaults(item, f"{place}[{index}]")
+            yield from _find_schemas_with_default(item, f"{place}[{index}]")
+
+
+def _part_of_schema(document: JSONObject, schema: JSON, path: Iterable[str | int]) -> JSON:
+    """Return the part of a schema to which an error's path leads; its last step is a keyword."""
+    for part in list(path)[:-1]:
+        schema = _value_at(schema, [part])
+        if isinstance(schema, dict) and "$ref" in schema:  # the path leaves references out
+            schema = find_target(document, str(schema["$ref"]), "$ref")
+    return schema
 
 
 def _value_at(value: JSON, path: Iterable[str | int]) -> JSON:
@@ -59,7 +70,7 @@ def _value_at(value: JSON, path: Iterable[str | int]) -> JSON:
     for part in path:
         if isinstance(value, dict) and isinstance(part, str):
             value = value.get(part)
-        elif isinstance(value, list) and isinstance(part, int):
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
             value = value[part]
         else:
             return None

@@ -13,7 +13,7 @@ INFO = {"title": "T", "version": "1"}
 
 def refusal(schema: Json) -> str:
     document: Json = {"openapi": "3.0.3", "info": INFO, "paths": {}}
-    document["components"] = {"schemas": {"A": schema}}
+    document["components"] = {"schemas": {"A": schema, "Text": {"type": "string"}}}
     with pytest.raises(SpecError) as refused:
         check_openapi(document, "a.yaml:")
     return str(refused.value)
@@ -48,6 +48,23 @@ def test_a_fault_is_reported_with_the_name_of_the_document_and_the_place() -> No
         (
             {"properties": {"a": {"default": {}}, "b": {"type": "string", "default": {}}}},
             "properties.b.default: {} is not of type 'string'",
+        ),
+        (
+            {"properties": {"a": {"default": None}, "b": {"type": "string", "default": None}}},
+            "properties.b.default: None for not nullable",
+        ),
+        (
+            {"properties": {"a": {"default": 1}, "b": {"allOf": [{"enum": [2]}], "default": 1}}},
+            "properties.b.default: 1 is not one of [2]",
+        ),
+        (
+            {
+                "properties": {
+                    "a": {"allOf": [{"type": "integer"}], "default": 1},
+                    "b": {"allOf": [{"$ref": "#/components/schemas/Text"}], "default": 1},
+                }
+            },
+            "properties.b.default: 1 is not of type 'string'",
         ),
         (
             {"type": "array", "items": {"type": "integer"}, "default": [1, "zwei"]},
