@@ -32,7 +32,7 @@ class _CodeBlock:
 
 def split_page(text: str) -> Page | None:
     """Return the page that a text is, or None if it is no page: if it has no YAML block."""
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n")
     blocks = list(_find_blocks(lines))
     candidates = [block for block in blocks if block.language in {"yaml", "yml"}]
     # Other YAML blocks are samples in the description.

@@ -47,6 +47,12 @@ def test_a_shorter_fence_in_the_block_does_not_close_it() -> None:
     assert page.block.strip() == "a: |\n  b\n```\nc: 1"
 
 
+def test_only_line_feeds_end_a_line() -> None:
+    page = split_page("# A\n\n## OpenAPI\n```yaml\na: 'b\u2028c\x85d\x0ce'\n```\n")
+    assert page is not None
+    assert page.block.strip() == "a: 'b\u2028c\x85d\x0ce'"
+
+
 def test_code_samples_in_the_description_are_passed_over() -> None:
     samples = "```yaml\nsample: 1\n```\n\n```bash\n## OpenAPI\n```\n\n~~~\n```yaml\n~~~\n"
     page = split_page(f"# A\n\n{samples}\n## OpenAPI\n\n````yaml\na: 1\n````\n")

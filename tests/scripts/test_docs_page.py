@@ -40,7 +40,7 @@ def parameters(**places: Any) -> list[Json]:
     return operation(parameters=places)["parameters"]
 
 
-def test_a_page_is_an_openapi_document_of_one_operation() -> None:
+def test_a_page_becomes_an_openapi_document_with_one_operation() -> None:
     assert to_openapi(PROSE, page()) == {
         "openapi": "3.1.0",
         "paths": {
@@ -112,7 +112,7 @@ def test_a_page_without_its_headings_is_refused(prose: str, reason: str) -> None
     assert str(refusal.value) == reason
 
 
-def test_parameters_stand_by_place_and_name() -> None:
+def test_parameters_are_read_from_every_location() -> None:
     told = parameters(
         path={"id": {"schema": [{"type": "string", "required": True, "description": "Which"}]}},
         query={"n": {"schema": [{"type": "integer", "required": False, "deprecated": True}]}},
@@ -144,7 +144,7 @@ def test_parameters_stand_by_place_and_name() -> None:
     ]
 
 
-def test_several_entries_are_alternatives_which_keep_their_descriptions() -> None:
+def test_several_entries_become_alternatives_with_their_own_descriptions() -> None:
     (told,) = parameters(
         query={
             "n": {
@@ -174,12 +174,12 @@ def test_several_entries_are_alternatives_which_keep_their_descriptions() -> Non
         ({"type": "enum<any>", "enum": ["a", 1]}, {"enum": ["a", 1]}),
     ],
 )
-def test_an_entry_is_a_schema_in_the_words_of_openapi(told: Json, schema: Json) -> None:
+def test_types_of_entries_are_translated_to_openapi(told: Json, schema: Json) -> None:
     body = operation(body={"application/json": media(told)})["requestBody"]
     assert body["content"]["application/json"]["schema"] == schema
 
 
-def test_a_body_is_required_where_its_schema_says_so() -> None:
+def test_a_body_is_required_if_its_entry_is() -> None:
     told = {"type": "string", "required": True}
     body = operation(body={"text/plain": media(told), "text/csv": media(told)})["requestBody"]
     assert body == {
@@ -191,7 +191,7 @@ def test_a_body_is_required_where_its_schema_says_so() -> None:
     }
 
 
-def test_responses_without_content_are_told_by_a_placeholder_or_by_nothing() -> None:
+def test_a_placeholder_means_that_a_response_has_no_content() -> None:
     nothing = media({"type": "any", "description": "Gone"}, description="Gone")
     responses = operation(
         response={"204": {"_mintlify/placeholder": nothing}, "4XX": {}, "default": {}}
@@ -203,7 +203,7 @@ def test_responses_without_content_are_told_by_a_placeholder_or_by_nothing() -> 
     }
 
 
-def test_an_example_with_the_pages_own_filler_is_no_example() -> None:
+def test_examples_with_the_pages_own_filler_are_dropped() -> None:
     examples = {
         "example": {"value": {"a": [{"b": "<string>"}]}},
         "named": {"summary": "One", "value": {"a": "< 3 > 2 <b>"}},
@@ -212,7 +212,7 @@ def test_an_example_with_the_pages_own_filler_is_no_example() -> None:
     assert told["content"]["application/json"]["examples"] == {"named": examples["named"]}
 
 
-def test_a_named_schema_stands_among_the_components() -> None:
+def test_a_schema_with_a_name_moves_to_the_components() -> None:
     entry = {"type": "object", "refIdentifier": "#/components/schemas/A"}
     told = to_openapi(
         PROSE, page(response={"200": {"a/b": media(entry)}, "400": {"a/b": media(entry)}})
@@ -222,14 +222,14 @@ def test_a_named_schema_stands_among_the_components() -> None:
     assert told["components"]["schemas"] == {"A": {"type": "object"}}
 
 
-def test_a_named_schema_that_is_among_the_components_is_what_these_say() -> None:
+def test_a_complete_schema_among_the_components_replaces_the_flattened_one() -> None:
     entry = {"type": "object", "refIdentifier": "#/components/schemas/A"}
     whole = {"allOf": [{"title": "B"}, {"title": "C"}]}
     told = to_openapi(PROSE, page({"A": whole}, response={"200": {"a/b": media(entry)}}))
     assert told["components"]["schemas"] == {"A": whole}
 
 
-def test_all_keys_of_an_entry_are_needed_and_entries_are_alternatives() -> None:
+def test_all_keys_of_an_entry_are_required_and_entries_are_alternatives() -> None:
     told = to_openapi(
         PROSE,
         page(
@@ -255,14 +255,14 @@ def test_all_keys_of_an_entry_are_needed_and_entries_are_alternatives() -> None:
     }
 
 
-def test_the_flows_of_oauth2_are_not_told() -> None:
+def test_oauth2_has_no_flows() -> None:
     entry = {"title": "oauth2", "parameters": {"header": {"Authorization": {"type": "oauth2"}}}}
     told = to_openapi(PROSE, page(security=[entry]))
     schemes = told["components"]["securitySchemes"]
     assert schemes == {"Authorization": {"type": "oauth2", "flows": {}}}
 
 
-def test_code_samples_and_hints_for_the_layout_are_left_out() -> None:
+def test_code_samples_and_layout_hints_are_dropped() -> None:
     assert operation(codeSamples=[{"lang": "C"}], xMint={"mode": "wide"}) == operation()
 
 
@@ -307,7 +307,7 @@ def test_the_serialization_of_a_parameter_is_carried() -> None:
     }
 
 
-def test_anything_said_of_all_alternatives_is_said_once() -> None:
+def test_annotations_that_all_alternatives_share_are_stated_once() -> None:
     shared = {"title": "N", "description": "Which", "default": 1, "required": False}
     (parameter,) = parameters(
         query={"n": {"schema": [{"type": "string", **shared}, {"type": "null", **shared}]}}
@@ -410,7 +410,7 @@ NAMED = {"refIdentifier": "#/components/schemas/A"}
         ),
     ],
 )
-def test_a_page_that_cannot_be_read_whole_is_refused(block: Json, reason: str) -> None:
+def test_a_malformed_page_is_refused(block: Json, reason: str) -> None:
     with pytest.raises(SpecError) as refusal:
         to_openapi(PROSE, block)
     assert str(refusal.value).startswith(reason)
