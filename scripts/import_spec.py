@@ -10,6 +10,7 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from openapi_tools import settings as settings_file
 from openapi_tools.canonical_form import canonical, operations_of
 from openapi_tools.command_line import command
 from openapi_tools.documents import dump, write
@@ -17,7 +18,6 @@ from openapi_tools.download import read_bytes
 from openapi_tools.json_values import JSONObject, SpecError, fields
 from openapi_tools.provenance import keep_source, read_kept_source
 from openapi_tools.settings import PinnedOperation, Settings
-from openapi_tools.settings import read_settings as read_settings_file
 from openapi_tools.sources import parse_source
 from openapi_tools.validation import check_openapi
 
@@ -33,7 +33,7 @@ _ROOT = ("openapi", "info", "servers", "security", "paths", "components")
 
 def read_settings(path: Path = SETTINGS) -> Settings:
     """Return the settings in a file; raise SpecError for a word that is missing or not known."""
-    return read_settings_file(path)
+    return settings_file.read_settings(path)
 
 
 def import_source(content: bytes, settings: Settings, wanted: Collection[str] = ()) -> str:
@@ -71,7 +71,9 @@ def _choose_operations(
     for pattern in patterns:
         matching = [name for name in operations if fnmatchcase(name, pattern)]
         if not matching:
-            raise SpecError(f"there is no operation '{pattern}', but {', '.join(operations):.300}")
+            raise SpecError(
+                f"there is no operation '{pattern}'; the source has {', '.join(operations):.300}"
+            )
         for name in matching:
             chosen[name] = operations[name]
     return chosen

@@ -14,13 +14,20 @@ from openapi_tools.json_values import (
     text,
 )
 from openapi_tools.openapi_30 import allow_null, rename_unknown_words, simplify
-from openapi_tools.references import is_part_of_schema, resolve, schema_name, schema_reference
+from openapi_tools.references import (
+    component_reference,
+    is_part_of_schema,
+    resolve,
+    schema_name,
+    schema_reference,
+)
 from openapi_tools.validation import check_openapi
 
 __all__ = ["SpecError", "canonical", "check_openapi", "fields", "items", "operations_of"]
 
 MAX_OBJECTS = 200_000
-"""How many objects the canonical form may have: references that multiply are refused."""
+"""How many objects a document may have once its references are replaced. GitHub's, with all of its
+thousand operations, has fewer; a document whose references multiply has more."""
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
@@ -77,10 +84,11 @@ def canonical(
     keys: dict[str, str],
     names: dict[str, str],
 ) -> JSONObject:
-    """Return the wanted operations (path and method) with all that they need.
+    """Return a document with the wanted operations alone, and the components that they need.
 
-    `keys` has our names of security schemes, by the header that holds the key. `names` has our
-    names of schemas, by the document's names; each of these must be needed.
+    An operation is wanted by its path and method. `keys` maps the header that holds a key to our
+    name of the security scheme. `names` maps the document's name of a schema to ours; the wanted
+    operations must need each of these schemas.
     """
     headers = {header.lower(): name for header, name in keys.items()}
     form = _CanonicalForm(document, headers, names)
@@ -101,7 +109,10 @@ def canonical(
 
 @define
 class _CanonicalForm:
-    """A document on its way into the canonical form, and the components found to be needed."""
+    """Brings the operations of a document into the canonical form, and collects their components.
+
+    A place, in these methods, is where a value stands in the document: for messages.
+    """
 
     document: JSONObject
     keys: dict[str, str]
@@ -179,8 +190,8 @@ class _CanonicalForm:
 
     def _carry_scheme(self, name: str, place: str) -> str:
         """Carry the security scheme of a name, and return our name of it."""
-        pointer = "#/components/securitySchemes/" + name.replace("~", "~0").replace("/", "~1")
-        scheme = fields(self._plain({"$ref": pointer}, place), pointer)
+        reference = component_reference("securitySchemes", name)
+        scheme = fields(self._plain({"$ref": reference}, place), reference)
         if self._key_name(scheme) is not None:
             return self._carry_key(scheme)
         self.schemes.setdefault(name, scheme)
@@ -255,7 +266,7 @@ class _CanonicalForm:
     # --- nodes ----------------------------------------------------------------------------------
 
     def _plain(self, value: JSON, place: str, *, is_schema: bool = False) -> JSON:
-        """Return a value in plain words, with its references followed."""
+        """Return a value in the words of OpenAPI 3.0, with its references followed."""
         if isinstance(value, list):
             return [
                 self._plain(item, f"{place}[{index}]", is_schema=is_schema)
@@ -281,7 +292,7 @@ class _CanonicalForm:
         return self._refer(text(reference, f"{place}.$ref"), node, place, is_schema=is_schema)
 
     def _plain_member(self, word: str, value: JSON, place: str) -> JSON:
-        """Return the value of a keyword in plain words."""
+        """Return the value of a keyword, in the words of OpenAPI 3.0 unless it is data."""
         if word in _HOLDS_DATA or word.startswith("x-"):
             return value
         if word == "examples" and isinstance(value, list):  # those of a schema are data
@@ -321,7 +332,11 @@ class _CanonicalForm:
         )
 
     def _refer(self, reference: str, beside: JSONObject, place: str, *, is_schema: bool) -> JSON:
-        """Return what a reference stands for: a schema keeps its name, all else is replaced."""
+        """Return a reference to a schema under our name, or the target of any other reference.
+
+        `beside` holds the keywords beside the reference. They go around a schema, and are ignored
+        for anything else, as OpenAPI says.
+        """
         name = schema_name(reference)
         if name is None and not is_part_of_schema(reference):
             return self._target(reference, place, is_schema=is_schema)
@@ -336,7 +351,7 @@ class _CanonicalForm:
         return {**beside, "allOf": [schema, *others]}
 
     def _target(self, reference: str, place: str, *, is_schema: bool) -> JSON:
-        """Return what a reference points to, in plain words."""
+        """Return what a reference points to, in the words of OpenAPI 3.0."""
         if reference in self.open_references:
             circle = " → ".join([*self.open_references, reference])
             raise SpecError(f"{place}: these references lead in a circle: {circle}")

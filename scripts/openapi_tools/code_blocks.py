@@ -58,14 +58,16 @@ def _find_blocks(lines: list[str]) -> Iterator[_CodeBlock]:
     language = ""
     first = 0
     for index, line in enumerate(lines):
-        match = _FENCE.fullmatch(line)
+        if not line.startswith(("```", "~~~")):
+            continue
+        opening = _FENCE.fullmatch(line)
         if fence:
             if line.startswith(fence) and not line.strip(fence[0] + " \t"):
                 yield _CodeBlock(language, first, index)
                 fence = ""
-        elif match:
-            fence = match[1]
-            language = match[2].partition(" ")[0].lower()
+        elif opening:
+            fence = opening[1]
+            language = opening[2].partition(" ")[0].lower()
             first = index + 1
     if fence:
         raise SpecError(

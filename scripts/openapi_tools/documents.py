@@ -115,11 +115,13 @@ def _finite_number(digits: str) -> float:
 
 
 def _unique_keys(pairs: list[tuple[str, JSON]]) -> JSONObject:
-    mapping: JSONObject = {}
-    for key, value in pairs:
-        if key in mapping:
-            raise SpecError(f"the key '{key}' is given twice in a mapping")
-        mapping[key] = value
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise SpecError(f"the key '{key}' is given twice in a mapping")
+            seen.add(key)
     return mapping
 
 

@@ -4,13 +4,16 @@ from urllib.parse import unquote
 
 from openapi_tools.json_values import JSON, JSONObject, SpecError, fields
 
-SCHEMAS = "#/components/schemas/"
-"""How a reference to a schema begins; the name of the schema follows."""
+
+def component_reference(kind: str, name: str) -> str:
+    """Return the reference to a component; `kind` is the group that it is in."""
+    escaped = name.replace("~", "~0").replace("/", "~1")
+    return f"#/components/{kind}/{escaped}"
 
 
 def schema_reference(name: str) -> str:
     """Return the reference to a schema."""
-    return SCHEMAS + name.replace("~", "~0").replace("/", "~1")
+    return component_reference("schemas", name)
 
 
 def schema_name(reference: str) -> str | None:

@@ -102,7 +102,7 @@ def test_json_escapes_of_surrogate_pairs_are_read() -> None:
             newer_page("a: 1").replace("\n````\n", ""),
             "line 7: the code block that begins here is never closed: the page is cut short",
         ),
-        (json.dumps(SPEC | {"paths": {}}), f"there is no operation '{PINNED}', but"),
+        (json.dumps(SPEC | {"paths": {}}), f"there is no operation '{PINNED}'; the source has"),
         ("a: " + "[" * 9_000 + "]" * 9_000, "this is neither YAML nor JSON: while increasing"),
         ('{"a": ' + "[" * 999_999 + "]" * 999_999 + "}", "this is neither YAML nor JSON: "),
     ],
