@@ -117,11 +117,9 @@ def _finite_number(digits: str) -> float:
 def _unique_keys(pairs: list[tuple[str, JSON]]) -> JSONObject:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise SpecError(f"the key '{key}' is given twice in a mapping")
-            seen.add(key)
+        keys = [key for key, _ in pairs]
+        duplicate = max(keys, key=keys.count)
+        raise SpecError(f"the key '{duplicate}' is given twice in a mapping")
     return mapping
 
 

@@ -47,6 +47,10 @@ def test_a_shorter_fence_in_the_block_does_not_close_it() -> None:
     assert page.block.strip() == "a: |\n  b\n```\nc: 1"
 
 
+def test_code_within_a_line_is_no_block() -> None:
+    assert split_page("# A\n\n```yaml``` and ```json``` are code.\n") is None
+
+
 def test_only_line_feeds_end_a_line() -> None:
     page = split_page("# A\n\n## OpenAPI\n```yaml\na: 'b\u2028c\x85d\x0ce'\n```\n")
     assert page is not None
