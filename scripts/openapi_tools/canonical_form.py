@@ -25,9 +25,11 @@ from openapi_tools.validation import check_openapi
 
 __all__ = ["SpecError", "canonical", "check_openapi", "fields", "items", "operations_of"]
 
-MAX_OBJECTS = 200_000
-"""How many objects a document may have once its references are replaced. GitHub's, with all of its
-thousand operations, has fewer; a document whose references multiply has more."""
+MAX_OBJECTS = 100_000
+"""How many objects a document may have once its references are replaced by what they point to.
+
+GitHub's document has 40,000 with all of its operations. One whose references multiply has more.
+"""
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
