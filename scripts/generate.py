@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import yaml
 from openapi_python_client.config import ConfigFile
 from openapi_tools.canonical_form import check_openapi, operations_of
-from openapi_tools.documents import Json, SpecError, command, fields, read_document
+from openapi_tools.command_line import command
+from openapi_tools.documents import Json, SpecError, dump, fields, read_document
 from openapi_tools.overlay import apply_overlay
 from pydantic import ValidationError
 
@@ -67,7 +67,7 @@ def _write_spec(document: Json, package: Path) -> None:
         servers=tuple(server["url"] for server in document.get("servers", [])),
         headers={name: key["name"] for name, key in keys.items() if key.get("in") == "header"},
     )
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    text = dump(document, sort_keys=False)
     for file, content in {"spec.py": module, "openapi.yaml": text, "py.typed": ""}.items():
         (package / file).write_text(content, encoding="utf-8", newline="\n")
 
