@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from mesh_facade import AccountBalance, AsyncMeshClient, MeshClient
-from mesh_facade.pytest_plugin import mesh, mesh_in_process  # noqa: F401 — fixtures
+from mesh_facade.testing.pytest_plugin import mesh, mesh_in_process, mesh_server  # noqa: F401 — fixtures
 from tests.support import KEYS, TOKEN, Peer, Server
 
 Serve = Callable[..., Server]
@@ -118,7 +118,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     core = [module for name, module in sys.modules.items() if name.startswith("mesh_facade.")]
     for module in core:
-        if vars(module).get("time") is time and module.__name__ != "mesh_facade.testing":
+        if vars(module).get("time") is time and not module.__name__.startswith("mesh_facade.testing"):
             monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(asyncio, "sleep", clock.sleep_async)
     return clock

@@ -48,8 +48,7 @@ def mesh(shared: MockServer, monkeypatch: pytest.MonkeyPatch) -> MockServer:
         monkeypatch.setenv(name, value)
     for name in ("MESH_AUTH_TOKEN", "MESH_ENVIRONMENT", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    shared._told.clear()
-    shared.calls.clear()
+    shared.reset()
     return shared
 
 

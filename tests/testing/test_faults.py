@@ -1,0 +1,108 @@
+"""The faults of the mock server."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import httpx
+import pytest
+
+from mesh_facade.testing import MockServer
+from tests.testing.support import BODY, KEYS, PATH, Either
+
+
+@pytest.mark.parametrize(
+    ("preset", "http_status", "seen"),
+    [
+        ("rate-limited", 429, '"status": "tooManyRequest"'),
+        ("server-failure", 500, '"status": "serverFailure"'),
+        ("server-failure-200", 200, '"status": "serverFailure"'),
+        ("html-502", 502, "<html>"),
+        ("unauthorized-token", 400, '"errorType": "unauthorizedToken"'),
+        ("permission-denied", 403, ""),
+        ("unknown-status", 200, '"status": "ofTomorrow"'),
+        ("null-content", 200, '"content": null, "status": "ok"'),
+        ("not-json", 200, "This is no JSON."),
+        ("redirect", 307, ""),
+    ],
+)
+def test_a_named_fault_has_its_status_and_body(
+    either: Either, preset: str, http_status: int, seen: str
+) -> None:
+    mesh, client = either
+
+    mesh.fails("a-token", preset)
+
+    answer = client.post(PATH, json=BODY)
+    assert answer.status_code == http_status
+    assert seen in answer.text
+    assert (seen == "") == (answer.text == "")
+
+
+def test_faults_send_their_headers(either: Either) -> None:
+    mesh, client = either
+
+    mesh.fails("a-token", "rate-limited")
+    assert client.post(PATH, json=BODY).headers["Retry-After"] == "1"
+    mesh.fails("a-token", "redirect")
+    assert client.post(PATH, json=BODY).headers["Location"] == "https://mock-server.invalid"
+    mesh.fails("a-token", "html-502")
+    assert client.post(PATH, json=BODY).headers["Content-Type"] == "text/html"
+
+
+@pytest.mark.parametrize(
+    ("preset", "error"),
+    [
+        ("reset", httpx.ReadError),
+        ("truncated", httpx.RemoteProtocolError),
+        ("slow", httpx.ReadTimeout),
+    ],
+)
+def test_a_network_fault_raises_the_same_error_with_and_without_a_socket(
+    either: Either, preset: str, error: type[Exception]
+) -> None:
+    mesh, client = either
+
+    mesh.fails("a-token", preset, times=1)
+
+    with pytest.raises(error):
+        client.post(PATH, json=BODY, timeout=0.05)
+    assert client.post(PATH, json=BODY).status_code == 200
+
+
+def test_a_reset_connection_carries_no_answer(mesh: MockServer) -> None:
+    mesh.fails("a-token", "reset")
+    body = json.dumps(BODY)
+    head = f"POST {PATH} HTTP/1.1\r\nContent-Length: {len(body)}\r\n"
+    keys = "".join(f"{name}: {value}\r\n" for name, value in KEYS.items())
+
+    with socket.create_connection(("127.0.0.1", httpx.URL(mesh.url).port)) as connection:
+        connection.sendall(f"{head}Content-Type: application/json\r\n{keys}\r\n{body}".encode())
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
+
+
+def test_a_fault_lasts_for_the_given_number_of_calls(either: Either) -> None:
+    mesh, client = either
+    mesh.answers("a-token", status=201)
+
+    mesh.fails("a-token", "html-502", times=2)
+
+    statuses = [client.post(PATH, json=BODY).status_code for _ in range(4)]
+    assert statuses == [502, 502, 201, 201]
+
+
+def test_a_later_fault_or_answer_replaces_an_earlier_one(either: Either) -> None:
+    mesh, client = either
+
+    mesh.fails("a-token", "html-502")
+    mesh.fails("a-token", "server-failure")
+    assert [client.post(PATH, json=BODY).status_code for _ in range(2)] == [500, 500]
+    mesh.answers("a-token")
+    assert client.post(PATH, json=BODY).status_code == 200
+
+
+def test_an_unknown_fault_raises_value_error_with_the_known_names() -> None:
+    with pytest.raises(ValueError, match=r"'flood'.*: rate-limited, .*, reset, truncated"):
+        MockServer().fails("a-token", "flood")
