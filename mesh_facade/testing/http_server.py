@@ -99,6 +99,8 @@ class HTTPServer:
             await writer.wait_closed()
         except OSError:
             pass  # the client is gone, or did not read what it was sent
+        except asyncio.CancelledError:
+            pass  # by this server; asyncio's streams would log a task that ends so as an error
         finally:
             writer.transport.abort()
             self._connections.discard(task)
@@ -201,14 +203,17 @@ class _Connection:
                 pass
 
     async def _send_answer(self, answer: Answer, body: bytes) -> None:
-        await self._send([_head(answer, response_headers(answer, body))])
+        head = _head(answer, response_headers(answer, body))
         if answer.byte_interval:
+            await self._send([head])
             for byte in body:
                 await self._send([h11.Data(data=bytes([byte]))])
                 await asyncio.sleep(answer.byte_interval)
+            await self._send([h11.EndOfMessage()])
         elif body:
-            await self._send([h11.Data(data=body)])
-        await self._send([h11.EndOfMessage()])
+            await self._send([head, h11.Data(data=body), h11.EndOfMessage()])
+        else:
+            await self._send([head, h11.EndOfMessage()])
 
     async def _fail(self, answer: Answer, body: bytes) -> None:
         """Break the connection off; whoever called closes it."""
@@ -222,10 +227,8 @@ class _Connection:
             await self._send([_head(answer, headers), h11.Data(data=half)])
 
     async def _send(self, events: Sequence[h11.Event]) -> None:
-        for event in events:
-            data = self._http.send(event)
-            if data:
-                self._writer.write(data)
+        data = [self._http.send(event) or b"" for event in events]
+        self._writer.write(b"".join(data))  # at once: a small second write waits for the client
         await self._writer.drain()
 
 

@@ -80,7 +80,7 @@ def test_a_balance_may_have_a_total_alone_or_no_currency(either: Either) -> None
 
 @pytest.mark.parametrize("amount", ["1,5", "", "ten", True, [1], "\0"])
 def test_an_amount_that_is_not_a_number_raises_value_error(amount: Any) -> None:
-    with pytest.raises(ValueError, match=re.escape(f"{amount!r} is no amount")):
+    with pytest.raises(ValueError, match=re.escape(f"{amount!r} is not an amount")):
         MockServer().answers("a-token", cash={"USD": amount})
 
 

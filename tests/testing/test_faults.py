@@ -74,7 +74,7 @@ def test_a_network_fault_raises_the_same_error_with_and_without_a_socket(
 def test_a_reset_connection_carries_no_answer(mesh: MockServer) -> None:
     mesh.fails("a-token", "reset")
     body = json.dumps(BODY)
-    head = f"POST {PATH} HTTP/1.1\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n"
     keys = "".join(f"{name}: {value}\r\n" for name, value in KEYS.items())
 
     with socket.create_connection(("127.0.0.1", httpx.URL(mesh.url).port)) as connection:
