@@ -175,3 +175,21 @@ def test_in_process_a_delay_takes_no_time_unless_it_exceeds_the_read_timeout() -
             client.post(mesh.url + PATH, json=BODY)
         assert caught.value.request.url == mesh.url + PATH
         assert client.post(mesh.url + PATH, json=BODY, timeout=None).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"status": 100}, "status_code"),
+        ({"status": 1000}, "status"),
+        ({"headers": {"X-A": "one\r\ntwo"}}, "header value"),
+        ({"headers": {"X-A": "\u20ac"}}, "encode"),
+        ({"headers": {"content-length": "5"}}, "truncated"),
+        ({"headers": {"Transfer-Encoding": "br"}}, "chunked"),
+    ],
+)
+def test_a_head_that_http_cannot_carry_raises_value_error(
+    arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        MockServer().answers("a-token", **arguments)

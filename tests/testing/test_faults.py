@@ -8,7 +8,10 @@ import socket
 import httpx
 import pytest
 
-from mesh_facade.testing import MockServer
+import mesh_facade.errors
+from mesh_facade import MeshAPIError, MeshConfigurationError, MeshError, MeshTLSError
+from mesh_facade.testing import FAULTS, MockServer
+from tests.conftest import Mode
 from tests.testing.support import BODY, KEYS, PATH, Either
 
 
@@ -106,3 +109,78 @@ def test_a_later_fault_or_answer_replaces_an_earlier_one(either: Either) -> None
 def test_an_unknown_fault_raises_value_error_with_the_known_names() -> None:
     with pytest.raises(ValueError, match=r"'flood'.*: rate-limited, .*, reset, truncated"):
         MockServer().fails("a-token", "flood")
+
+
+def test_every_fault_raises_the_error_that_it_names(either: Either, mode: Mode) -> None:
+    mesh, _ = either
+    open_client = mesh.async_client if mode.is_async else mesh.client
+
+    raised: dict[str, type[BaseException]] = {}
+    for name in FAULTS:
+        mesh.fails(name, name)
+        client = open_client(max_attempts=1, timeout=0.2, deadline=0.4)
+        with pytest.raises(MeshError) as caught:
+            mode.run(client.get_account_balance(name, "coinbase"))
+        raised[name] = type(caught.value)
+        mode.run(client.aclose() if mode.is_async else client.close())
+
+    assert raised == {name: fault.error for name, fault in FAULTS.items()}
+
+
+def test_the_faults_cover_every_class_of_error_that_an_answer_can_cause() -> None:
+    causes = {fault.error for fault in FAULTS.values()}
+
+    # An answer causes neither of the first two, and the mock server speaks no TLS.
+    assert causes == {
+        each
+        for name in mesh_facade.errors.__dict__
+        if isinstance(each := getattr(mesh_facade.errors, name), type)
+        and issubclass(each, MeshError)
+    } - {MeshError, MeshConfigurationError, MeshTLSError}
+
+
+def test_every_fault_has_its_own_name_and_a_description() -> None:
+    assert {fault.name: fault for fault in FAULTS.values()} == FAULTS
+    assert all(fault.description for fault in FAULTS.values())
+
+
+def test_a_dead_token_asks_for_a_new_link_and_refused_keys_do_not(mesh: MockServer) -> None:
+    reconnect = {}
+    with mesh.client() as client:
+        for fault in ("unauthorized-token", "unauthorized-keys"):
+            mesh.fails(fault, fault)
+            with pytest.raises(MeshAPIError) as caught:
+                client.get_account_balance(fault, "coinbase")
+            reconnect[fault] = caught.value.reconnect_required
+
+    assert reconnect == {"unauthorized-token": True, "unauthorized-keys": False}
+
+
+def test_a_dripping_answer_outlasts_a_timeout_that_each_byte_keeps(mesh: MockServer) -> None:
+    mesh.fails("a-token", "drips")
+
+    with (
+        httpx.Client(headers=KEYS, timeout=1) as client,
+        client.stream("POST", mesh.url + PATH, json=BODY) as answer,
+    ):
+        pieces = [piece for piece, _ in zip(answer.iter_raw(), range(5), strict=False)]
+
+    assert pieces == [b" "] * 5
+
+
+def test_a_truncated_answer_has_half_of_its_body(mesh: MockServer) -> None:
+    mesh.answers("a-token", body=b"12345678")
+    whole = httpx.post(mesh.url + PATH, json=BODY, headers=KEYS).content
+    mesh.fails("a-token", "truncated")
+
+    received = b""
+    with (
+        pytest.raises(httpx.RemoteProtocolError, match="closed connection"),
+        httpx.stream("POST", mesh.url + PATH, json=BODY, headers=KEYS) as answer,
+    ):
+        for piece in answer.iter_raw():
+            received += piece
+
+    assert whole == b"12345678"
+    assert len(received) > 0
+    assert int(answer.headers["Content-Length"]) > len(received)

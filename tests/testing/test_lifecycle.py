@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import socket
 import threading
 import time
 
@@ -17,8 +20,9 @@ def test_many_clients_are_served_at_once(mesh: MockServer) -> None:
     mesh.answers("a-token", delay=0.2)
 
     async def post_all() -> list[httpx.Response]:
-        async with httpx.AsyncClient(headers=KEYS) as client:
-            posts = (client.post(mesh.url + PATH, json=BODY) for _ in range(50))
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(headers=KEYS, limits=limits, timeout=30) as client:
+            posts = (client.post(mesh.url + PATH, json=BODY) for _ in range(150))
             return await asyncio.gather(*posts)
 
     start = time.monotonic()
@@ -67,3 +71,56 @@ def test_a_taken_port_raises_os_error_and_leaves_no_thread(mesh: MockServer) -> 
         pass  # pragma: no cover — it cannot be entered
 
     assert threading.active_count() == threads
+
+
+def test_it_serves_a_client_in_the_event_loop_that_started_it() -> None:
+    async def read() -> int:
+        with MockServer() as mesh:
+            async with httpx.AsyncClient(headers=KEYS) as client:
+                return (await client.post(mesh.url + PATH, json=BODY)).status_code
+
+    assert asyncio.run(read()) == 200
+
+
+def test_resetting_forgets_answers_and_calls_and_drops_connections() -> None:
+    with MockServer() as mesh, httpx.Client(base_url=mesh.url, headers=KEYS) as client:
+        mesh.answers("a-token", status=503)
+        with client.stream("POST", PATH, json=BODY) as answer:
+            answer.read()
+            connection = answer.extensions["network_stream"].get_extra_info("socket")
+            mesh.reset()
+            connection.settimeout(5)
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+        assert mesh.calls == []
+        assert client.post(PATH, json=BODY).status_code == 200
+
+
+def test_it_ends_without_a_warning_while_clients_still_connect_and_call(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    for _ in range(5):
+        with MockServer() as mesh:
+            url = httpx.URL(mesh.url)
+            mesh.answers("a-token", body=b" " * 8_000_000)
+            is_over = threading.Event()
+            threads = [threading.Thread(target=call_until, args=[is_over, url]) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.05)
+        is_over.set()
+        for thread in threads:
+            thread.join(10)
+    gc.collect()
+
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def call_until(is_over: threading.Event, url: httpx.URL) -> None:
+    while not is_over.is_set():
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((url.host, url.port), timeout=5) as connection,
+        ):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+            connection.recv(100)
