@@ -61,16 +61,16 @@ class HTTPServer:
             OSError: The port is taken.
         """
         with contextlib.ExitStack() as stack:
+            listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+            stack.enter_context(listener)
+            listener.setblocking(False)  # noqa: FBT003 — the standard library's signature
             portal = stack.enter_context(start_blocking_portal())
-            listen = functools.partial(
-                asyncio.start_server, self._serve, "127.0.0.1", port, backlog=_BACKLOG
-            )
-            server = portal.call(listen)
+            portal.call(self._start_accepting, listener)
             stack.callback(portal.call, self._cancel_connections)
-            stack.callback(portal.call, server.close)
+            stack.callback(portal.call, self._stop_accepting, listener)
             self._portal = portal
             self._running = stack.pop_all()
-        _, port = server.sockets[0].getsockname()
+            _, port = listener.getsockname()
         return f"http://127.0.0.1:{port}"
 
     def stop(self) -> None:
@@ -83,27 +83,44 @@ class HTTPServer:
         if self._portal is not None:
             self._portal.call(self._cancel_connections)
 
+    # asyncio.start_server would be shorter, but closing it leaves the connections open that it has
+    # accepted and not served yet.
+
+    async def _start_accepting(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    async def _stop_accepting(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return  # the client has left again
+        task = asyncio.get_running_loop().create_task(self._serve(connection))
+        self._connections.add(task)
+        task.add_done_callback(functools.partial(self._forget, connection))
+
+    def _forget(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        self._connections.discard(task)
+        connection.close()  # if the task was cancelled before it began, nobody else does
+
     async def _cancel_connections(self) -> None:
         connections = list(self._connections)
         for task in connections:
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 — asyncio runs this in a task
-        self._connections.add(task)
+    async def _serve(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
         try:
             await _Connection(reader, writer, self._respond).serve()
             writer.close()
             await writer.wait_closed()
         except OSError:
             pass  # the client is gone, or did not read what it was sent
-        except asyncio.CancelledError:
-            pass  # by this server; asyncio's streams would log a task that ends so as an error
         finally:
             writer.transport.abort()
-            self._connections.discard(task)
 
 
 class _Connection:
