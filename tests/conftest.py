@@ -118,9 +118,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     core = [module for name, module in sys.modules.items() if name.startswith("mesh_facade.")]
     for module in core:
-        if vars(module).get("time") is time and not module.__name__.startswith(
-            "mesh_facade.testing"
-        ):
+        is_mock_server = module.__name__.startswith("mesh_facade.testing")
+        if vars(module).get("time") is time and not is_mock_server:
             monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(asyncio, "sleep", clock.sleep_async)
     return clock

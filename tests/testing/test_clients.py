@@ -131,3 +131,16 @@ def test_an_isolated_block_closes_its_own_clients_only(mesh_in_process: MockServ
     before.get_account_balance("a-token", "coinbase")
     with pytest.raises(MeshError, match="closed"):
         within.get_account_balance("a-token", "coinbase")
+
+
+def test_async_clients_of_an_event_loop_that_does_not_run_at_the_moment_are_closed_in_it() -> None:
+    async def read(mesh: MockServer) -> AsyncMeshClient:
+        client = mesh.async_client()
+        await client.get_account_balance("a-token", "coinbase")
+        return client
+
+    with asyncio.Runner() as runner:
+        with MockServer() as mesh:
+            client = runner.run(read(mesh))
+        with pytest.raises(MeshError, match="closed"):
+            runner.run(client.get_account_balance("a-token", "coinbase"))

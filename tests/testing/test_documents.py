@@ -85,3 +85,9 @@ def test_key_headers_are_those_of_the_document() -> None:
         assert client.get(path).status_code == 401
         keys = {"K1": mesh.client_id, "K2": mesh.client_secret}
         assert client.get(path, headers=keys).status_code == 200
+
+
+def test_a_document_without_security_schemes_asks_for_no_key() -> None:
+    mesh = MockServer(PORTFOLIO | {"components": {}})
+    with httpx.Client(transport=mesh.transport(), base_url=mesh.url) as client:
+        assert client.get("/api/v1/balance/portfolio?UserId=a").status_code == 200

@@ -12,6 +12,8 @@ import httpx
 import pytest
 
 from mesh_facade.testing import MockServer
+from mesh_facade.testing.answers import Answer
+from mesh_facade.testing.http_server import HTTPServer
 from tests.testing.support import BODY, KEYS, PATH, Either
 
 
@@ -131,6 +133,15 @@ def test_an_answer_that_may_not_have_a_body_has_none(either: Either, status: int
     answers = [client.post(PATH, json=BODY) for _ in range(2)]
 
     assert [(answer.status_code, answer.content) for answer in answers] == [(status, b"")] * 2
+
+
+def test_an_answer_that_drips_arrives_whole() -> None:
+    server = HTTPServer(lambda _: (Answer(byte_interval=0.01), b"drops"))
+    url = server.start(0)
+    try:
+        assert httpx.get(url).content == b"drops"
+    finally:
+        server.stop()
 
 
 def test_a_client_that_leaves_in_the_middle_of_a_request_does_no_harm(

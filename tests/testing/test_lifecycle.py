@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from mesh_facade.testing import MockServer
+from mesh_facade.testing.answers import Answer
+from mesh_facade.testing.http_server import HTTPServer
 from tests.testing.support import BODY, KEYS, PATH
 
 
@@ -20,9 +22,8 @@ def test_many_clients_are_served_at_once(mesh: MockServer) -> None:
     mesh.answers("a-token", delay=0.2)
 
     async def post_all() -> list[httpx.Response]:
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(headers=KEYS, limits=limits, timeout=30) as client:
-            posts = (client.post(mesh.url + PATH, json=BODY) for _ in range(150))
+        async with httpx.AsyncClient(headers=KEYS) as client:
+            posts = (client.post(mesh.url + PATH, json=BODY) for _ in range(50))
             return await asyncio.gather(*posts)
 
     start = time.monotonic()
@@ -71,6 +72,30 @@ def test_a_taken_port_raises_os_error_and_leaves_no_thread(mesh: MockServer) -> 
         pass  # pragma: no cover — it cannot be entered
 
     assert threading.active_count() == threads
+
+
+def test_two_hundred_connections_are_open_at_once(mesh: MockServer) -> None:
+    url = httpx.URL(mesh.url)
+    with contextlib.ExitStack() as stack:
+        connections: list[socket.socket] = []
+        for _ in range(200):
+            connection = socket.create_connection((url.host, url.port), timeout=5)
+            connections.append(stack.enter_context(connection))
+        for connection in connections:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        answers = [connection.recv(65536) for connection in connections]
+
+    assert [answer for answer in answers if not answer.startswith(b"HTTP/1.1 401 ")] == []
+    assert len(mesh.calls) == 200
+
+
+def test_a_client_that_left_before_it_was_accepted_is_forgotten() -> None:
+    server = HTTPServer(lambda _: (Answer(), b""))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        server._accept(listener)
+
+    assert server._connections == set()
 
 
 def test_it_serves_a_client_in_the_event_loop_that_started_it() -> None:
