@@ -35,7 +35,7 @@ class Answer:
         body: The body; None stands for the OpenAPI document's example for the status.
         headers: The headers beside `Content-Length`, which the server sets itself.
         delay: Seconds that pass before the answer.
-        byte_interval: Seconds that pass after each byte of the body; 0 sends it at once.
+        byte_interval: Seconds that pass before each byte of the body; 0 sends it at once.
         failure: How the connection fails; None where it does not.
     """
 

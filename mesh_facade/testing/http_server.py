@@ -66,7 +66,6 @@ class HTTPServer:
             listener.setblocking(False)  # noqa: FBT003 — the standard library's signature
             portal = stack.enter_context(start_blocking_portal())
             portal.call(self._start_accepting, listener)
-            stack.callback(portal.call, self._cancel_connections)
             stack.callback(portal.call, self._stop_accepting, listener)
             self._portal = portal
             self._running = stack.pop_all()
@@ -91,6 +90,7 @@ class HTTPServer:
 
     async def _stop_accepting(self, listener: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(listener)
+        await self._cancel_connections()
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -107,9 +107,10 @@ class HTTPServer:
 
     async def _cancel_connections(self) -> None:
         connections = list(self._connections)
-        for task in connections:
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        if connections:
+            for task in connections:
+                task.cancel()
+            await asyncio.wait(connections)
 
     async def _serve(self, connection: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=connection)
@@ -224,8 +225,8 @@ class _Connection:
         if answer.byte_interval:
             await self._send([head])
             for byte in body:
-                await self._send([h11.Data(data=bytes([byte]))])
                 await asyncio.sleep(answer.byte_interval)
+                await self._send([h11.Data(data=bytes([byte]))])
             await self._send([h11.EndOfMessage()])
         elif body:
             await self._send([head, h11.Data(data=body), h11.EndOfMessage()])

@@ -223,7 +223,7 @@ def test_doctor_finds_nothing_wrong_and_sends_no_key(mesh: MockServer) -> None:
     assert result.exit_code == 0
     assert [line[:2] for line in result.stdout.splitlines()] == ["ok", "ok"]
     assert [
-        (call.method, dict(call.headers).keys() & mesh._keys.keys()) for call in mesh.calls
+        (call.method, dict(call.headers).keys() & mesh._contract.key_headers.keys()) for call in mesh.calls
     ] == [("HEAD", set())]
 
 

@@ -10,7 +10,13 @@ import httpx
 import pytest
 
 import mesh_facade.errors
-from mesh_facade import MeshAPIError, MeshConfigurationError, MeshError, MeshTLSError
+from mesh_facade import (
+    MeshAPIError,
+    MeshConfigurationError,
+    MeshError,
+    MeshTimeoutError,
+    MeshTLSError,
+)
 from mesh_facade.testing import FAULTS, MockServer
 from tests.conftest import Mode
 from tests.testing.support import BODY, KEYS, PATH, Either
@@ -117,9 +123,10 @@ def test_every_fault_raises_the_error_that_it_names(either: Either, mode: Mode) 
     open_client = mesh.async_client if mode.is_async else mesh.client
 
     raised: dict[str, type[BaseException]] = {}
-    for name in FAULTS:
+    for name, fault in FAULTS.items():
         mesh.fails(name, name)
-        client = open_client(max_attempts=1, timeout=0.2, deadline=0.4)
+        deadline = 0.5 if fault.error is MeshTimeoutError else 30.0
+        client = open_client(max_attempts=1, timeout=deadline, deadline=deadline)
         with pytest.raises(MeshError) as caught:
             mode.run(client.get_account_balance(name, "coinbase"))
         raised[name] = type(caught.value)
@@ -175,9 +182,11 @@ def test_a_truncated_answer_has_half_of_its_body(mesh: MockServer) -> None:
     mesh.fails("a-token", "truncated")
 
     received: list[bytes] = []
-    with httpx.stream("POST", mesh.url + PATH, json=BODY, headers=KEYS) as answer:
-        with pytest.raises(httpx.RemoteProtocolError, match="closed connection"):
-            received.extend(answer.iter_raw())
+    with (
+        httpx.stream("POST", mesh.url + PATH, json=BODY, headers=KEYS) as answer,
+        pytest.raises(httpx.RemoteProtocolError, match="closed connection"),
+    ):
+        received.extend(answer.iter_raw())
 
     assert whole == b"12345678"
     assert int(answer.headers["Content-Length"]) > len(b"".join(received))
