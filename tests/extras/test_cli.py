@@ -48,8 +48,7 @@ def mesh(shared: MockServer, monkeypatch: pytest.MonkeyPatch) -> MockServer:
         monkeypatch.setenv(name, value)
     for name in ("MESH_AUTH_TOKEN", "MESH_ENVIRONMENT", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    shared._told.clear()
-    shared.calls.clear()
+    shared.reset()
     return shared
 
 
@@ -224,7 +223,8 @@ def test_doctor_finds_nothing_wrong_and_sends_no_key(mesh: MockServer) -> None:
     assert result.exit_code == 0
     assert [line[:2] for line in result.stdout.splitlines()] == ["ok", "ok"]
     assert [
-        (call.method, dict(call.headers).keys() & mesh._keys.keys()) for call in mesh.calls
+        (call.method, dict(call.headers).keys() & mesh._contract.key_headers.keys())
+        for call in mesh.calls
     ] == [("HEAD", set())]
 
 
