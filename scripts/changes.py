@@ -16,7 +16,8 @@ from typing import Any
 
 from attrs import asdict, astuple, frozen
 from generate import OVERLAY, PACKAGE, ROOT, SPEC, generate
-from openapi_tools.documents import SpecError, command
+from openapi_tools.command_line import command
+from openapi_tools.documents import SpecError
 from openapi_tools.python_api import compare_packages
 
 REDOCLY = Path(sys.prefix, "node_modules/@redocly/cli/bin/cli.js")

@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 
 from generate import OUTPUT, OVERLAY, SPEC, generate
 from import_spec import check_source
-from openapi_tools.documents import SpecError, command
+from openapi_tools.command_line import command
+from openapi_tools.documents import SpecError
 
 
 def check_generated() -> None:

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 import yaml
 from openapi_python_client.config import ConfigFile
 from openapi_tools.canonical_form import check_openapi, operations_of
-from openapi_tools.documents import Json, SpecError, command, fields, read_document
+from openapi_tools.command_line import command
+from openapi_tools.documents import Json, SpecError, fields, read_document
 from openapi_tools.overlay import apply_overlay
 from pydantic import ValidationError
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from httpx import URL, AsyncClient, HTTPError, InvalidURL, Request
 from openapi_tools.canonical_form import canonical, check_openapi, operations_of
+from openapi_tools.command_line import command
 from openapi_tools.docs_page import to_openapi
 from openapi_tools.documents import (
     Json,
     SpecError,
-    command,
     dump,
     fields,
     parse,

@@ -13,7 +13,8 @@ import sys
 import import_spec
 from changes import compare
 from generate import OUTPUT, OVERLAY, ROOT, SPEC, generate, put_in_place
-from openapi_tools.documents import SpecError, command
+from openapi_tools.command_line import command
+from openapi_tools.documents import SpecError
 
 COPY = ROOT / ".make/update"
 READY = ROOT / ".make/update.ready"

@@ -1,10 +1,8 @@
-"""What the scripts share: their error, their command lines, and documents in YAML or JSON."""
+"""What the scripts share: their error, and documents in YAML or JSON."""
 
 import json
 import re
-import sys
-from collections.abc import Callable, Collection
-from functools import wraps
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +18,6 @@ class SpecError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
-
-
-def command(main: Callable[..., int | None], failure: int = 1) -> Callable[..., int]:
-    """Let a main function return an exit code, and tell its errors."""
-
-    @wraps(main)
-    def run(*arguments: object) -> int:
-        try:
-            return main(*arguments) or 0
-        except (SpecError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return failure
-
-    return run
 
 
 def fields(
