@@ -1,4 +1,4 @@
-"""Fails, with a diff, if the source, the spec, the overlay and generated/ do not belong together."""
+"""Fails, with a diff, if source, spec, overlay and generated/ do not belong together."""
 
 import sys
 from difflib import unified_diff

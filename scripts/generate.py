@@ -141,11 +141,10 @@ def _check_imports(package: Path, facade: Path | None) -> None:
         return
     reason = _import_error(package, facade)
     if reason:
-        raise SpecError(
-            f"{facade.name} cannot be imported with the new {PACKAGE}, so nothing changed: {reason}."
-            f" Adapt {facade.name}, or correct openapi/overlay.yaml; to look at the new package,"
-            " run `scripts/generate.py --output=FOLDER`"
-        )
+        problem = f"{facade.name} cannot be imported with the new {PACKAGE}, so nothing changed"
+        advice = f"Adapt {facade.name} or correct openapi/overlay.yaml, then generate again"
+        look = "`scripts/generate.py --output=FOLDER` writes the new package elsewhere"
+        raise SpecError(f"{problem}: {reason}. {advice}; {look}.")
 
 
 def _import_error(*packages: Path) -> str:

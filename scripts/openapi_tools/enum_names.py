@@ -133,7 +133,9 @@ def _describe_idle_names(schema: SpecObject) -> list[str]:
         return []
     known = {str(value) for value in schema.fields["enum"]}
     path = f"{schema.path}[{quote(VARNAMES)}]"
-    return [f"{path}: {value!a} is not in the enum any more" for value in told if value not in known]
+    return [
+        f"{path}: {value!a} is not in the enum any more" for value in told if value not in known
+    ]
 
 
 def _derive_names(values: list[Value], given: dict[Value, str]) -> dict[Value, str]:

@@ -157,13 +157,16 @@ def _makes_class(schema: Json) -> bool:
     if "$ref" in schema or kind == "boolean":
         return False
     if "enum" in schema:
-        return schema["enum"] != [None]
+        is_null: bool = schema["enum"] == [None]
+        return not is_null
     if kind == "array":
         items = schema.get("items")
         return isinstance(items, dict) and _makes_class(items)
     parts = schema.get("allOf", [])
     is_alias = len(parts) == 1 and "$ref" in parts[0]
-    return kind == "object" or (bool(parts) and not is_alias) or (not kind and "properties" in schema)
+    return (
+        kind == "object" or (bool(parts) and not is_alias) or (not kind and "properties" in schema)
+    )
 
 
 def _check_functions(document: Json) -> None:
