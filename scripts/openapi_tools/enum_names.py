@@ -103,7 +103,9 @@ def _path_of(value: object, schema: SpecObject) -> str:
     path = f"{schema.path}.enum"
     if not isinstance(value, str | int | float):
         return path
-    if isinstance(value, str) and any(unicodedata.category(each) == "Cs" for each in value):
+    # Tools for JSONPath refuse control characters and lone surrogates, escaped or not.
+    categories = {unicodedata.category(character) for character in str(value)}
+    if categories & {"Cc", "Cs"}:
         return path
     return f"{path}[?@ == {quote(value)}]"
 
@@ -140,7 +142,9 @@ def _describe_idle_names(schema: SpecObject) -> list[str]:
 
 def _derive_names(values: list[Value], given: dict[Value, str]) -> dict[Value, str]:
     """Return the name of each value, in the order of the values."""
-    plain = {value: given.get(value) or _plain_name(value) for value in values}
+    plain: dict[Value, str] = {}
+    for value in values:
+        plain[value] = given[value] if value in given else _plain_name(value)
     uses = Counter(plain.values())
     names: dict[Value, str] = {}
     for value, name in plain.items():
@@ -169,9 +173,9 @@ def _plain_name(value: Value) -> str:
     words = ["VALUE"]
     rest = value
     while rest and not _is_kept(rest[0]):
-        words.append(unicodedata.name(rest[0], f"U{ord(rest[0]):04X}"))
+        words.append(unicodedata.name(rest[0]))
         rest = rest[1:]
-    words.append(rest or ("" if value else "EMPTY"))
+    words.append(rest if value else "EMPTY")
     return _generator_name("_".join(words).upper())
 
 
