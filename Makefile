@@ -107,18 +107,29 @@ check-drift: $(VENV)/.project ## Fail, with a diff, where generated/ is not what
 	@$(RUN) scripts/check_drift.py
 
 .PHONY: changes
-changes: $(VENV)/.project ## Tell what changed for callers since the git ref BASE=…, and whether it breaks them
+changes: $(VENV)/.project redocly-if-possible ## Tell what changed for callers since the git ref BASE=…, and whether it breaks them
 	@$(RUN) scripts/changes.py "$(BASE)"
 
 .PHONY: update
-update: $(VENV)/.extras ## All of the loop in one, with a report: SOURCE=… (default: what Mesh publishes)
+update: $(VENV)/.extras redocly-if-possible ## All of the loop in one, with a report: SOURCE=… (default: what Mesh publishes)
 	@$(RUN) scripts/update.py $(if $(SOURCE),"$(SOURCE)")
 
 .PHONY: redocly
 redocly: $(VENV)/node_modules/.redocly ## Add redocly, with which `changes` and `update` compare the wire (needs npm)
 
+# A report without redocly is better than none: its first line then says what is missing.
+.PHONY: redocly-if-possible
+redocly-if-possible: $(VENV)/.project
+	@! command -v npm >/dev/null || $(MAKE) --no-print-directory redocly || true
+
 $(VENV)/node_modules/.redocly: Makefile $(VENV)/.project
-	@npm install --prefix $(VENV) --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --silent @redocly/cli@$(REDOCLY)
+	@command -v npm >/dev/null || { \
+		echo "error: npm was not found. Install Node.js 20 or newer with npm, then run: make redocly" >&2; exit 1; }
+	@echo "Adding redocly $(REDOCLY) to $(VENV) …"
+	@npm install --prefix $(VENV) --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
+		--loglevel=error @redocly/cli@$(REDOCLY) >/dev/null || { \
+		echo "error: npm could not install @redocly/cli@$(REDOCLY) into $(VENV) (see above)." >&2; \
+		echo "       An npm registry must be reachable: check the network and npm's settings, then run: make redocly" >&2; exit 1; }
 	@touch $@
 
 # --- trust ------------------------------------------------------------------------------------
