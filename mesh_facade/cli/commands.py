@@ -1,0 +1,166 @@
+"""The commands of `mesh-balance`, with their options and help texts."""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from mesh_facade import BrokerType, MeshClient
+from mesh_facade.cli.bulk import run_bulk
+from mesh_facade.cli.doctor import run_checks
+from mesh_facade.cli.exit_codes import REPORTED_ERRORS, judge
+from mesh_facade.cli.terminal import one_line, print_table
+
+EPILOG = """\b
+Keys:       MESH_CLIENT_ID, MESH_CLIENT_SECRET; also MESH_ENVIRONMENT, MESH_BASE_URL.
+Exit codes: 0 fine, 1 some accounts failed, 2 usage, 3 keys refused, 4 unreachable,
+            130 interrupted.
+Completion: eval "$(_MESH_BALANCE_COMPLETE=bash_source mesh-balance)", in the shell's start-up
+            file; zsh_source and fish_source likewise.
+"""
+
+
+class CommandGroup(click.Group):
+    """Commands that end in an exit code, and report a failure in one line on stderr."""
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run a command."""
+        try:
+            super().invoke(ctx)
+        except REPORTED_ERRORS as error:
+            verdict = judge(error)
+            click.echo(one_line(f"error: {error}{verdict.advice}"), err=True)
+            ctx.exit(verdict.exit_code)
+
+
+def complete_broker(_context: object, _parameter: object, incomplete: str) -> list[str]:
+    """Return the brokers whose names start with what was typed, for completion in the shell."""
+    return [broker.value for broker in BrokerType if broker.value.startswith(incomplete)]
+
+
+_environment_option = click.option(
+    "--environment", metavar="NAME", help="production or sandbox; default: MESH_ENVIRONMENT."
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+@click.group(
+    cls=CommandGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(package_name="mesh-facade")
+def main() -> None:
+    """Read balances of linked accounts through Mesh."""
+
+
+@main.command()
+@click.option(
+    "--broker",
+    required=True,
+    shell_complete=complete_broker,
+    help="The broker type that Mesh returned when the user linked the account.",
+)
+@_environment_option
+@_json_option
+def get(broker: str, environment: str | None, *, as_json: bool) -> None:
+    """Read the balance of one account.
+
+    The user's auth token is taken from MESH_AUTH_TOKEN. Without that variable, a terminal is asked
+    for it, and otherwise it is the first line of stdin.
+    """
+    token = _find_auth_token()
+    with MeshClient(environment=environment) as mesh:
+        balance = mesh.get_account_balance(token, broker)
+    if as_json:
+        click.echo(json.dumps(balance.to_dict()))
+    else:
+        print_table(balance)
+
+
+def _find_auth_token() -> str:
+    token = os.environ.get("MESH_AUTH_TOKEN")
+    if token is not None:
+        return token
+    if sys.stdin is None:  # it is closed
+        return ""
+    if sys.stdin.isatty():
+        answer: str = click.prompt("Auth token", hide_input=True, err=True)
+        return answer
+    return sys.stdin.readline().strip()
+
+
+@main.command()
+@click.option("--search", default="", help="List only brokers whose name contains this text.")
+@_json_option
+def brokers(search: str, *, as_json: bool) -> None:
+    """List the brokers that the spec knows; Mesh may know more."""
+    names = [broker.value for broker in BrokerType if search.lower() in broker.value.lower()]
+    if as_json:
+        click.echo(json.dumps(names))
+    else:
+        click.echo("\n".join(names))
+
+
+@main.command("mock-server")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free port.")
+def mock_server(port: int) -> None:
+    """Serve a mock Mesh server on this machine, and print the variables to set.
+
+    A token that is named like a fault of the test kit, such as rate-limited, fails that way.
+    """
+    from mesh_facade.testing import FAULTS, MockServer  # noqa: PLC0415 — takes half a second
+
+    with contextlib.suppress(KeyboardInterrupt), MockServer(port=port) as mesh:
+        for fault in FAULTS:
+            mesh.fails(fault, fault)
+        for name, value in mesh.environment.items():
+            click.echo(f"export {name}={value}")
+        threading.Event().wait()
+
+
+@main.command()
+@_environment_option
+@_json_option
+@click.pass_context
+def doctor(context: click.Context, environment: str | None, *, as_json: bool) -> None:
+    """Check keys, address, proxy, connection and clock; no key leaves this machine."""
+    results = run_checks(environment)
+    if as_json:
+        printed = [
+            {"check": result.name, "ok": result.exit_code == 0, "told": result.detail}
+            for result in results
+        ]
+        click.echo(json.dumps(printed))
+    else:
+        for result in results:
+            mark = "no" if result.exit_code else "ok"
+            click.echo(f"{mark}  {result.name}: {result.detail}")
+    context.exit(max(result.exit_code for result in results))
+
+
+@main.command()
+@click.argument("accounts", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--concurrency", type=click.IntRange(1), default=20, show_default=True)
+@_environment_option
+@click.pass_context
+def bulk(
+    context: click.Context,
+    accounts: Path,
+    output: Path,
+    concurrency: int,
+    environment: str | None,
+) -> None:
+    """Read the balances of all ACCOUNTS, and write each outcome as it comes.
+
+    ACCOUNTS is a CSV file with the columns auth_token, broker and, to tell outcomes apart, key;
+    or JSON lines with these fields. Without a key it is the record's number.
+
+    The output is CSV if its name ends in .csv, else JSON lines; it never holds auth tokens. The
+    same command goes on after an interruption: accounts whose outcomes the output holds are not
+    read again. To read failed accounts again, remove their lines.
+    """
+    context.exit(run_bulk(accounts, output, concurrency, environment))

@@ -1,0 +1,84 @@
+"""`mesh-balance doctor`: checks keys, address, proxy, connection and clock of this machine."""
+
+import email.utils
+import time
+from collections.abc import Callable
+
+import attrs
+import httpx
+from mesh_connect_client.spec import SERVERS
+
+from mesh_facade import MeshClient, MeshConfigurationError, MeshConnectionError, MeshError
+
+# The two private names that the command line uses. They say where the client would connect to.
+from mesh_facade._configuration import find_base_url, find_proxy
+from mesh_facade.cli.exit_codes import judge
+from mesh_facade.cli.terminal import one_line
+
+_MAX_CLOCK_DIFFERENCE = 60  # seconds
+
+
+@attrs.frozen
+class CheckResult:
+    """The result of one check: exit code 0 where it passed, and a line that explains it."""
+
+    name: str
+    exit_code: int
+    detail: str
+
+
+def run_checks(environment: str | None) -> list[CheckResult]:
+    """Run all checks; one that fails does not keep the next from running."""
+    return [
+        _run_check("keys", _check_keys, environment),
+        _run_check("connection", _check_connection, environment),
+    ]
+
+
+def _run_check(
+    name: str, check: Callable[[str | None], str], environment: str | None
+) -> CheckResult:
+    try:
+        detail = check(environment)
+    except (MeshError, OSError, ImportError) as error:
+        return CheckResult(name, judge(error).exit_code, one_line(str(error)))
+    return CheckResult(name, 0, detail)
+
+
+def _check_keys(environment: str | None) -> str:
+    MeshClient(environment=environment).close()
+    return "present and well-formed; only a call shows whether Mesh takes them"
+
+
+def _check_connection(environment: str | None) -> str:
+    """Send a request without keys, and compare the clock with the server's."""
+    url = find_base_url(environment, None, SERVERS)
+    proxy = find_proxy(url, None)
+    route = url.host
+    if proxy is not None:
+        route = f"{url.host} through the proxy {proxy.url.host}"
+    # The certificates are those of the environment, also where a proxy is used.
+    client = httpx.Client(proxy=proxy, verify=httpx.create_ssl_context(), trust_env=False)
+    try:
+        with client:
+            response = client.head(url)
+    except httpx.TransportError as error:
+        problem = f"{type(error).__name__}: {error}"
+        advice = "check the name, the network, the proxy, SSL_CERT_FILE"
+        raise MeshConnectionError(f"cannot reach {route} ({problem}): {advice}") from None
+
+    seconds_ahead = _compare_clocks(response)
+    if abs(seconds_ahead) > _MAX_CLOCK_DIFFERENCE:
+        raise MeshConfigurationError(
+            f"this clock is {seconds_ahead:.0f} s ahead of {url.host}: set it"
+        )
+    return f"{route} answers (HTTP {response.status_code}), and the clocks agree"
+
+
+def _compare_clocks(response: httpx.Response) -> float:
+    """Return how far this clock is ahead of the server's, 0 where the server sends no time."""
+    try:
+        server_time = email.utils.parsedate_to_datetime(response.headers["date"])
+    except (KeyError, ValueError):
+        return 0.0
+    return time.time() - server_time.timestamp()
