@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from mesh_facade import BrokerType, MeshClient
-from mesh_facade.cli.bulk import run_bulk
+from mesh_facade.cli.bulk import BulkRun
 from mesh_facade.cli.doctor import run_checks
 from mesh_facade.cli.exit_codes import REPORTED_ERRORS, judge
+from mesh_facade.cli.results import STDOUT
 from mesh_facade.cli.terminal import one_line, print_table
 
 EPILOG = """\b
@@ -142,25 +143,67 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
 
 
 @main.command()
-@click.argument("accounts", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--concurrency", type=click.IntRange(1), default=20, show_default=True)
+@click.argument(
+    "accounts",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="A file, or - for stdout; default: stdout, unless it is a terminal.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="How many accounts are read at the same time.",
+)
+@click.option(
+    "--retry-failed",
+    is_flag=True,
+    help="Read only the accounts whose outcome in the output is a failure, again.",
+)
+@click.option(
+    "--trust-keys",
+    is_flag=True,
+    help="Resume although tokens were renewed: compare accounts by key and broker.",
+)
+# --max-pause belongs here, once get_account_balances has max_pause.
 @_environment_option
 @click.pass_context
-def bulk(
+def bulk(  # noqa: PLR0913 — one argument for each option
     context: click.Context,
+    *,
     accounts: Path,
-    output: Path,
+    output: Path | None,
     concurrency: int,
+    retry_failed: bool,
+    trust_keys: bool,
     environment: str | None,
 ) -> None:
     """Read the balances of all ACCOUNTS, and write each outcome as it comes.
 
-    ACCOUNTS is a CSV file with the columns auth_token, broker and, to tell outcomes apart, key;
-    or JSON lines with these fields. Without a key it is the record's number.
+    ACCOUNTS is a CSV file with the columns auth_token, broker and, to tell outcomes apart, key; or
+    JSON lines with these fields; or - for stdin. Without a key, the record's number is taken.
 
-    The output is CSV if its name ends in .csv, else JSON lines; it never holds auth tokens. The
-    same command goes on after an interruption: accounts whose outcomes the output holds are not
-    read again. To read failed accounts again, remove their lines.
+    The output is CSV if its name ends in .csv, and JSON lines if it ends in .jsonl or is stdout; it
+    never holds auth tokens. The same command goes on after an interruption: accounts whose outcomes
+    the output file holds are not read again.
     """
-    context.exit(run_bulk(accounts, output, concurrency, environment))
+    if output is None:
+        if sys.stdout is not None and sys.stdout.isatty():
+            raise click.UsageError("Name an output file with -o, or pass -o - for the terminal.")
+        output = STDOUT
+    if output == STDOUT and retry_failed:
+        raise click.UsageError("--retry-failed needs an output file: name it with -o.")
+    run = BulkRun(
+        accounts=accounts,
+        output=output,
+        concurrency=concurrency,
+        environment=environment,
+        retry_failed=retry_failed,
+        trust_keys=trust_keys,
+    )
+    context.exit(run.run())

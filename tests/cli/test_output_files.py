@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh_facade.cli.results import Results
+from mesh_facade.cli.results import open_output
 from mesh_facade.testing import MockServer
 from tests.cli.support import TOKEN, run, write_accounts
 
@@ -32,7 +32,7 @@ def test_file_with_other_content_is_refused_and_left_unchanged(
     result = run("bulk", str(accounts), "-o", str(output))
 
     assert (result.exit_code, output.read_bytes(), mesh.calls) == (2, text.encode(), [])
-    assert "line 1 is no outcome: choose another output" in result.stderr
+    assert "line 1 is not an outcome of mesh-balance bulk. Choose another output." in result.stderr
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
@@ -61,8 +61,7 @@ def test_unwritable_output_is_reported_in_one_line(mesh: MockServer, tmp_path: P
 def test_second_run_into_the_same_output_is_refused(mesh: MockServer, tmp_path: Path) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 2), tmp_path / "balances.jsonl"
 
-    with output.open("a+b") as file:
-        Results(file, output)
+    with open_output(output):
         result = run("bulk", str(accounts), "-o", str(output))
 
     assert (result.exit_code, mesh.calls) == (2, [])

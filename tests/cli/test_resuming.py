@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mesh_facade.cli.results import Results
+from mesh_facade.cli.results import OutputFile
 from mesh_facade.testing import MockServer
 from tests.cli.support import TOKEN, bulk_process, read_lines, run, wait_for_lines, write_accounts
 
@@ -80,15 +80,15 @@ def test_interrupted_run_keeps_the_outcomes_that_it_wrote(
     in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 9), tmp_path / "balances.jsonl"
-    add = Results.add
+    add = OutputFile.add
 
     def add_and_interrupt(results: Any, outcome: Any) -> None:
         add(results, outcome)
-        if len(results.done) == 4:
+        if len(results.outcomes) == 4:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Results, "add", add_and_interrupt)
+        patch.setattr(OutputFile, "add", add_and_interrupt)
         result = run("bulk", str(accounts), "-o", str(output))
 
     assert result.exit_code == 130
