@@ -5,11 +5,13 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import click
 
-from mesh_facade import BrokerType, MeshClient
+from mesh_facade import BrokerType, MeshClient, __version__
 from mesh_facade.cli.bulk import BulkRun
 from mesh_facade.cli.doctor import run_checks
 from mesh_facade.cli.exit_codes import REPORTED_ERRORS, judge
@@ -28,14 +30,47 @@ Completion: eval "$(_MESH_BALANCE_COMPLETE=bash_source mesh-balance)", in the sh
 class CommandGroup(click.Group):
     """Commands that end in an exit code, and report a failure in one line on stderr."""
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the arguments; --help and --version print here."""
+        with _quiet_broken_pipe():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> None:
         """Run a command."""
-        try:
-            super().invoke(ctx)
-        except REPORTED_ERRORS as error:
-            verdict = judge(error)
-            click.echo(one_line(f"error: {error}{verdict.advice}"), err=True)
-            ctx.exit(verdict.exit_code)
+        with _quiet_broken_pipe():
+            try:
+                super().invoke(ctx)
+            except BrokenPipeError:
+                raise
+            except REPORTED_ERRORS as error:
+                verdict = judge(error)
+                click.echo(one_line(f"error: {error}{verdict.advice}"), err=True)
+                ctx.exit(verdict.exit_code)
+
+
+@contextlib.contextmanager
+def _quiet_broken_pipe() -> Generator[None]:
+    """End the program, without an error, if the reader of its output has ended."""
+    try:
+        yield
+    except BrokenPipeError:
+        _discard_stdout()
+        raise click.exceptions.Exit(0) from None
+
+
+def _discard_stdout() -> None:
+    """Send stdout nowhere: the interpreter flushes it at the end, which must not fail again."""
+    if sys.stdout is None:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def complete_broker(_context: object, _parameter: object, incomplete: str) -> list[str]:
@@ -52,7 +87,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON,
 @click.group(
     cls=CommandGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.version_option(package_name="mesh-facade")
+@click.version_option(__version__, prog_name="mesh-balance")
 def main() -> None:
     """Read balances of linked accounts through Mesh."""
 
@@ -131,7 +166,7 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
     results = run_checks(environment)
     if as_json:
         printed = [
-            {"check": result.name, "ok": result.exit_code == 0, "told": result.detail}
+            {"check": result.name, "ok": result.exit_code == 0, "detail": result.detail}
             for result in results
         ]
         click.echo(json.dumps(printed))

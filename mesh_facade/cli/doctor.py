@@ -1,6 +1,8 @@
 """`mesh-balance doctor`: checks keys, address, proxy, connection and clock of this machine."""
 
 import email.utils
+import os
+import ssl
 import time
 from collections.abc import Callable
 
@@ -16,6 +18,8 @@ from mesh_facade.cli.exit_codes import judge
 from mesh_facade.cli.terminal import one_line
 
 _MAX_CLOCK_DIFFERENCE = 60  # seconds
+_SANDBOX_PREFIX = "sk_sandbox_"
+_UNREAD_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # httpx reads neither
 
 
 @attrs.frozen
@@ -46,8 +50,35 @@ def _run_check(
 
 
 def _check_keys(environment: str | None) -> str:
-    MeshClient(environment=environment).close()
+    """Check the keys and whatever else a client checks when it is built."""
+    try:
+        url = find_base_url(environment, None, SERVERS)
+    except MeshConfigurationError:
+        # The address is wrong, as the connection's check reports. Check the keys all the same.
+        MeshClient(environment="production", base_url="http://localhost").close()
+    else:
+        MeshClient(environment=environment).close()
+        _check_environment_of_keys(url.host)
     return "present and well-formed; only a call shows whether Mesh takes them"
+
+
+def _check_environment_of_keys(host: str) -> None:
+    """Raise MeshConfigurationError if sandbox keys are used in production, or the reverse."""
+    hosts = [httpx.URL(server).host for server in SERVERS]
+    if host not in hosts:
+        return  # a mock server, or a gateway
+    is_sandbox_host = "sandbox" in host
+    is_sandbox_key = os.environ["MESH_CLIENT_SECRET"].startswith(_SANDBOX_PREFIX)
+    if is_sandbox_key and not is_sandbox_host:
+        raise MeshConfigurationError(
+            f"MESH_CLIENT_SECRET is a sandbox key ({_SANDBOX_PREFIX}…), but {host} is the "
+            "production host: set MESH_ENVIRONMENT=sandbox, or use production keys"
+        )
+    if is_sandbox_host and not is_sandbox_key:
+        raise MeshConfigurationError(
+            f"MESH_CLIENT_SECRET is not a sandbox key ({_SANDBOX_PREFIX}…), but {host} is the "
+            "sandbox host: use sandbox keys, or set MESH_ENVIRONMENT=production"
+        )
 
 
 def _check_connection(environment: str | None) -> str:
@@ -65,6 +96,8 @@ def _check_connection(environment: str | None) -> str:
     except httpx.TransportError as error:
         problem = f"{type(error).__name__}: {error}"
         advice = "check the name, the network, the proxy, SSL_CERT_FILE"
+        if _is_tls_error(error):
+            advice += _describe_unread_variables()
         raise MeshConnectionError(f"cannot reach {route} ({problem}): {advice}") from None
 
     seconds_ahead = _compare_clocks(response)
@@ -82,3 +115,22 @@ def _compare_clocks(response: httpx.Response) -> float:
     except (KeyError, ValueError):
         return 0.0
     return time.time() - server_time.timestamp()
+
+
+def _is_tls_error(error: BaseException | None) -> bool:
+    """Return True if this error, or one that led to it, is about TLS."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _describe_unread_variables() -> str:
+    """Return advice about variables that name certificates for other programs only."""
+    names = [name for name in _UNREAD_CERTIFICATE_VARIABLES if os.environ.get(name)]
+    if not names:
+        return ""
+    subject = " and ".join(names)
+    verb = "is" if len(names) == 1 else "are"
+    return f"; {subject} {verb} set, but not read here: set SSL_CERT_FILE to the same file"
