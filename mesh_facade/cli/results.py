@@ -225,7 +225,8 @@ def open_output(path: Path) -> Generator[OutputFile]:
     try:
         journal_path = _journal_path(path)
         if journal_path.exists():
-            output.replace_outcomes(OutputFile(journal_path, is_csv=is_csv))
+            with OutputFile(journal_path, is_csv=is_csv) as journal:
+                output.replace_outcomes(journal)
             output = OutputFile(path, is_csv=is_csv)
         yield output
     finally:
@@ -238,11 +239,12 @@ def open_journal(output: OutputFile) -> Generator[OutputFile]:
 
     The output is closed then, too.
     """
-    journal = OutputFile(_journal_path(output.path), is_csv=check_output_name(output.path))
-    try:
-        yield journal
-    finally:
-        output.replace_outcomes(journal)
+    is_csv = check_output_name(output.path)
+    with OutputFile(_journal_path(output.path), is_csv=is_csv) as journal:
+        try:
+            yield journal
+        finally:
+            output.replace_outcomes(journal)
 
 
 def check_output_name(path: Path) -> bool:

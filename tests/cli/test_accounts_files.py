@@ -45,6 +45,7 @@ def test_zero_is_a_key_and_null_is_none(mesh: MockServer, tmp_path: Path) -> Non
         ("", "holds no account"),
         ("\n \n", "holds no account"),
         ("auth_token,broker\n", "holds no account: CSV or JSON lines are expected"),
+        (",\n ,\n", "missing columns 'auth_token' and 'broker'"),
         ("auth_token,broker\n\n,\n", "holds no account: CSV or JSON lines are expected"),
         (
             "token,broker\nt,coinbase\n",

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from mesh_facade import AccountBalance, AuthenticationError, LinkedAccount, Outcome
+from mesh_facade.cli import bulk
 from mesh_facade.testing import MockServer
 from tests.cli.support import TOKEN, read_lines, run, write_accounts
 
@@ -85,3 +89,74 @@ def test_progress_is_shown_on_a_terminal(mesh: MockServer, tmp_path: Path) -> No
     assert mesh.calls
     assert "3/3" in result.stderr
     assert "0 failed" in result.stderr
+
+
+class ScriptedClient:
+    """Yields outcomes that are given, and then raises an error, if one is given."""
+
+    def __init__(self, outcomes: list[Outcome], error: Exception | None = None) -> None:
+        self._outcomes = outcomes
+        self._error = error
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def get_account_balances(
+        self, _accounts: object, *, concurrency: int
+    ) -> AsyncIterator[Outcome]:
+        assert concurrency == 20
+        for outcome in self._outcomes:
+            yield outcome
+        if self._error is not None:
+            raise self._error
+
+
+def make_outcome(number: int, error: Exception | None) -> Outcome:
+    account = LinkedAccount(f"{TOKEN}-{number}", "coinbase", f"account-{number}")
+    balance = None
+    if error is None:
+        balance = AccountBalance((), None, None)
+    return Outcome(account, balance, error, 1, 0.1)
+
+
+@pytest.mark.parametrize("refused", [(0,), (2,), (4,), (0, 1, 3, 4), (0, 1, 2, 3, 4)])
+def test_unauthorized_answer_is_an_outcome_where_the_run_goes_on(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: tuple[int, ...]
+) -> None:
+    """Such an answer may be about one token, so the client decides when the keys are refused."""
+    outcomes = [
+        make_outcome(number, AuthenticationError("HTTP 401") if number in refused else None)
+        for number in range(5)
+    ]
+    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: ScriptedClient(outcomes))
+    accounts = write_accounts(tmp_path / "accounts.csv", 5)
+    output = tmp_path / "balances.jsonl"
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    errors = {line["key"]: line["error"] for line in read_lines(output)}
+    assert (result.exit_code, mesh.calls) == (1, [])
+    assert result.stderr == f"{len(refused)} of 5 accounts failed: see {output}\n"
+    assert errors == {
+        f"account-{number}": "AuthenticationError" if number in refused else None
+        for number in range(5)
+    }
+
+
+def test_unauthorized_answers_before_refused_keys_are_not_written(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = AuthenticationError("HTTP 401")
+    outcomes = [make_outcome(0, None), *(make_outcome(number, refusal) for number in range(1, 5))]
+    client = ScriptedClient(outcomes, refusal)
+    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: client)
+    accounts = write_accounts(tmp_path / "accounts.csv", 9)
+    output = tmp_path / "balances.jsonl"
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (3, [])
+    assert [line["key"] for line in read_lines(output)] == ["account-0"]
