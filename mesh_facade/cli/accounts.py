@@ -185,15 +185,14 @@ class AccountsFile:
                 return delimiter
             if len(still_missing) < len(missing):
                 missing = still_missing
-        names = re.split(r"([,;\t|])", first_line)  # the delimiters stand at the odd places
-        names[::2] = [_hide_unknown_name(name) for name in names[::2]]
+        found = _describe_first_line(first_line)
         hint = ""
-        if _HIDDEN_NAME in names:
+        if _HIDDEN_NAME in found:
             hint = f" {_HIDDEN_NAME} hides a text that may be a token."
         raise self._error(
-            f"missing {_name_all('column', missing)} (found: {''.join(names)}).{hint} The first "
-            "line must name the columns auth_token, broker and, if you like, key, separated by "
-            "commas, semicolons or tabs."
+            f"missing {_name_all('column', missing)} (found: {found}).{hint} The first line must "
+            "name the columns auth_token, broker and, if you like, key, separated by commas, "
+            "semicolons or tabs."
         )
 
     def _check_heads(self, heads: Sequence[str]) -> None:
@@ -202,7 +201,7 @@ class AccountsFile:
                 raise self._error(f"column '{name}' is there more than once.")
 
     def _name_cells(self, heads: Sequence[str], cells: Sequence[str], line: int) -> dict[str, JSON]:
-        if any(cell.strip() for cell in cells[len(heads) :]):
+        if len(cells) > len(heads) and any(cell.strip() for cell in cells[len(heads) :]):
             raise self._error(
                 f"{len(cells)} cells, but the first line names {len(heads)} columns. A cell that "
                 "contains the delimiter must stand in quotation marks.",
@@ -289,6 +288,17 @@ def _normalize_heads(cells: Sequence[str]) -> list[str]:
     if not any(heads):
         return []
     return heads
+
+
+def _describe_first_line(line: str) -> str:
+    """Return a first line with its delimiters, in which all but the names of columns is hidden."""
+    description = ""
+    for part in re.split(r"([,;|\t])", line):
+        if part in ("", ",", ";", "|", "\t"):
+            description += part
+        else:
+            description += _hide_unknown_name(part)
+    return description
 
 
 def _hide_unknown_name(name: str) -> str:

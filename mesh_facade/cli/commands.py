@@ -12,10 +12,7 @@ from typing import Any
 import click
 
 from mesh_facade import BrokerType, MeshClient, __version__
-from mesh_facade.cli.bulk import BulkRun
-from mesh_facade.cli.doctor import run_checks
 from mesh_facade.cli.exit_codes import REPORTED_ERRORS, judge
-from mesh_facade.cli.results import STDOUT
 from mesh_facade.cli.terminal import one_line, print_table
 
 EPILOG = """\b
@@ -163,6 +160,8 @@ def mock_server(port: int) -> None:
 @click.pass_context
 def doctor(context: click.Context, environment: str | None, *, as_json: bool) -> None:
     """Check keys, address, proxy, connection and clock; no key leaves this machine."""
+    from mesh_facade.cli.doctor import run_checks  # noqa: PLC0415 — --help starts faster without
+
     results = run_checks(environment)
     if as_json:
         printed = [
@@ -227,6 +226,9 @@ def bulk(  # noqa: PLR0913 — one argument for each option
     never holds auth tokens. The same command goes on after an interruption: accounts whose outcomes
     the output file holds are not read again.
     """
+    from mesh_facade.cli.bulk import BulkRun  # noqa: PLC0415 — --help starts faster without
+    from mesh_facade.cli.results import STDOUT  # noqa: PLC0415 — the same
+
     if output is None:
         if sys.stdout is not None and sys.stdout.isatty():
             raise click.UsageError("Name an output file with -o, or pass -o - for the terminal.")
