@@ -118,6 +118,9 @@ class BulkRun:
         self, accounts: AccountsFile, outcomes: Mapping[str, StoredOutcome], tally: Tally
     ) -> None:
         """Count what is to be read; ValueError if an outcome belongs to another account."""
+        if not outcomes and not self.retry_failed:
+            tally.selected = tally.total
+            return
         for record in accounts.read():
             outcome = outcomes.get(record.account.key)
             if self._is_selected(outcome):
