@@ -249,7 +249,7 @@ def test_a_proxy_s_password_is_not_echoed(mode: Mode, monkeypatch: pytest.Monkey
 
 
 def test_a_socks_proxy_says_what_to_install(mode: Mode) -> None:
-    with pytest.raises(MeshConfigurationError, match=r"pip install socksio"):
+    with pytest.raises(MeshConfigurationError, match=r"pip install 'httpx\[socks\]'"):
         mode.client(proxy="socks5://127.0.0.1:1080")
 
 

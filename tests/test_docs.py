@@ -121,9 +121,7 @@ def test_the_tests_of_the_testing_guide_pass(pytester: pytest.Pytester) -> None:
     guide = blocks(ROOT / "docs" / "guides" / "testing.md", "python")
     pytester.makepyfile(guide="\n".join(guide))
 
-    done = pytester.runpytest_subprocess(
-        "-p", "no:randomly", "-p", "no:cacheprovider", "guide.py"
-    )
+    done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", "guide.py")
 
     done.assert_outcomes(passed=3 + len(FAULTS))
 
