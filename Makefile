@@ -59,10 +59,11 @@ ifdef PIP_CERT
 lock: export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 .PHONY: lock
-lock: $(VENV)/.lint ## Update the locked versions in requirements/*.txt from requirements/*.in
-	cd requirements && for part in dev lint extras docs release bench mutants; do \
-		$(abspath $(VENV))/bin/uv --quiet pip compile --upgrade --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-annotate --emit-build-options --custom-compile-command "make lock" $$part.in -o $$part.txt || exit 1; done
+lock: $(VENV)/.lint ## Lock requirements/*.in in their newest versions; UPGRADE=no keeps those locked
+	cd requirements && for part in dev lint extras docs release bench mutants httpx2; do \
+		$(abspath $(VENV))/bin/uv --quiet pip compile $(if $(filter no,$(UPGRADE)),,--upgrade) --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --emit-build-options \
+		--custom-compile-command "make lock" $$part.in -o $$part.txt || exit 1; done
 
 .PHONY: clean
 clean: ## Remove what make has built
