@@ -208,5 +208,5 @@ canary: $(VENV)/.extras ## Regenerate and test with the newest generator, ruff a
 # --- speed ------------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: $(VENV)/.bench ## Time the facade against bare httpx and peers; writes benchmarks/RESULTS.md
-	@$(RUN) benchmarks/run.py
+bench: $(VENV)/.bench ## Time the facade against others (writes benchmarks/RESULTS.md), or BASELINE=… checkout
+	@$(RUN) $(if $(BASELINE),benchmarks/compare.py "$(BASELINE)",benchmarks/run.py)
