@@ -205,6 +205,11 @@ canary: $(VENV)/.extras ## Regenerate and test with the newest generator, ruff a
 	@$(RUN) scripts/generate.py
 	@$(RUN) -m pytest -q -n 2
 
+.PHONY: test-httpx2
+test-httpx2: $(VENV)/.extras $(VENV)/.httpx2 ## All tests but those of the scripts, with httpx2 in httpx's place
+	@RUN_ON_HTTPX2=yes PYTHONPATH=$(CURDIR)/tests/httpx2 $(RUN) -m pytest -q -n 2 -p no:cacheprovider --ignore=tests/scripts \
+		-W "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
+
 # --- speed ------------------------------------------------------------------------------------
 
 .PHONY: bench
