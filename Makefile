@@ -54,7 +54,7 @@ endef
 
 .PHONY: lock
 lock: $(VENV)/.lint ## Update the locked versions in requirements/*.txt from requirements/*.in
-	cd requirements && for part in dev lint extras docs release bench mutants; do \
+	cd requirements && for part in dev lint example extras docs release bench mutants; do \
 		../$(VENV)/bin/uv --quiet pip compile --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --emit-build-options --custom-compile-command "make lock" $$part.in -o $$part.txt || exit 1; done
 
@@ -67,6 +67,10 @@ clean: ## Remove what make has built
 .PHONY: demo
 demo: $(VENV)/.project ## The main job on a local mock server: page → spec → client → a balance
 	@$(RUN) scripts/demo.py
+
+.PHONY: example
+example: $(VENV)/.example ## The example application on a local mock server; prints its address (PORT=8000)
+	@$(RUN) -m examples.balances.demo $(PORT)
 
 .PHONY: test
 test: $(VENV)/.extras check-drift ## All tests, with branch coverage
@@ -148,7 +152,7 @@ compare: $(VENV)/.project ## What bare httpx, the generated client and the facad
 	@$(RUN) -m tests.faults.compare
 
 WHEEL := .make/wheel
-PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs mesh_facade generated openapi scripts tests requirements
+PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs examples mesh_facade generated openapi scripts tests requirements
 .PHONY: test-wheel
 test-wheel: $(VENV)/.lint ## Tests of the facade against the wheel, VERSIONS=lowest or highest
 	@rm -rf $(WHEEL) && mkdir -p $(WHEEL)
