@@ -1,7 +1,7 @@
 """The database: linked accounts, their encrypted tokens, and the last balance of each."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -158,7 +158,7 @@ class Store:
                 values = {
                     "name": link.name,
                     "encrypted_tokens": self._cipher.encrypt(link.tokens),
-                    "tokens_expire_at": link.lifetime and _now() + link.lifetime,
+                    "tokens_expire_at": _expiry(link.lifetime),
                     "reconnect_required": False,
                     "last_error": None,
                 }
@@ -239,6 +239,10 @@ async def _update_account(session: AsyncSession, key: AccountKey, **values: obje
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _expiry(lifetime: timedelta | None) -> datetime | None:
+    return None if lifetime is None else _now() + lifetime
 
 
 def _with_driver(url: str) -> URL:

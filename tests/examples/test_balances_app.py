@@ -6,9 +6,12 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import Numeric, Text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from examples.balances import store, tokens
 from mesh_facade.testing import MockServer
@@ -175,7 +178,7 @@ def test_balances_are_shown_on_the_page(browser: Browser, mesh: MockServer) -> N
 
 
 @pytest.mark.parametrize(
-    "amount", ["12345678901234567.89", "-0.000000000000000001", "1E+30", "0", "158.50"]
+    "amount", ["12345678901234567.89", "-0.000000000000000001", "1E+308", "0", "158.50"]
 )
 def test_amounts_keep_each_digit(browser: Browser, mesh: MockServer, amount: str) -> None:
     mesh.answers("token-canary-1", cash={"USD": amount}, total_cash_usd=amount)
@@ -183,7 +186,7 @@ def test_amounts_keep_each_digit(browser: Browser, mesh: MockServer, amount: str
 
     [account] = browser.read()
 
-    expected = {"1E+30": f"1{'0' * 30}"}.get(amount, amount)
+    expected = {"1E+308": f"1{'0' * 308}"}.get(amount, amount)
     assert cash_of(account) == {"USD": expected}
     assert account["total_cash_usd"] == expected
     assert cash_of(browser.accounts()[0]) == {"USD": expected}
@@ -410,5 +413,26 @@ def test_another_host_name_for_this_machine_is_refused(browser: Browser) -> None
     assert (answer.status_code, answer.text) == (400, "Invalid host header")
 
 
-def test_the_module_of_tables_names_a_driver_and_an_insert_for_each_kind() -> None:
+# --- the columns, without a database --------------------------------------------------------------
+
+
+def test_each_kind_of_database_has_a_driver_and_an_insert() -> None:
     assert store.DRIVERS.keys() == store.INSERTS.keys()
+
+
+def test_an_amount_is_text_in_sqlite() -> None:
+    dialect = sqlite.dialect()
+
+    assert isinstance(store.Amount().load_dialect_impl(dialect), Text)
+    assert store.Amount().process_bind_param(Decimal("1E+2"), dialect) == "100"
+
+
+def test_an_amount_is_numeric_in_postgresql() -> None:
+    dialect = postgresql.dialect()
+    amount = Decimal("12345678901234567.89")
+
+    column = store.Amount().load_dialect_impl(dialect)
+
+    assert isinstance(column, Numeric)
+    assert (column.precision, column.scale) == (None, None)
+    assert store.Amount().process_bind_param(amount, dialect) is amount
