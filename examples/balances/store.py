@@ -135,19 +135,23 @@ class Store:
         """Create the tables that are missing, and encrypt all tokens with the newest key."""
         async with self._engine.begin() as connection:
             await connection.run_sync(Base.metadata.create_all)
-        async with self._sessions.begin() as session:
-            for account in await session.scalars(select(Account)):
-                old = account.encrypted_tokens
-                if self._cipher.needs_rotation(old):
-                    new = self._cipher.encrypt(self._cipher.decrypt(old))
-                    unchanged = (Account.id == account.id, Account.encrypted_tokens == old)
-                    await session.execute(
-                        update(Account).where(*unchanged).values(encrypted_tokens=new)
-                    )
+        for account in await self.accounts():
+            await self._rotate(account)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._engine.dispose()
+
+    async def _rotate(self, account: Account) -> None:
+        """Encrypt an account's tokens with the newest key, unless they are already."""
+        old = account.encrypted_tokens
+        if not self._cipher.needs_rotation(old):
+            return
+        new = self._cipher.encrypt(self._cipher.decrypt(old))
+        # Another process may have stored newer tokens meanwhile: those stay.
+        is_same = (Account.id == account.id, Account.encrypted_tokens == old)
+        async with self._sessions.begin() as session:
+            await session.execute(update(Account).where(*is_same).values(encrypted_tokens=new))
 
     async def link(self, links: Iterable[Link]) -> None:
         """Store accounts; one that is there already gets the new tokens."""
@@ -207,6 +211,7 @@ class Store:
             is_current = await _update_account(
                 session,
                 key,
+                reconnect_required=False,
                 last_error=None,
                 read_at=_now(),
                 total_cash_usd=balance.total_cash_usd,

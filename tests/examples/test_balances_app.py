@@ -367,6 +367,24 @@ def test_an_outcome_of_the_old_tokens_does_not_touch_an_account_linked_anew(
     assert cash_of(browser.read()[0]) == {"USD": "8"}
 
 
+def test_a_balance_read_after_all_with_the_same_token_unmarks_the_account(
+    browser: Browser, mesh: MockServer
+) -> None:
+    """Of two readings at a time, Mesh may refuse the token to the first one only."""
+    browser.link()
+    mesh.answers("token-canary-1", body=ALIVE, delay=1.0)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(browser.read)
+        while not mesh.calls:
+            time.sleep(0.01)
+        mesh.answers("token-canary-1", body=DEAD)
+        assert browser.read()[0]["reconnect_required"] is True
+
+        [account] = reading.result()
+
+    assert (account["reconnect_required"], account["last_error"]) == (False, None)
+
+
 # --- the page and the browser -------------------------------------------------------------------
 
 

@@ -133,6 +133,28 @@ def test_a_key_that_is_still_needed_and_missing_stops_the_start(
         start_and_stop(create_app())
 
 
+def test_rotation_leaves_tokens_that_another_process_stored_meanwhile(
+    encryption_key: str, mesh: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = Fernet.generate_key().decode()
+    mesh.answers("token-canary-2", cash={"USD": "8"})
+    with running() as browser:
+        browser.link("token-canary-1")
+        real_encrypt = TokenCipher.encrypt
+
+        def encrypt_after_a_payload(cipher: TokenCipher, tokens: Tokens) -> str:
+            monkeypatch.setattr(TokenCipher, "encrypt", real_encrypt)
+            browser.link("token-canary-2")
+            return real_encrypt(cipher, tokens)
+
+        monkeypatch.setenv("BALANCES_ENCRYPTION_KEYS", f"{newer},{encryption_key}")
+        app = create_app()
+        monkeypatch.setattr(TokenCipher, "encrypt", encrypt_after_a_payload)
+        start_and_stop(app)
+
+        assert cash_of(browser.read()[0]) == {"USD": "8"}
+
+
 def test_only_tokens_of_an_older_key_need_rotation() -> None:
     older = Fernet.generate_key().decode()
     newer = Fernet.generate_key().decode()
