@@ -10,6 +10,7 @@ It has no log-in: let it listen on loopback only. Start it with
 `python -m uvicorn --factory examples.balances.app:create_app`.
 """
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -47,12 +48,12 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     """Open the database and one Mesh client for as long as the application runs."""
     store: Store = app.state.store
     try:
-        await store.open()
+        await asyncio.to_thread(store.open)
         async with AsyncMeshClient(deadline=20) as mesh:
             app.state.mesh = mesh
             yield
     finally:
-        await store.close()
+        store.close()
 
 
 def create_app() -> FastAPI:
@@ -87,13 +88,13 @@ MeshDependency = Annotated[AsyncMeshClient, Depends(_get_mesh)]
 
 
 @router.post("/accounts", status_code=201)
-async def link_accounts(payload: Annotated[Any, Body()], store: StoreDependency) -> dict[str, int]:
+def link_accounts(payload: Annotated[Any, Body()], store: StoreDependency) -> dict[str, int]:
     """Take in the payload of Link's success callback; the browser posts it as JSON."""
     try:
         links = read_link_payload(payload)
     except (TypeError, ValueError) as error:  # the message names the field and quotes no token
         raise HTTPException(422, str(error)) from None
-    await store.link(links)
+    store.link(links)
     return {"linked": len(links)}
 
 
@@ -101,19 +102,19 @@ async def link_accounts(payload: Annotated[Any, Body()], store: StoreDependency)
 async def read_balances(store: StoreDependency, mesh: MeshDependency) -> dict[str, Any]:
     """Read the balance of each account now, and return them all."""
     await read_all_balances(store, mesh)
-    return await list_balances(store)
+    return await asyncio.to_thread(list_balances, store)
 
 
 @router.get("/balances")
-async def list_balances(store: StoreDependency) -> dict[str, Any]:
+def list_balances(store: StoreDependency) -> dict[str, Any]:
     """Return all accounts with their last balances."""
-    return {"accounts": [account_to_dict(account) for account in await store.accounts()]}
+    return {"accounts": [account_to_dict(account) for account in store.accounts()]}
 
 
 @router.get("/")
-async def show_page(request: Request, store: StoreDependency) -> Response:
+def show_page(request: Request, store: StoreDependency) -> Response:
     """Return the page."""
-    accounts = await store.accounts()
+    accounts = store.accounts()
     context = {"accounts": accounts, "amount": format_amount}
     return templates.TemplateResponse(request, "balances.html", context)
 
@@ -129,7 +130,7 @@ async def read_all_balances(store: Store, mesh: AsyncMeshClient) -> None:
     """Read the balance of each account whose token is not known to be dead, many at a time."""
     # An application that refreshes tokens does so here, before they expire: see
     # docs/guides/tokens.md.
-    accounts = await store.readable_accounts()
+    accounts = await asyncio.to_thread(store.readable_accounts)
     unread = {account.key for account in accounts}
     try:
         async with contextlib.aclosing(mesh.get_account_balances(accounts)) as outcomes:
@@ -137,12 +138,12 @@ async def read_all_balances(store: Store, mesh: AsyncMeshClient) -> None:
                 key = outcome.account.key
                 unread.remove(key)
                 if outcome.balance is not None:
-                    await store.record_balance(key, outcome.balance)
+                    await asyncio.to_thread(store.record_balance, key, outcome.balance)
                 if outcome.error is not None:
-                    await store.record_error(key, outcome.error)
+                    await asyncio.to_thread(store.record_error, key, outcome.error)
     except MeshError as error:  # the client's keys were refused: no other account was read
         for key in unread:
-            await store.record_error(key, error)
+            await asyncio.to_thread(store.record_error, key, error)
 
 
 def account_to_dict(account: Account) -> dict[str, Any]:

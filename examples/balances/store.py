@@ -14,6 +14,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    create_engine,
     delete,
     make_url,
     select,
@@ -21,8 +22,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, selectinload
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    mapped_column,
+    relationship,
+    selectinload,
+    sessionmaker,
+)
 from sqlalchemy.types import TypeEngine
 
 from mesh_facade import AccountBalance, LinkedAccount, MeshAPIError
@@ -32,7 +40,7 @@ from .tokens import Link, SettingsError, TokenCipher
 URL_VARIABLE = "BALANCES_DATABASE_URL"
 DEFAULT_URL = "sqlite:///balances.db"
 KINDS = "use sqlite:///file.db or postgresql://user:password@host/database"
-DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 INSERTS: dict[str, Callable[..., sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
@@ -70,9 +78,13 @@ class UTCTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the time with its time zone."""
+        """Return the time in UTC; PostgreSQL gives it in the time zone of the connection."""
         del dialect
-        return None if value is None else value.replace(tzinfo=UTC)
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            return value.replace(tzinfo=UTC)
+        return value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
@@ -123,26 +135,25 @@ class AccountKey(NamedTuple):
 
 
 class Store:
-    """Reads and writes the database; tokens leave it only as LinkedAccount."""
+    """Reads and writes the database. Its methods block: async code calls them in a thread."""
 
     def __init__(self, url: str, cipher: TokenCipher) -> None:
         self._cipher = cipher
         # An error of SQLAlchemy quotes the values of its statement, unless they are hidden.
-        self._engine = create_async_engine(_with_driver(url), hide_parameters=True)
-        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        self._engine = create_engine(_with_driver(url), hide_parameters=True)
+        self._sessions = sessionmaker(self._engine, expire_on_commit=False)
 
-    async def open(self) -> None:
+    def open(self) -> None:
         """Create the tables that are missing, and encrypt all tokens with the newest key."""
-        async with self._engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all)
-        for account in await self.accounts():
-            await self._rotate(account)
+        Base.metadata.create_all(self._engine)
+        for account in self.accounts():
+            self._rotate(account)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the connections."""
-        await self._engine.dispose()
+        self._engine.dispose()
 
-    async def _rotate(self, account: Account) -> None:
+    def _rotate(self, account: Account) -> None:
         """Encrypt an account's tokens with the newest key, unless they are already."""
         old = account.encrypted_tokens
         if not self._cipher.needs_rotation(old):
@@ -150,13 +161,13 @@ class Store:
         new = self._cipher.encrypt(self._cipher.decrypt(old))
         # Another process may have stored newer tokens meanwhile: those stay.
         is_same = (Account.id == account.id, Account.encrypted_tokens == old)
-        async with self._sessions.begin() as session:
-            await session.execute(update(Account).where(*is_same).values(encrypted_tokens=new))
+        with self._sessions.begin() as session:
+            session.execute(update(Account).where(*is_same).values(encrypted_tokens=new))
 
-    async def link(self, links: Iterable[Link]) -> None:
+    def link(self, links: Iterable[Link]) -> None:
         """Store accounts; one that is there already gets the new tokens."""
         insert = INSERTS[self._engine.dialect.name]
-        async with self._sessions.begin() as session:
+        with self._sessions.begin() as session:
             # In one order, so that two payloads at a time cannot wait for each other.
             for link in sorted(links, key=lambda link: link.account_id):
                 values = {
@@ -169,31 +180,31 @@ class Store:
                 new = insert(Account).values(
                     broker=link.broker, account_id=link.account_id, times_linked=1, **values
                 )
-                await session.execute(
+                session.execute(
                     new.on_conflict_do_update(
                         index_elements=["broker", "account_id"],
                         set_={**values, "times_linked": Account.times_linked + 1},
                     )
                 )
 
-    async def accounts(self) -> list[Account]:
+    def accounts(self) -> list[Account]:
         """Return all accounts with their last balances."""
         query = select(Account).options(selectinload(Account.rows)).order_by(Account.id)
-        async with self._sessions() as session:
-            return list(await session.scalars(query))
+        with self._sessions() as session:
+            return list(session.scalars(query))
 
-    async def readable_accounts(self) -> list[LinkedAccount]:
+    def readable_accounts(self) -> list[LinkedAccount]:
         """Return the accounts whose tokens are not known to be dead, with their tokens."""
         query = select(Account).where(Account.reconnect_required.is_(False)).order_by(Account.id)
         readable: list[LinkedAccount] = []
-        async with self._sessions() as session:
-            for account in await session.scalars(query):
+        with self._sessions() as session:
+            for account in session.scalars(query):
                 tokens = self._cipher.decrypt(account.encrypted_tokens)
                 key = AccountKey(account.id, account.times_linked)
                 readable.append(LinkedAccount(tokens.auth_token, account.broker, key))
         return readable
 
-    async def record_balance(self, key: AccountKey, balance: AccountBalance) -> None:
+    def record_balance(self, key: AccountKey, balance: AccountBalance) -> None:
         """Put a balance in place of the last one."""
         rows = [
             BalanceRow(
@@ -206,9 +217,9 @@ class Store:
             )
             for position, row in enumerate(balance.rows)
         ]
-        async with self._sessions.begin() as session:
+        with self._sessions.begin() as session:
             # The update comes first: it locks the account, so two readings never mix their rows.
-            is_current = await _update_account(
+            is_current = _update_account(
                 session,
                 key,
                 reconnect_required=False,
@@ -218,14 +229,14 @@ class Store:
                 total_buying_power_usd=balance.total_buying_power_usd,
             )
             if is_current:
-                await session.execute(delete(BalanceRow).where(BalanceRow.account == key.id))
+                session.execute(delete(BalanceRow).where(BalanceRow.account == key.id))
                 session.add_all(rows)
 
-    async def record_error(self, key: AccountKey, error: Exception) -> None:
+    def record_error(self, key: AccountKey, error: Exception) -> None:
         """Keep the last balance, and note why there is no newer one."""
         reconnect_required = isinstance(error, MeshAPIError) and error.reconnect_required
-        async with self._sessions.begin() as session:
-            await _update_account(
+        with self._sessions.begin() as session:
+            _update_account(
                 session,
                 key,
                 last_error=type(error).__name__,
@@ -233,10 +244,10 @@ class Store:
             )
 
 
-async def _update_account(session: AsyncSession, key: AccountKey, **values: object) -> bool:
+def _update_account(session: Session, key: AccountKey, **values: object) -> bool:
     """Update an account unless it was linked anew since; return whether it was updated."""
     is_same = (Account.id == key.id, Account.times_linked == key.times_linked)
-    updated = await session.scalars(
+    updated = session.scalars(
         update(Account).where(*is_same).values(**values).returning(Account.id)
     )
     return updated.first() is not None

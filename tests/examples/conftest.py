@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
 
@@ -25,10 +24,9 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
-async def _drop_tables(url: str) -> None:
-    connection = await asyncpg.connect(url)
-    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    await connection.close()
+def _drop_tables(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -37,7 +35,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'balances.db'}"
     url: str = request.getfixturevalue("postgres_url")
-    asyncio.run(_drop_tables(url))
+    _drop_tables(url)
     return url
 
 

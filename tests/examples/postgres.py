@@ -44,7 +44,10 @@ def running_postgres(programs: Path) -> Iterator[str]:
         log_path = Path(folder, "log")
         with log_path.open("wb") as log:
             process = subprocess.Popen(
-                [*server, "-c", "fsync=off"], stdout=log, stderr=log, **options
+                [*server, "-c", "fsync=off", "-c", "timezone=Asia/Tokyo"],
+                stdout=log,
+                stderr=log,
+                **options,
             )
         try:
             _wait_until_ready(process, log_path)

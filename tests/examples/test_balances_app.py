@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -454,3 +454,13 @@ def test_an_amount_is_numeric_in_postgresql() -> None:
     assert isinstance(column, Numeric)
     assert (column.precision, column.scale) == (None, None)
     assert store.Amount().process_bind_param(amount, dialect) is amount
+
+
+def test_a_time_is_in_utc_whatever_the_database_gives() -> None:
+    moment = datetime(2026, 6, 12, 20, 30, tzinfo=UTC)
+    column = store.UTCTime()
+
+    for given in (moment.replace(tzinfo=None), moment.astimezone(timezone(timedelta(hours=9)))):
+        read = column.process_result_value(given, sqlite.dialect())
+        assert (read, read and read.tzinfo) == (moment, UTC)
+    assert column.process_result_value(None, sqlite.dialect()) is None
