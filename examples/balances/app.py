@@ -68,7 +68,7 @@ def create_app() -> FastAPI:
     app.include_router(router)
     app.middleware("http")(protect)
     # Another site's host name may be made to resolve to this machine.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     app.exception_handler(RequestValidationError)(refuse_body)
     return app
 
