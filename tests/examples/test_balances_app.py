@@ -368,20 +368,21 @@ def test_an_outcome_of_the_old_tokens_does_not_touch_an_account_linked_anew(
 
 
 def test_a_balance_read_after_all_with_the_same_token_unmarks_the_account(
-    browser: Browser, mesh: MockServer
+    browser: Browser, mesh: MockServer, encryption_key: str, database_url: str
 ) -> None:
     """Of two readings at a time, Mesh may refuse the token to the first one only."""
     browser.link()
-    mesh.answers("token-canary-1", body=ALIVE, delay=1.0)
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(browser.read)
-        while not mesh.calls:
-            time.sleep(0.01)
-        mesh.answers("token-canary-1", body=DEAD)
-        assert browser.read()[0]["reconnect_required"] is True
+    other_process = store.Store(database_url, tokens.TokenCipher(encryption_key))
+    [read_twice] = other_process.readable_accounts()
+    mesh.fails("token-canary-1", "unauthorized-token", times=1)
+    assert browser.read()[0]["reconnect_required"] is True
+    with mesh.client() as client:
+        balance = client.get_account_balance(read_twice.auth_token, read_twice.broker)
 
-        [account] = reading.result()
+    other_process.record_balance(read_twice.key, balance)
+    other_process.close()
 
+    [account] = browser.accounts()
     assert (account["reconnect_required"], account["last_error"]) == (False, None)
 
 
