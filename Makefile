@@ -60,7 +60,7 @@ lock: export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 .PHONY: lock
 lock: $(VENV)/.lint ## Lock requirements/*.in in their newest versions; UPGRADE=no keeps those locked
-	cd requirements && for part in dev lint extras docs release bench mutants httpx2; do \
+	cd requirements && for part in dev lint example extras docs release bench mutants httpx2; do \
 		$(abspath $(VENV))/bin/uv --quiet pip compile $(if $(filter no,$(UPGRADE)),,--upgrade) --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --emit-build-options \
 		--custom-compile-command "make lock" $$part.in -o $$part.txt || exit 1; done
@@ -74,6 +74,10 @@ clean: ## Remove what make has built
 .PHONY: demo
 demo: $(VENV)/.project ## The main job on a local mock server: page → spec → client → a balance
 	@$(RUN) scripts/demo.py
+
+.PHONY: example
+example: $(VENV)/.example ## The example application on a local mock server; prints its address (PORT=8000)
+	@$(RUN) -m examples.balances.demo $(PORT)
 
 .PHONY: test
 test: $(VENV)/.extras check-drift ## All tests, with branch coverage
@@ -166,11 +170,11 @@ compare: $(VENV)/.project ## What bare httpx, the generated client and the facad
 	@$(RUN) -m tests.faults.compare
 
 WHEEL := .make/wheel
-PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs mesh_facade generated openapi scripts tests requirements
+PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs examples mesh_facade generated openapi scripts tests requirements
 # Tests that need the checkout (its scripts and docs, the generator) or packages that no extra brings.
 CHECKOUT_TESTS := tests/scripts tests/test_adding_an_operation.py tests/test_docs.py \
 	tests/test_import_contracts.py tests/test_make.py tests/test_seam.py tests/test_wheel.py \
-	tests/extras/test_data.py tests/extras/test_telemetry.py
+	tests/examples tests/extras/test_data.py tests/extras/test_telemetry.py
 .PHONY: test-wheel
 test-wheel: $(VENV)/.project ## Tests against the installed wheel and its extras, VERSIONS=lowest or highest
 	@rm -rf $(WHEEL) && mkdir -p $(WHEEL)
