@@ -91,8 +91,11 @@ lint: $(VENV)/.lint $(VENV)/.extras ## Formatting, lint rules and types
 	@$(RUN) -m mypy --strict -p mesh_connect_client
 	@$(VENV)/bin/basedpyright
 	@$(VENV)/bin/pyrefly check --summary=none
+	@$(VENV)/bin/lint-imports --no-logo --no-cache
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	@$(VENV)/bin/zizmor --offline --quiet .github/workflows
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	@$(VENV)/bin/zizmor --offline --quiet .github
 
 .PHONY: format
 format: $(VENV)/.project ## Format the handwritten code
