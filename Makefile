@@ -89,6 +89,7 @@ lint: $(VENV)/.lint $(VENV)/.extras ## Formatting, lint rules and types
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(RUN) -m mypy --strict -p mesh_connect_client
+	@$(RUN) -m pytest -q -p no:cacheprovider tests/docs/test_snippet_types.py
 	@$(VENV)/bin/basedpyright
 	@$(VENV)/bin/pyrefly check --summary=none
 	@$(VENV)/bin/lint-imports --no-logo --no-cache
