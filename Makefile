@@ -159,8 +159,8 @@ test-wheel: $(VENV)/.lint ## Tests of the facade against the wheel, VERSIONS=low
 		"$$(ls $(WHEEL)/*.whl)[testing]" 'pytest>=9' 'pytest-randomly>=4' 'trustme>=1.2'
 	@cp -R tests openapi $(WHEEL)
 	@cd $(WHEEL) && venv/bin/python -m pytest -q --rootdir . --import-mode=importlib -p tests.faults.plugin \
-		tests/test_balances.py tests/test_client.py tests/test_configuration.py tests/test_credentials.py \
-		tests/test_errors.py tests/test_mapping.py tests/test_network.py tests/test_retry.py tests/trust/test_wire.py
+		tests/test_balances.py tests/test_errors.py tests/client tests/engine \
+		tests/operations/test_account_balance.py tests/operations/test_envelope.py tests/trust/test_wire.py
 
 .PHONY: dist
 dist: $(VENV)/.release ## Build sdist, wheel and SBOM into dist/, twice, and check them; tests on both VERSIONS

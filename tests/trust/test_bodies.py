@@ -45,11 +45,11 @@ class Server:
         return httpx.Response(200, content=self.body)
 
 
-def test_the_corpus_has_no_less_than_a_hundred_and_twenty_bodies() -> None:
+def test_corpus_has_at_least_120_bodies() -> None:
     assert len(corpus.ALLOWED) + len(corpus.REFUSED) >= 120
 
 
-def test_the_corpus_agrees_with_the_spec() -> None:
+def test_corpus_agrees_with_the_spec() -> None:
     judged = {name: corpus.is_balance(body) for name, body in corpus.ALLOWED.items()}
     assert [name for name, is_balance in judged.items() if not is_balance] == []
     judged = {name: corpus.is_balance(body) for name, body in corpus.REFUSED.items()}
@@ -57,7 +57,7 @@ def test_the_corpus_agrees_with_the_spec() -> None:
 
 
 @pytest.mark.parametrize("body", corpus.ALLOWED.values(), ids=corpus.ALLOWED)
-def test_what_the_contract_allows_is_a_balance(mode: Mode, body: bytes) -> None:
+def test_allowed_body_is_a_balance(mode: Mode, body: bytes) -> None:
     server = Server()
     server.body = body
 
@@ -67,7 +67,9 @@ def test_what_the_contract_allows_is_a_balance(mode: Mode, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", corpus.REFUSED.values(), ids=corpus.REFUSED)
-def test_what_it_does_not_allow_is_refused_after_one_attempt(mode: Mode, body: bytes) -> None:
+def test_body_that_is_not_allowed_raises_response_error_after_one_attempt(
+    mode: Mode, body: bytes
+) -> None:
     server = Server()
     server.body = body
     mesh = mode.client(transport=httpx.MockTransport(server))
@@ -212,7 +214,7 @@ def read(body: bytes) -> Outcome:
 @in_parts
 @fuzzed
 @hypothesis.given(body=envelopes.map(write).map(str.encode))
-def test_whatever_the_schemas_allow_is_a_balance_exact_to_the_digit(
+def test_body_that_the_schemas_allow_is_an_exact_balance(
     part: int,  # noqa: ARG001 — each is a draw of its own
     body: bytes,
 ) -> None:
@@ -234,7 +236,7 @@ def _refusal(body: bytes) -> type[Exception]:
 @in_parts
 @fuzzed
 @hypothesis.given(body=mutated())
-def test_a_mutation_is_a_balance_only_where_the_schemas_still_allow_it(
+def test_mutated_body_is_a_balance_only_if_the_schemas_allow_it(
     part: int,  # noqa: ARG001 — each is a draw of its own
     body: bytes,
 ) -> None:
@@ -249,7 +251,7 @@ def test_a_mutation_is_a_balance_only_where_the_schemas_still_allow_it(
 
 @pytest.mark.parametrize("status", ["ofTomorrow", "OK ", "", *corpus.KNOWN_STATUSES[1:]])
 @pytest.mark.usefixtures("no_backoff")
-def test_a_balance_beside_another_status_is_an_error_of_mesh(status: str) -> None:
+def test_balance_with_another_status_raises_api_error(status: str) -> None:
     outcome = read(corpus.envelope('{"balances": []}', status=json.dumps(status)))
 
     assert isinstance(outcome.error, MeshAPIError)

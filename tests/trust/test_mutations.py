@@ -98,7 +98,7 @@ def answer_changed(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("block", range(4))
-def test_a_changed_answer_is_a_typed_error_or_what_it_says_and_the_next_call_gets_its_own(
+def test_call_after_a_mutated_answer_gets_its_own_answer(
     mode: Mode, serve: Serve, block: int
 ) -> None:
     mesh = mode.client(base_url=serve(answer_changed).url, max_attempts=1)

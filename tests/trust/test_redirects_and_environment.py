@@ -42,7 +42,7 @@ TARGETS: dict[str, Callable[[str], list[str]]] = {
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_a_redirect_is_an_error_and_nobody_else_hears_of_the_call(
+def test_redirect_raises_response_error_and_no_other_host_is_contacted(
     mode: Mode, fault_server: FaultServer, status: int, target: Callable[[str], list[str]]
 ) -> None:
     sink = fault_server.open()
@@ -58,7 +58,7 @@ def test_a_redirect_is_an_error_and_nobody_else_hears_of_the_call(
     assert sink.connections == 0
 
 
-def test_a_cookie_is_never_sent_back(mode: Mode, fault_server: FaultServer) -> None:
+def test_cookie_is_never_sent_back(mode: Mode, fault_server: FaultServer) -> None:
     def set_cookies(answer: Answer) -> list[bytes]:
         cookies = (
             "Set-Cookie: session=1; Path=/",
@@ -132,7 +132,7 @@ def tunnel() -> Iterator[Tunnel]:
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
-def test_a_proxy_of_the_environment_is_used_and_sees_no_secret(
+def test_proxy_of_the_environment_is_used_and_sees_no_secret(
     mode: Mode,
     fault_server: FaultServer,
     tunnel: Tunnel,
@@ -151,7 +151,7 @@ def test_a_proxy_of_the_environment_is_used_and_sees_no_secret(
     assert not any(word in tunnel.seen for word in (b"canary", FIRST.encode(), b"coinbase"))
 
 
-def test_a_proxy_given_as_an_option_is_used(
+def test_proxy_option_is_used(
     mode: Mode, fault_server: FaultServer, tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint = fault_server.open(tls=True)
@@ -169,7 +169,7 @@ def test_a_proxy_given_as_an_option_is_used(
 @pytest.mark.parametrize(
     "value", ["127.0.0.1", "*", "mesh.example,127.0.0.1", ".example, 127.0.0.1"]
 )
-def test_no_proxy_is_heeded(
+def test_no_proxy_variable_is_respected(
     mode: Mode,
     fault_server: FaultServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -185,7 +185,7 @@ def test_no_proxy_is_heeded(
     assert proxy.connections == 0
 
 
-def test_plain_http_to_loopback_takes_no_proxy_from_the_environment(
+def test_plain_http_to_loopback_ignores_proxies_of_the_environment(
     mode: Mode, fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy, endpoint = fault_server.open(), fault_server.open()
@@ -209,7 +209,7 @@ def test_plain_http_to_loopback_takes_no_proxy_from_the_environment(
     ],
     ids=["407", "502", "301", "closed", "reset", "nonsense"],
 )
-def test_a_proxy_that_refuses_is_a_connection_that_failed_and_hears_no_secret(
+def test_refusing_proxy_raises_connection_error_and_sees_no_secret(
     mode: Mode, fault_server: FaultServer, script: Callable[[Answer], list[bytes]]
 ) -> None:
     proxy = fault_server.open(script)
@@ -237,7 +237,7 @@ def test_a_proxy_that_refuses_is_a_connection_that_failed_and_hears_no_secret(
     ],
     ids=str,
 )
-def test_a_proxy_that_is_none_is_a_configuration_error_that_does_not_quote_it(
+def test_malformed_proxy_raises_configuration_error_without_quoting_it(
     mode: Mode, monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]
 ) -> None:
     for name, value in variables.items():

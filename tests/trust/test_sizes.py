@@ -104,7 +104,7 @@ def _measure(mesh: Caller) -> tuple[Outcome, int]:
 
 
 @pytest.mark.parametrize("script", TOO_MUCH.values(), ids=TOO_MUCH)
-def test_too_much_is_refused_within_a_second_and_takes_no_memory(
+def test_oversized_answer_is_refused_within_a_second_and_16_mib(
     mode: Mode, fault_server: FaultServer, script: Callable[[], Script]
 ) -> None:
     endpoint = _ill(fault_server, script())
@@ -135,7 +135,9 @@ PACKED_BODIES: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("script", PACKED_BODIES.values(), ids=PACKED_BODIES)
-def test_what_just_fits_is_read(mode: Mode, fault_server: FaultServer, script: Script) -> None:
+def test_answer_of_exactly_the_limit_is_read(
+    mode: Mode, fault_server: FaultServer, script: Script
+) -> None:
     mesh = mode.client(base_url=_ill(fault_server, script).url)
 
     assert mesh.read(STRUCK).cash("USD") == OWN_AMOUNT[STRUCK]
@@ -155,7 +157,7 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_gzip_body_is_no_balance(
+def test_damaged_gzip_raises_response_error(
     mode: Mode, fault_server: FaultServer, damage: Callable[[bytes], bytes]
 ) -> None:
     endpoint = _ill(
@@ -170,7 +172,7 @@ def test_a_damaged_gzip_body_is_no_balance(
     assert error.attempts == 1
 
 
-def test_nothing_but_gzip_is_asked_for(mode: Mode, fault_server: FaultServer) -> None:
+def test_only_gzip_is_requested(mode: Mode, fault_server: FaultServer) -> None:
     endpoint = fault_server.open()
 
     mode.client(base_url=endpoint.url).read(STRUCK)

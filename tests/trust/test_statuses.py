@@ -77,7 +77,7 @@ def is_as_meant(outcome: Outcome, http_status: int, body: str) -> bool:
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_every_status_from_200_to_999_has_one_meaning(mode: Mode, body: str) -> None:
+def test_each_status_from_200_to_999_has_one_meaning(mode: Mode, body: str) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         token = json.loads(request.content)["authToken"]
         return httpx.Response(int(token), content=BODIES[body])
@@ -105,7 +105,7 @@ _INTERIMS = b"".join(
 _WITHOUT_BODY = {204, 304}
 
 
-def test_interim_answers_change_the_meaning_of_none(mode: Mode, fault_server: FaultServer) -> None:
+def test_interim_answers_change_no_meaning(mode: Mode, fault_server: FaultServer) -> None:
     endpoint = fault_server.open(_with_interims)
     endpoint.fall_ill()
     mesh = mode.client(base_url=endpoint.url, max_attempts=1)

@@ -26,14 +26,14 @@ ERRORS: dict[Verdict, type[MeshError]] = {
 }
 
 
-def test_there_are_at_least_sixty_faults_and_each_has_a_name() -> None:
+def test_there_are_at_least_sixty_faults_with_unique_names() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 60
 
 
 # Python's own: a reset just before a handshake makes it forget a socket, unclosed.
 @pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @pytest.mark.usefixtures("no_backoff")
-def test_a_fault_gives_the_right_error_in_time_and_the_next_call_its_own_answer(
+def test_fault_raises_its_error_in_time_and_the_next_call_gets_its_own_answer(
     fault: Fault, expose_to: Callable[[Fault], dict[str, Observation]]
 ) -> None:
     problems = {
