@@ -328,3 +328,13 @@ def test_to_records_gives_each_row_with_decimals() -> None:
             "cryptocurrency_buying_power": None,
         }
     ]
+
+
+def test_request_id_is_kept_by_copies_and_ignored_by_equality_and_hash() -> None:
+    one = AccountBalance((), Decimal(1), None, request_id="request-1")
+    other = AccountBalance((), Decimal(1), None, request_id="request-2")
+
+    assert one == other
+    assert hash(one) == hash(other)
+    assert pickle.loads(pickle.dumps(one)).request_id == "request-1"  # noqa: S301 — our own
+    assert copy.deepcopy(one).request_id == "request-1"

@@ -187,3 +187,34 @@ def test_raised_error_survives_copying_and_pickling(mode: Mode, clone: Any) -> N
 
 def test_configuration_error_is_a_value_error() -> None:
     assert issubclass(MeshConfigurationError, ValueError)
+
+
+def test_team_code_is_kept_in_the_error_and_its_copies(mode: Mode) -> None:
+    error = call_and_catch(mode, response(403, envelope("permissionDenied", teamCode="P4")))
+
+    assert error.team_code == "P4"
+    assert [clone(error).team_code for clone in CLONE_FUNCTIONS] == ["P4"] * len(CLONE_FUNCTIONS)
+    assert "P4" not in str(error)
+
+
+@pytest.mark.parametrize("team_code", [7, True, ["P4"], {"code": "P4"}, None])
+def test_malformed_team_code_of_an_error_is_none(mode: Mode, team_code: object) -> None:
+    error = call_and_catch(mode, response(403, envelope("permissionDenied", teamCode=team_code)))
+
+    assert error.team_code is None
+
+
+def test_team_code_is_none_if_mesh_sends_none(mode: Mode) -> None:
+    error = call_and_catch(mode, response(403, envelope("permissionDenied")))
+
+    assert error.team_code is None
+
+
+def test_free_text_of_mesh_is_in_its_fields_and_not_in_the_text_of_the_error(mode: Mode) -> None:
+    body = envelope("badRequest", message="Jane Doe", displayMessage="Dear Jane Doe")
+
+    error = call_and_catch(mode, response(400, body))
+
+    assert str(error) == "Mesh answered HTTP 400: badRequest"
+    assert error.message == "Jane Doe"
+    assert error.display_message == "Dear Jane Doe"

@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from mesh_facade import BrokerType, __version__
-from tests.support import OK, TOKEN, Script
+from tests.support import OK, TOKEN, Script, response
 
 if TYPE_CHECKING:
-    from tests.conftest import Mode
+    from tests.conftest import Clock, Mode
 
 
 def test_a_call_sends_one_request_with_token_and_broker(mode: Mode) -> None:
@@ -79,3 +79,37 @@ def test_arguments_may_be_passed_by_name(mode: Mode) -> None:
     client = mode.client(transport=Script(OK)).client
 
     assert mode.run(client.get_account_balance(auth_token=TOKEN, broker="coinbase"))
+
+
+@pytest.mark.parametrize("name", ["auth_token", "broker"])
+@pytest.mark.parametrize(
+    "value", ["canary\n", "\ncanary", "canary\r\n", "can\tary", "canary\x00", "canary\u2028"]
+)
+def test_argument_with_a_control_character_raises_value_error(
+    mode: Mode, name: str, value: str
+) -> None:
+    script = Script(OK)
+    arguments = {"auth_token": TOKEN, "broker": "coinbase", name: value}
+
+    with pytest.raises(
+        ValueError, match=rf"^{name} holds a line break .*: strip\(\) it where it is read$"
+    ) as caught:
+        mode.client(transport=script).read(**arguments)
+
+    assert "can" not in str(caught.value).removeprefix(name)
+    assert script.requests == []
+
+
+def test_user_agent_is_sent_with_each_attempt_of_each_client(mode: Mode, clock: Clock) -> None:
+    script = Script(response(500, b""), OK)
+    caller = mode.client(transport=script)
+
+    caller.read()
+    caller.with_options(timeout=1).read()
+
+    expected = (
+        f"mesh-facade/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
+    )
+    agents = [request.headers.get_list("User-Agent") for request in script.requests]
+    assert agents == [[expected]] * 3
+    assert len(clock.pauses) == 1

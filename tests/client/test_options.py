@@ -73,3 +73,8 @@ def test_verify_accepts_a_context_and_false(mode: Mode) -> None:
 
     assert mode.client(verify=context)
     assert mode.client(verify=False)
+
+
+def test_unknown_option_raises_type_error_that_names_the_client(mode: Mode) -> None:
+    with pytest.raises(TypeError, match=rf"^{mode.client_class.__name__}\.__init__\(\) .*'foo'"):
+        mode.client(foo=1)

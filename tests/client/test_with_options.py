@@ -47,3 +47,16 @@ def test_with_options_sets_timeout_and_deadline(mode: Mode, serve: Serve) -> Non
 def test_with_options_checks_values_like_the_constructor(mode: Mode, options: Any) -> None:
     with pytest.raises(MeshConfigurationError, match=f"^{next(iter(options))} must be"):
         mode.client().with_options(**options)
+
+
+def test_unknown_option_raises_type_error_that_names_the_client(mode: Mode) -> None:
+    match = rf"^{mode.client_class.__name__}\.with_options\(\) .*'foo'"
+
+    with pytest.raises(TypeError, match=match):
+        mode.client().with_options(foo=1)
+
+
+@pytest.mark.parametrize("name", ["environment", "base_url", "client_id", "max_connections"])
+def test_options_other_than_bounds_raise_type_error(mode: Mode, name: str) -> None:
+    with pytest.raises(TypeError, match=f"'{name}'"):
+        mode.client().with_options(**{name: 1})

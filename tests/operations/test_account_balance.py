@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mesh_facade import MeshResponseError
 from tests.operations.support import class_of_result
-from tests.support import OK, balance_body, cash_body, envelope, read
+from tests.support import OK, Script, balance_body, cash_body, envelope, read, response
+
+if TYPE_CHECKING:
+    from tests.conftest import Mode
 
 
 @pytest.mark.parametrize(
@@ -108,3 +112,21 @@ def test_error_data_beside_a_balance_may_be_any_json() -> None:
 def test_amount_outside_the_range_of_a_double_raises_response_error(amount: str) -> None:
     with pytest.raises(MeshResponseError):
         read(cash_body(amount))
+
+
+@pytest.mark.parametrize(
+    ("headers", "request_id"),
+    [
+        ({"X-Request-Id": "request-1"}, "request-1"),
+        ({"CF-Ray": "ray-1"}, "ray-1"),
+        ({"X-Request-Id": "request-1", "CF-Ray": "ray-1"}, "request-1"),
+        ({"X-Request-Id": "", "CF-Ray": "ray-1"}, "ray-1"),
+        ({}, None),
+    ],
+)
+def test_request_id_of_a_balance_comes_from_the_headers(
+    mode: Mode, headers: dict[str, str], request_id: str | None
+) -> None:
+    balance = mode.client(transport=Script(response(200, OK, headers))).read()
+
+    assert balance.request_id == request_id

@@ -26,7 +26,7 @@ def collect_abandoned_loops() -> Iterator[None]:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@pytest.mark.usefixtures("forsaken_loops")
+@pytest.mark.usefixtures("collect_abandoned_loops")
 def test_client_works_in_consecutive_event_loops(fault_server: FaultServer) -> None:
     endpoint = fault_server.open()
     mesh = AsyncMeshClient(**KEYS, base_url=endpoint.url)
@@ -40,7 +40,7 @@ def test_client_works_in_consecutive_event_loops(fault_server: FaultServer) -> N
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@pytest.mark.usefixtures("forsaken_loops")
+@pytest.mark.usefixtures("collect_abandoned_loops")
 def test_client_works_in_simultaneous_event_loops(fault_server: FaultServer) -> None:
     endpoint = fault_server.open()
     mesh = AsyncMeshClient(**KEYS, base_url=endpoint.url)
