@@ -227,3 +227,19 @@ def test_connection_that_the_server_announced_to_close_is_not_used_again(
         caller.read()
 
     assert server.connections == 3
+
+
+@pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
+def test_connection_that_was_never_opened_raises_connect_error(
+    connection_class: type[ThreadConnection | TaskConnection],
+) -> None:
+    url = httpx.URL("https://mesh.example")
+    connection = connection_class(url, ssl.create_default_context(), None)
+
+    async def write() -> None:
+        writing = connection.write(b"head and body")
+        if inspect.isawaitable(writing):
+            await writing
+
+    with pytest.raises(httpcore.ConnectError, match="was never opened"):
+        asyncio.run(write())

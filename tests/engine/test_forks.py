@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import threading
 from collections.abc import Callable
 
@@ -117,3 +118,11 @@ def test_handshake_does_not_begin_during_a_fork() -> None:
 
     handshakes.after_fork_in_parent()
     assert begun.wait(5)
+
+
+def test_module_can_be_imported_where_there_is_no_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "register_at_fork")
+
+    module = runpy.run_path(str(forks.__file__))
+
+    assert isinstance(module["handshakes"], module["HandshakeGuard"])

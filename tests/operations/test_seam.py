@@ -14,6 +14,8 @@ from mesh_connect_client.models import BalanceBrokerBaseRequest
 
 from mesh_facade.engine.engine import Caller
 from mesh_facade.engine.httpx_clients import AsyncEngineClient, EngineClient
+from mesh_facade.operations.account_balance import GET_ACCOUNT_BALANCE
+from mesh_facade.operations.runner import Runner
 from tests.operations.support import build_engine, build_retry_policy
 from tests.support import OK, Script, response
 
@@ -112,3 +114,10 @@ def test_engine_clients_are_httpx_clients_that_send_requests(mode: Mode) -> None
 
 def test_any_2xx_reaches_the_generated_parser_as_200(mode: Mode) -> None:
     assert mode.client(transport=Script(response(206))).read().cash("USD")
+
+
+def test_base_runner_leaves_the_engine_to_its_subclasses(mode: Mode) -> None:
+    runner = Runner(build_engine(mode, Script(OK)), build_retry_policy())
+
+    with pytest.raises(NotImplementedError):
+        runner._client(GET_ACCOUNT_BALANCE)
