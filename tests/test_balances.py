@@ -159,7 +159,8 @@ def test_rows_of_the_same_currency_are_summed() -> None:
 
 
 def test_sum_is_none_if_any_row_is_none() -> None:
-    null, one = '{"currencyCode": "USD", "cash": null}', '{"currencyCode": "USD", "cash": 1}'
+    null = '{"currencyCode": "USD", "cash": null}'
+    one = '{"currencyCode": "USD", "cash": 1}'
 
     assert read(balance_body(null, one, one)).cash("USD") is None
     assert read(balance_body(one, one, null)).cash("USD") is None
@@ -246,7 +247,7 @@ def test_repr_shows_totals_and_rows_only() -> None:
     )
 
 
-# --- taken elsewhere ----------------------------------------------------------------------------
+# --- conversions ----------------------------------------------------------------------------
 
 
 def test_raw_is_the_envelope_with_unknown_fields() -> None:

@@ -1,4 +1,4 @@
-"""The errors: what they tell, and that they survive copying and pickling."""
+"""Errors: their texts and fields, and that they survive copying and pickling."""
 
 from __future__ import annotations
 
@@ -165,7 +165,8 @@ def test_each_error_class_survives_copying_and_pickling(
     error = error_class("what happened")
     error.attempts = 3
     if isinstance(error, MeshAPIError):
-        error.status, error.error_data = "locked", [Decimal("0.10")]
+        error.status = "locked"
+        error.error_data = [Decimal("0.10")]
 
     again = clone(error)
 

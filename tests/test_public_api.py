@@ -1,4 +1,4 @@
-"""The public_names_of surface: its names, its signatures, its tree of errors, its documentation."""
+"""The public names: signatures, documentation, the tree of errors, what an import loads."""
 
 from __future__ import annotations
 
@@ -103,10 +103,8 @@ def test_each_option_is_documented() -> None:
 
 def public_names_of(client_class: type[Any]) -> set[str]:
     own = {name for each in client_class.__mro__[:-1] for name in vars(each)}
-    return {name for name in own if not name.startswith("_")} | {
-        *ASYNC_NAMES,
-        *ASYNC_NAMES.values(),
-    } & own
+    paired = own.intersection([*ASYNC_NAMES, *ASYNC_NAMES.values()])
+    return {name for name in own if not name.startswith("_")} | paired
 
 
 def parameters_of(method: Any) -> list[tuple[str, Any, Any]]:
@@ -138,15 +136,16 @@ def test_get_account_balance_takes_token_and_broker_in_both_clients() -> None:
 
 
 def test_with_options_takes_only_timeout_deadline_and_max_attempts() -> None:
-    parameters_of = inspect.signature(MeshClient.with_options).parameters
+    parameters = inspect.signature(MeshClient.with_options).parameters
 
-    assert list(parameters_of) == ["self", "timeout", "deadline", "max_attempts"]
+    assert list(parameters) == ["self", "timeout", "deadline", "max_attempts"]
 
 
 def read_tree_from_docstring() -> dict[str, str]:
     """Read each class and its parent off the tree in the docstring."""
     lines = (errors.__doc__ or "").splitlines()
-    tree, path = {"MeshError": "Exception"}, ["MeshError"]
+    tree = {"MeshError": "Exception"}
+    path = ["MeshError"]
     for line in lines:
         names = re.findall(r"[├└]── (\w+)", line)
         if names:

@@ -17,13 +17,11 @@ from mesh_facade.testing import MockServer
 from tests.support import response
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 
     from tests.conftest import Caller, Mode
 
 only_sync = pytest.mark.parametrize("mode", ["sync"], indirect=True)
-
-
 only_async = pytest.mark.parametrize("mode", ["async"], indirect=True)
 
 
@@ -43,17 +41,39 @@ def open_run(caller: Caller, accounts: Any, **options: Any) -> Iterator[Iterator
     """Iterate over a run of either mode, and close it at the end."""
     run = caller.client.get_account_balances(accounts, **options)
 
-    def each() -> Iterator[Outcome]:
-        if not caller.mode.is_async:
-            yield from run
-        with contextlib.suppress(StopAsyncIteration):
-            while caller.mode.is_async:
-                yield caller.mode.run(run.asend(None))
-
     try:
-        yield each()
+        if caller.mode.is_async:
+            yield _iterate(run, caller.mode)
+        else:
+            yield run
     finally:
-        caller.mode.run(run.aclose() if caller.mode.is_async else run.close())
+        if caller.mode.is_async:
+            caller.mode.run(run.aclose())
+        else:
+            run.close()
+
+
+def _iterate(run: AsyncGenerator[Outcome, None], mode: Mode) -> Iterator[Outcome]:
+    """Yield the outcomes of an async run."""
+    while True:
+        try:
+            outcome: Outcome = mode.run(anext(run))
+        except StopAsyncIteration:
+            return
+        yield outcome
+
+
+def wait_until_set(event: threading.Event, mode: Mode) -> None:
+    """Wait for an event, while the lanes of a run go on."""
+
+    async def poll() -> None:
+        while not event.is_set():  # noqa: ASYNC110 — threads set it too
+            await asyncio.sleep(0.001)
+
+    if mode.is_async:
+        mode.run(asyncio.wait_for(poll(), 10))
+    else:
+        assert event.wait(10)
 
 
 def read_all(caller: Caller, accounts: Any, **options: Any) -> list[Outcome]:
@@ -62,7 +82,13 @@ def read_all(caller: Caller, accounts: Any, **options: Any) -> list[Outcome]:
 
 
 class CountingTransport(httpx.MockTransport):
-    """Answers by token, in process and after a while; it counts the calls under way."""
+    """Answers by token, in process and after a while, and counts calls.
+
+    Attributes:
+        tokens: The token of each call, in the order of their beginning.
+        now: How many calls are in flight.
+        most: How many were in flight at the same time.
+    """
 
     def __init__(
         self,
@@ -73,11 +99,12 @@ class CountingTransport(httpx.MockTransport):
         self.answer = answer
         self.seconds = seconds
         self.tokens: list[str] = []
-        self.now = self.most = 0
+        self.now = 0
+        self.most = 0
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def _under_way(self, request: httpx.Request) -> Iterator[str]:
+    def _in_flight(self, request: httpx.Request) -> Iterator[str]:
         token = json.loads(request.content)["authToken"]
         with self._lock:
             self.tokens.append(token)
@@ -90,12 +117,12 @@ class CountingTransport(httpx.MockTransport):
                 self.now -= 1
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        with self._under_way(request) as token:
+        with self._in_flight(request) as token:
             time.sleep(self.seconds(token))
         return self.answer(token)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        with self._under_way(request) as token:
+        with self._in_flight(request) as token:
             await asyncio.sleep(self.seconds(token))
         return self.answer(token)
 

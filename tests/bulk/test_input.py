@@ -27,6 +27,15 @@ if TYPE_CHECKING:
     from tests.conftest import Mode
 
 
+def record(
+    accounts: Iterator[LinkedAccount], drawn: list[LinkedAccount]
+) -> Iterator[LinkedAccount]:
+    """Yield accounts, and append each to a list when it is drawn."""
+    for account in accounts:
+        drawn.append(account)
+        yield account
+
+
 @pytest.mark.parametrize("accounts", [5, None])
 def test_accounts_that_are_not_iterable_raise_type_error(mode: Mode, accounts: Any) -> None:
     with pytest.raises(TypeError, match="not iterable"):
@@ -35,7 +44,7 @@ def test_accounts_that_are_not_iterable_raise_type_error(mode: Mode, accounts: A
 
 def test_accounts_are_drawn_only_as_lanes_become_free(mode: Mode) -> None:
     drawn: list[LinkedAccount] = []
-    accounts = (drawn.append(account) or account for account in make_accounts(50))
+    accounts = record(make_accounts(50), drawn)
     caller = mode.client(transport=CountingTransport())
 
     with open_run(caller, accounts, concurrency=4) as outcomes:
@@ -50,9 +59,13 @@ def test_accounts_are_drawn_only_as_lanes_become_free(mode: Mode) -> None:
 
 def test_accounts_are_drawn_in_the_iterating_thread(mode: Mode) -> None:
     threads: list[threading.Thread] = []
-    accounts = (threads.append(threading.current_thread()) or each for each in make_accounts(30))
 
-    read_all(mode.client(transport=CountingTransport()), accounts)
+    def draw() -> Iterator[LinkedAccount]:
+        for account in make_accounts(30):
+            threads.append(threading.current_thread())
+            yield account
+
+    read_all(mode.client(transport=CountingTransport()), draw())
 
     assert set(threads) == {threading.current_thread()}
 
@@ -69,7 +82,7 @@ def test_accounts_may_come_from_an_async_iterable(mode: Mode) -> None:
 @only_async
 def test_async_iterable_is_drawn_only_as_lanes_become_free(mode: Mode) -> None:
     drawn: list[LinkedAccount] = []
-    accounts = make_async(drawn.append(account) or account for account in make_accounts(50))
+    accounts = make_async(record(make_accounts(50), drawn))
 
     with open_run(mode.client(transport=CountingTransport()), accounts, concurrency=4) as outcomes:
         for yielded in range(10):
@@ -105,14 +118,14 @@ def test_closing_a_run_cancels_the_wait_for_an_async_iterable(mode: Mode) -> Non
         try:
             await asyncio.Event().wait()
         finally:
-            left.append(True)
+            cancelled.append(True)
 
-    left: list[bool] = []
+    cancelled: list[bool] = []
 
     with open_run(mode.client(transport=CountingTransport()), stuck()) as outcomes:
         next(outcomes)
 
-    assert left == [True]
+    assert cancelled == [True]
 
 
 class InputError(Exception):

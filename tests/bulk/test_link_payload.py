@@ -42,24 +42,24 @@ def test_each_account_token_becomes_a_linked_account() -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    told = build_payload(build_account_token(tomorrow=[1], tokenId="t"), tomorrow={}) | {
-        "tomorrow": None
-    }
+    payload = build_payload(build_account_token(tomorrow=[1], tokenId="t"), tomorrow={})
+    payload["tomorrow"] = None
 
-    assert [account.key for account in LinkedAccount.from_link_payload(told)] == ["account-1"]
+    assert [account.key for account in LinkedAccount.from_link_payload(payload)] == ["account-1"]
 
 
 def test_null_delayed_auth_beside_a_token_is_ignored() -> None:
-    told = build_payload(build_account_token()) | {"delayedAuth": None}
+    payload = build_payload(build_account_token())
+    payload["delayedAuth"] = None
 
-    assert len(LinkedAccount.from_link_payload(told)) == 1
+    assert len(LinkedAccount.from_link_payload(payload)) == 1
 
 
 DELAYED = {"delayedAuth": {"refreshToken": "canary-refresh", "brokerType": "vanguard"}}
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("payload", "message"),
     [
         (DELAYED, "payload holds no access token yet, but delayedAuth"),
         ({}, "accessToken is missing"),
@@ -87,14 +87,14 @@ DELAYED = {"delayedAuth": {"refreshToken": "canary-refresh", "brokerType": "vang
         (build_payload(build_account_token(account={})), r"\[0\].account.accountId is missing"),
     ],
 )
-def test_payload_without_a_required_field_raises_value_error(told: Any, message: str) -> None:
+def test_payload_without_a_required_field_raises_value_error(payload: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        LinkedAccount.from_link_payload(told)
+        LinkedAccount.from_link_payload(payload)
     assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("payload", "message"),
     [
         (None, "payload must be a mapping, .* not NoneType"),
         ('{"accessToken": "canary"}', "payload must be a mapping, .* not str"),
@@ -119,7 +119,7 @@ def test_payload_without_a_required_field_raises_value_error(told: Any, message:
         ),
     ],
 )
-def test_payload_of_another_shape_raises_type_error(told: Any, message: str) -> None:
+def test_payload_of_another_shape_raises_type_error(payload: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message) as caught:
-        LinkedAccount.from_link_payload(told)
+        LinkedAccount.from_link_payload(payload)
     assert "canary" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -17,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class RateLimitingTransport(CountingTransport):
-    """Turns calls away, from one on, until its `Retry-After` is over."""
+    """Answers 429 from the call number `first` on, until its `Retry-After` is over."""
 
     def __init__(self, first: int, retry_after: float) -> None:
         super().__init__(self._limit)
         self.first = first
         self.retry_after = retry_after
         self.opens_at = 0.0
-        self.turned_away: list[str] = []
+        self.limited: list[str] = []
 
     def _limit(self, token: str) -> httpx.Response:
         now = time.monotonic()
         if len(self.tokens) >= self.first and not self.opens_at:
             self.opens_at = now + self.retry_after
         if now < self.opens_at:
-            self.turned_away.append(token)
+            self.limited.append(token)
             return rate_limited(self.retry_after)
         return response()
 
@@ -44,20 +45,20 @@ def test_rate_limit_pauses_all_lanes_once(mode: Mode) -> None:
 
     assert Counter(each.account.key for each in outcomes) == Counter(range(100))
     assert {(each.error, each.attempts) for each in outcomes} <= {(None, 1), (None, 2)}
-    assert 1 <= len(transport.turned_away) <= 8
-    assert len(transport.tokens) == 100 + len(transport.turned_away)
+    assert 1 <= len(transport.limited) <= 8
+    assert len(transport.tokens) == 100 + len(transport.limited)
     assert 0.3 <= time.monotonic() - began_at < 5
-    waited = [each.elapsed for each in outcomes if each.elapsed >= 0.3]
-    assert len(waited) >= len(transport.turned_away)
+    paused = [each.elapsed for each in outcomes if each.elapsed >= 0.3]
+    assert len(paused) >= len(transport.limited)
 
 
 def test_pauses_do_not_use_the_retry_budget(mode: Mode) -> None:
-    turned_away: set[str] = set()
+    limited: set[str] = set()
 
     def answer(token: str) -> httpx.Response:
-        if token in turned_away:
+        if token in limited:
             return response()
-        turned_away.add(token)
+        limited.add(token)
         return rate_limited(0.001)
 
     outcomes = read_all(
@@ -105,16 +106,22 @@ def test_retry_after_of_more_than_300_seconds_becomes_the_outcome(mode: Mode) ->
 
 
 def test_retry_waits_for_the_end_of_a_pause(mode: Mode) -> None:
-    at: list[float] = []
+    answered_at: list[float] = []
+    is_limited = threading.Event()
 
     def answer(token: str) -> httpx.Response:
-        at.append(time.monotonic())
-        if len(at) > 2:
+        if token == "token-1":
+            is_limited.wait(5)
+        answered_at.append(time.monotonic())
+        if len(answered_at) > 2:
             return response()
-        return rate_limited(0.3) if token == "token-0" else response(503, b"", {"Retry-After": "0"})
+        if token == "token-0":
+            is_limited.set()
+            return rate_limited(0.3)
+        return response(503, b"", {"Retry-After": "0"})
 
     transport = CountingTransport(answer, lambda token: 0.05 if token == "token-1" else 0)
     outcomes = read_all(mode.client(transport=transport), make_accounts(2))
 
     assert {each.error for each in outcomes} == {None}
-    assert min(at[2:]) - at[0] >= 0.3
+    assert min(answered_at[2:]) - answered_at[0] >= 0.3

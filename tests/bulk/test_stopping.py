@@ -23,6 +23,7 @@ from tests.bulk.support import (
     open_run,
     rate_limited,
     read_all,
+    wait_until_set,
 )
 from tests.support import response
 
@@ -67,23 +68,31 @@ def test_closing_the_generator_stops_all_lanes(mode: Mode, yielded: int) -> None
 def test_break_out_of_the_loop_stops_all_lanes(mode: Mode) -> None:
     threads = threading.active_count()
 
-    for _ in mode.client(transport=CountingTransport()).client.get_account_balances(
-        make_accounts(100_000)
-    ):
+    client = mode.client(transport=CountingTransport()).client
+    for _ in client.get_account_balances(make_accounts(100_000)):
         break
 
     assert threading.active_count() == threads
 
 
 def test_closing_the_generator_ends_pauses(mode: Mode) -> None:
-    transport = CountingTransport(
-        lambda token: response() if token == "token-0" else rate_limited(60)
-    )
-    threads, began_at = threading.active_count(), time.monotonic()
+    limited: list[str] = []
+    all_are_limited = threading.Event()
 
-    with open_run(mode.client(transport=transport), make_accounts(9)) as outcomes:
+    def answer(token: str) -> httpx.Response:
+        if token == "token-0":
+            return response()
+        limited.append(token)
+        if len(limited) == 8:
+            all_are_limited.set()
+        return rate_limited(60)
+
+    threads = threading.active_count()
+    began_at = time.monotonic()
+
+    with open_run(mode.client(transport=CountingTransport(answer)), make_accounts(9)) as outcomes:
         next(outcomes)
-        time.sleep(0.05)
+        wait_until_set(all_are_limited, mode)
 
     assert time.monotonic() - began_at < 2
     assert (threading.active_count(), count_other_tasks(mode)) == (threads, 0)
@@ -110,16 +119,20 @@ def test_cancelling_the_iterating_task_cancels_its_lanes(mode: Mode, mesh: MockS
     async def read() -> int:
         mesh.answers("token-0", delay=30)
         task = asyncio.create_task(collect())
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(others_are_read.wait(), 10)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
         return len(asyncio.all_tasks()) - 1
 
     async def collect() -> None:
+        count = 0
         async for _ in client.get_account_balances(make_accounts(5)):
-            pass
+            count += 1
+            if count == 4:
+                others_are_read.set()
 
+    others_are_read = asyncio.Event()
     client = connect_to(mesh, mode).client
 
     assert mode.run(read()) == 0
@@ -149,15 +162,20 @@ def interrupt():
 
 def read():
     with MeshClient(deadline=1) as mesh:
-        for _ in mesh.get_account_balances(accounts()): pass
+        for _ in mesh.get_account_balances(accounts()):
+            pass
 
 async def read_async():
     async with AsyncMeshClient(deadline=1) as mesh:
-        async for _ in mesh.get_account_balances(accounts()): pass
+        async for _ in mesh.get_account_balances(accounts()):
+            pass
 
 interrupt()
 try:
-    asyncio.run(read_async()) if sys.argv[1] == "async" else read()
+    if sys.argv[1] == "async":
+        asyncio.run(read_async())
+    else:
+        read()
 except KeyboardInterrupt:
     print("interrupted", threading.active_count())
 """

@@ -90,7 +90,8 @@ def test_call_in_flight_completes_after_the_client_is_closed(mode: Mode, serve: 
         peer.answer()
         peer.hold()
 
-    is_asked, is_closed = threading.Event(), threading.Event()
+    is_asked = threading.Event()
+    is_closed = threading.Event()
     server = serve(answer_when_closed)
     caller = mode.client(base_url=server.url)
 

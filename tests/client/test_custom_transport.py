@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class WatchedStream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """Chunks of an answer, an error among them raised, and whether it was closed."""
+    """Yields chunks, raises those that are errors, and records whether it was closed."""
 
     def __init__(self, *chunks: bytes | Exception) -> None:
         self.chunks = chunks
@@ -63,9 +63,9 @@ def test_any_httpx_error_becomes_a_connection_error(mode: Mode) -> None:
 
 
 def test_error_that_is_its_own_cause_becomes_a_connection_error(mode: Mode) -> None:
-    failure = OSError(5, "went round")
+    failure = OSError(5, "a circle")
     failure.__cause__ = failure
     caller = mode.client(transport=Script(failure), max_attempts=1)
 
-    with pytest.raises(MeshConnectionError, match="went round"):
+    with pytest.raises(MeshConnectionError, match="a circle"):
         caller.read()

@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from tests.conftest import Mode
 
 ROOT = Path(__file__).parents[2]
-
-
 SPEC: Any = yaml.safe_load((ROOT / "openapi/mesh.yaml").read_text(encoding="utf-8"))
-
-
-PRODUCTION, SANDBOX = (server["url"] for server in SPEC["servers"])
+SERVERS = [server["url"] for server in SPEC["servers"]]
+PRODUCTION = SERVERS[0]
+SANDBOX = SERVERS[1]
 
 
 [PATH] = SPEC["paths"]

@@ -1,4 +1,4 @@
-"""Log records: what they hold, and `MESH_LOG`."""
+"""Log records: failed attempts as metadata, and never a secret."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_failed_attempt_is_logged_as_metadata_without_any_secret(
         "mesh_attempt_pause": clock.pauses[0],
         "mesh_attempt_key": None,
     }
-    said = [record.getMessage() + repr(vars(record)) for record in caplog.records]
-    assert len(said) > 10  # httpcore's, too
-    assert find_secrets("".join(said)) == []
+    texts = [record.getMessage() + repr(vars(record)) for record in caplog.records]
+    assert len(texts) > 10  # httpcore's, too
+    assert find_secrets("".join(texts)) == []
     assert len(clock.pauses) == 1

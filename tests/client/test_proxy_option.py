@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tests.conftest import Mode, Serve
 
 ROOT = Path(__file__).parents[2]
-
-
 SPEC: Any = yaml.safe_load((ROOT / "openapi/mesh.yaml").read_text(encoding="utf-8"))
 
 
@@ -127,7 +125,8 @@ def test_proxy_argument_overrides_no_proxy(
 def test_plain_http_calls_ignore_proxies_of_the_environment(
     mode: Mode, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy, server = serve(answer_403), serve()
+    proxy = serve(answer_403)
+    server = serve()
     for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(variable, proxy.url)
 

@@ -24,7 +24,7 @@ each_kind_of_function = pytest.mark.parametrize(
 
 
 def make_secret_function(function: Callable[[], Any], *, is_awaited: bool) -> Any:
-    """Turn a function into a callable secret, of one of the two kinds that there are."""
+    """Return the function, or an async function that returns the same."""
 
     async def ask() -> Any:
         await asyncio.sleep(0)
@@ -38,8 +38,8 @@ def test_secret_function_is_called_at_each_attempt(
     mode: Mode, clock: Clock, *, is_awaited: bool
 ) -> None:
     script = Script(response(500), OK)
-    secrets = map("secret-{}".format, itertools.count())
-    secret = make_secret_function(lambda: next(secrets), is_awaited=is_awaited)
+    numbers = itertools.count()
+    secret = make_secret_function(lambda: f"secret-{next(numbers)}", is_awaited=is_awaited)
     caller = mode.client(client_secret=secret, transport=script)
 
     caller.read()
@@ -98,7 +98,7 @@ def test_error_of_a_secret_function_propagates_unchanged(
 
     assert caught.value is failure
     assert script.requests == []
-    assert caller.read()  # and the connection's slot is free again
+    assert caller.read()  # the slot of the connection is free again
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ FAILURES: dict[str, tuple[type[BaseException], bytes | httpx.Response | Exceptio
     "refused": (MeshConnectionError, httpx.ConnectError(TOKEN)),
     "broken": (MeshConnectionError, httpx.ReadError(CLIENT_SECRET)),
     "late": (MeshTimeoutError, httpx.ReadTimeout(TOKEN)),
-    "said no": (
+    "error": (
         MeshAPIError,
         response(400, envelope("badRequest", **ECHOED_FIELDS), ECHOED_HEADERS),
     ),

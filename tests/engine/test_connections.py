@@ -18,7 +18,7 @@ from mesh_facade.engine.pool import Home
 from mesh_facade.engine.task_connection import TaskConnection
 from mesh_facade.engine.thread_connection import ThreadConnection
 from mesh_facade.engine.waiting import ThreadSlots
-from tests.conftest import Mode, Serve
+from tests.conftest import Clock, Mode, Serve
 from tests.engine.support import CHUNKED
 from tests.support import OK, Peer, cash_body, message
 
@@ -93,23 +93,23 @@ def test_answer_that_ends_with_the_connection_is_read(mode: Mode, serve: Serve) 
 
 
 def test_unsolicited_answer_is_never_given_to_the_next_call(mode: Mode, serve: Serve) -> None:
-    sent = threading.Event()
+    is_asked_for = threading.Event()
+    is_sent = threading.Event()
 
     def answer_twice(peer: Peer) -> None:
         peer.receive()
         peer.answer(cash_body(str(peer.number)))
-        asked.wait(5)
+        is_asked_for.wait(5)
         peer.answer(cash_body("666"))
-        sent.set()
+        is_sent.set()
         peer.answer_all()
 
-    asked = threading.Event()
     server = serve(answer_twice)
     caller = mode.client(base_url=server.url)
 
     assert caller.read().cash("USD") == 0
-    asked.set()
-    sent.wait(5)
+    is_asked_for.set()
+    is_sent.wait(5)
 
     assert caller.read().cash("USD") == 1
     assert server.connections == 2
@@ -118,13 +118,13 @@ def test_unsolicited_answer_is_never_given_to_the_next_call(mode: Mode, serve: S
 def test_answer_with_more_framing_than_is_recorded_closes_its_connection(
     mode: Mode, serve: Serve
 ) -> None:
-    extended = b"1;" + b"x" * 60_000 + b"\r\n \r\n"
+    empty_line_chunk = b"1;" + b"x" * 60_000 + b"\r\n \r\n"
 
     def answer(peer: Peer) -> None:
         while True:
             peer.receive()
-            head, chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", extended * 40
-            peer.send(head + chunks + b"%x\r\n%b\r\n0\r\n\r\n" % (len(OK), OK))
+            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            peer.send(head + empty_line_chunk * 40 + b"%x\r\n%b\r\n0\r\n\r\n" % (len(OK), OK))
 
     server = serve(answer)
     caller = mode.client(base_url=server.url)
@@ -136,13 +136,13 @@ def test_answer_with_more_framing_than_is_recorded_closes_its_connection(
 def test_request_reaches_the_server_in_one_piece(mode: Mode, serve: Serve) -> None:
     pieces: list[bytes] = []
 
-    def look_and_answer(peer: Peer) -> None:
+    def record_and_answer(peer: Peer) -> None:
         while True:
             pieces.append(peer._file.peek())
             peer.receive()
             peer.answer()
 
-    server = serve(look_and_answer)
+    server = serve(record_and_answer)
     caller = mode.client(base_url=server.url)
     caller.read()
     caller.read()
@@ -176,18 +176,18 @@ def test_closed_connection_is_readable_and_does_not_open_again(
     asyncio.run(open_and_close_it())
 
 
-def test_large_request_is_written_in_pieces_within_the_deadline() -> None:
+def test_large_request_is_written_in_pieces_within_the_deadline(clock: Clock) -> None:
     written: list[tuple[bytes, float]] = []
 
     class Stream(httpcore.NetworkStream):
         def write(self, buffer: bytes, timeout: float | None = None) -> None:
             written.append((buffer, timeout or 0))
-            time.sleep(0.01)
+            clock.now += 0.01
 
     url = httpx.URL("https://mesh.example")
     connection = ThreadConnection(url, ssl.create_default_context(), None)
     connection._stream = Stream()
-    connection.begin(time.monotonic() + 60, Home(ThreadSlots(1)))
+    connection.begin(clock.now + 60, Home(ThreadSlots(1)))
     request = bytes(range(256)) * 1000
 
     connection.write(b"head")
@@ -195,7 +195,8 @@ def test_large_request_is_written_in_pieces_within_the_deadline() -> None:
     connection.deadline_at -= 59
     connection.write(request, 30.0)
 
-    pieces, waits = zip(*written, strict=True)
+    pieces = [piece for piece, _ in written]
+    waits = [wait for _, wait in written]
     assert b"".join(pieces).endswith(request)
     assert max(map(len, pieces)) < len(request) / 3
     assert waits[-1] < waits[-2] < 1
@@ -215,12 +216,12 @@ def test_bytes_behind_the_answer_of_a_proxy_raise_connect_error() -> None:
 def test_connection_that_the_server_announced_to_close_is_not_used_again(
     mode: Mode, serve: Serve
 ) -> None:
-    def say_so(peer: Peer) -> None:
+    def announce_closing(peer: Peer) -> None:
         peer.receive()
         peer.answer(OK, "Connection: close")
         peer.hold()
 
-    server = serve(say_so)
+    server = serve(announce_closing)
     caller = mode.client(base_url=server.url, max_attempts=1)
 
     for _ in range(3):

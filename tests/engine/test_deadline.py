@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mesh_facade import AsyncMeshClient, MeshTimeoutError
 from tests.engine.support import HEAD_OF_LONG_ANSWER
+from tests.stopwatch import Stopwatch
 from tests.support import KEYS, TOKEN, Peer, silent_port
 
 if TYPE_CHECKING:
@@ -46,12 +46,13 @@ def test_dripping_answer_ends_at_the_deadline(
 
     server = serve(answer)
     caller = mode.client(base_url=server.url, deadline=0.25)
-    started = time.monotonic()
 
-    with pytest.raises(MeshTimeoutError, match=r"within the deadline of 0\.25 s") as caught:
+    match = r"within the deadline of 0\.25 s"
+    with Stopwatch() as watch, pytest.raises(MeshTimeoutError, match=match) as caught:
         caller.read()
 
-    assert 0.2 < time.monotonic() - started < 0.5
+    assert watch.elapsed > 0.2
+    assert watch.seconds < 0.5
     assert caught.value.attempts == 1
     assert len(server.requests) == 1
 
@@ -68,12 +69,11 @@ def test_dripping_answer_on_a_kept_connection_ends_at_the_deadline(
     server = serve(answer)
     caller = mode.client(base_url=server.url)
     caller.read()
-    started = time.monotonic()
 
-    with pytest.raises(MeshTimeoutError):
+    with Stopwatch() as watch, pytest.raises(MeshTimeoutError):
         caller.with_options(deadline=0.3).read()
 
-    assert time.monotonic() - started < 0.55
+    assert watch.seconds < 0.55
     assert server.connections == 1
 
 
@@ -84,12 +84,11 @@ def test_connecting_to_an_unresponsive_port_ends_at_the_deadline(
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))] * 4
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)  # tried in turn
         caller = mode.client(base_url=f"http://localhost:{port}", deadline=0.25, max_attempts=1)
-        started = time.monotonic()
 
-        with pytest.raises(MeshTimeoutError):
+        with Stopwatch() as watch, pytest.raises(MeshTimeoutError):
             caller.read()
 
-        assert time.monotonic() - started < 0.65
+        assert watch.seconds < 0.65
 
 
 def test_slow_host_lookup_never_blocks_the_event_loop(
@@ -104,16 +103,17 @@ def test_slow_host_lookup_never_blocks_the_event_loop(
             is_over.wait(5)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
 
-    async def call() -> float:
-        started = time.monotonic()
+    async def call() -> None:
         async with AsyncMeshClient(**KEYS, base_url=f"http://localhost:{server.port}") as mesh:
             with pytest.raises(MeshTimeoutError):
                 await mesh.with_options(deadline=0.2).get_account_balance(TOKEN, "coinbase")
         is_over.set()
-        return time.monotonic() - started
 
     server = serve()
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
-    assert asyncio.run(call()) < 0.45
+    with Stopwatch() as watch:
+        asyncio.run(call())
+
+    assert watch.seconds < 0.45
     assert threading.main_thread().ident not in threads

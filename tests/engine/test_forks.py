@@ -17,7 +17,7 @@ from tests.engine.support import answer_with_number_in_token
 from tests.support import KEYS, OK, TOKEN, Script
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # it is what is tested
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # which is tested here
 def test_forked_child_opens_its_own_connections(serve: Serve) -> None:
     server = serve(answer_with_number_in_token)
     with MeshClient(**KEYS, base_url=server.url) as mesh:
@@ -44,14 +44,14 @@ def test_pool_is_new_in_a_process_with_another_id(monkeypatch: pytest.MonkeyPatc
 
 
 def run_in_thread(run: Callable[[], object]) -> threading.Event:
-    """Run something in a thread of its own; return what tells that it is done."""
+    """Run a function in a thread of its own; return an event that is set when it is done."""
     done = threading.Event()
 
-    def run_and_tell() -> None:
+    def run_and_set() -> None:
         run()
         done.set()
 
-    threading.Thread(target=run_and_tell).start()
+    threading.Thread(target=run_and_set).start()
     return done
 
 
@@ -81,9 +81,10 @@ def test_fork_does_not_wait_for_handshakes_of_its_own_thread(
     monkeypatch.setattr(forks, "LONGEST_WAIT", 60)
     handshakes = HandshakeGuard()
 
-    assert run_in_thread(lambda: run_handshake(handshakes, lambda: simulate_fork(handshakes))).wait(
-        5
-    )
+    def fork_within_a_handshake() -> None:
+        run_handshake(handshakes, lambda: simulate_fork(handshakes))
+
+    assert run_in_thread(fork_within_a_handshake).wait(5)
 
 
 def test_child_forgets_the_handshakes_of_its_parent() -> None:

@@ -38,7 +38,7 @@ def test_simultaneous_first_calls_of_threads_share_one_set_of_slots() -> None:
 
     def answer(_: httpx.Request) -> httpx.Response:
         active.append(None)
-        time.sleep(0.0005)  # long enough for another thread to come in, were it let
+        time.sleep(0.0005)  # long enough for another thread to come in, if it could
         most = len(active)
         active.pop()
         return response(200, cash_body(str(most)))
@@ -78,14 +78,15 @@ def test_no_free_connection_within_the_deadline_raises_timeout_error(
     def answer_late(peer: Peer) -> None:
         peer.receive()
         is_asked.set()
-        go_on.wait(5)
+        may_answer.wait(5)
         peer.answer()
         peer.answer_all()
 
-    is_asked, go_on = threading.Event(), threading.Event()
+    is_asked = threading.Event()
+    may_answer = threading.Event()
     server = serve(answer_late)
     caller = mode.client(base_url=server.url, max_connections=1)
-    hasty = caller.with_options(deadline=0.2)
+    hurried = caller.with_options(deadline=0.2)
     outcomes: list[Any] = []
 
     if mode.is_async:
@@ -94,10 +95,10 @@ def test_no_free_connection_within_the_deadline_raises_timeout_error(
             slow = asyncio.create_task(caller.client.get_account_balance(TOKEN, "coinbase"))
             await asyncio.to_thread(is_asked.wait, 5)
             try:
-                await hasty.client.get_account_balance(TOKEN, "coinbase")
+                await hurried.client.get_account_balance(TOKEN, "coinbase")
             except MeshError as error:
                 outcomes.append(error)
-            go_on.set()
+            may_answer.set()
             outcomes.append(await slow)
 
         mode.run(both())
@@ -106,8 +107,8 @@ def test_no_free_connection_within_the_deadline_raises_timeout_error(
             slow = executor.submit(caller.read)
             is_asked.wait(5)
             with pytest.raises(MeshTimeoutError) as caught:
-                hasty.read()
-            go_on.set()
+                hurried.read()
+            may_answer.set()
             outcomes += [caught.value, slow.result()]
 
     error, balance = outcomes

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def test_echoed_secrets_are_redacted_and_other_text_is_kept(mode: Mode) -> None:
-    said = f"key {CLIENT_SECRET} and token {json.dumps(TOKEN)} of {quote(CLIENT_ID, '')} are wrong"
-    script = Script(response(401, envelope("ofTomorrow", message=said, errorData=[said, 5])))
+    text = f"key {CLIENT_SECRET} and token {json.dumps(TOKEN)} of {quote(CLIENT_ID, '')} are wrong"
+    script = Script(response(401, envelope("ofTomorrow", message=text, errorData=[text, 5])))
 
     with pytest.raises(MeshAPIError) as caught:
         mode.client(transport=script).read()
@@ -49,10 +49,13 @@ def test_deeply_nested_error_data_holds_no_secret(mode: Mode, depth: int, bracke
 def test_error_data_is_kept_down_to_its_hundredth_level(
     mode: Mode, depth: int, innermost: object
 ) -> None:
-    said, kept = 5, innermost
-    for level in range(depth):
-        said, kept = [said], [kept] if level < 100 else kept
-    script = Script(response(400, envelope("badRequest", errorData=said)))
+    sent: object = 5
+    for _ in range(depth):
+        sent = [sent]
+    kept: object = innermost
+    for _ in range(100):
+        kept = [kept]
+    script = Script(response(400, envelope("badRequest", errorData=sent)))
 
     with pytest.raises(BadRequestError) as caught:
         mode.client(transport=script).read()
@@ -70,18 +73,18 @@ def test_secret_of_a_secret_function_is_redacted(mode: Mode) -> None:
 
 
 def test_short_secrets_are_not_redacted(mode: Mode) -> None:
-    said = "the token is not known to us"
-    script = Script(response(400, envelope("badRequest", message=said)))
+    text = "the token is not known to us"
+    script = Script(response(400, envelope("badRequest", message=text)))
 
     with pytest.raises(MeshAPIError) as caught:
         mode.client(client_id="to", client_secret="us", transport=script).read("known")
 
-    assert caught.value.message == said
+    assert caught.value.message == text
 
 
-@pytest.mark.parametrize(("length", "is_struck_out"), [(7, False), (8, True)])
+@pytest.mark.parametrize(("length", "is_redacted"), [(7, False), (8, True)])
 def test_secrets_of_eight_or_more_characters_are_redacted(
-    mode: Mode, length: int, *, is_struck_out: bool
+    mode: Mode, length: int, *, is_redacted: bool
 ) -> None:
     token = "abcdefghij"[:length]
     script = Script(response(400, envelope("badRequest", message=f"bad {token}")))
@@ -89,7 +92,7 @@ def test_secrets_of_eight_or_more_characters_are_redacted(
     with pytest.raises(MeshAPIError) as caught:
         mode.client(transport=script).read(token)
 
-    assert caught.value.message == ("bad [redacted]" if is_struck_out else f"bad {token}")
+    assert caught.value.message == ("bad [redacted]" if is_redacted else f"bad {token}")
 
 
 def test_secret_that_begins_with_another_is_redacted_whole() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -20,6 +19,7 @@ from mesh_facade import (
     RateLimitError,
     ServerError,
 )
+from tests.stopwatch import Stopwatch
 from tests.support import OK, Script, cash_body, envelope, response
 
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
 def test_pause_takes_real_time(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random, "uniform", lambda *_: 0.05)
-    started = time.monotonic()
+    caller = mode.client(transport=Script(response(500, b""), OK))
 
-    mode.client(transport=Script(response(500, b""), OK)).read()
+    with Stopwatch() as watch:
+        caller.read()
 
-    assert 0.05 <= time.monotonic() - started < 0.5
+    assert watch.elapsed >= 0.05
+    assert watch.seconds < 0.5
 
 
 TRANSIENT_FAILURES: dict[str, tuple[type[MeshError], Any]] = {

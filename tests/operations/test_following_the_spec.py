@@ -11,8 +11,6 @@ from pathlib import Path
 import generate
 
 ROOT = Path(__file__).parents[2]
-
-
 READ_A_BALANCE = """
 import json, sys
 from decimal import Decimal
@@ -47,7 +45,8 @@ def test_facade_follows_another_path_method_and_field_names(
     }
     for old, new in renamed.items():
         assert old in spec + overlay
-        spec, overlay = spec.replace(old, new), overlay.replace(old, new)
+        spec = spec.replace(old, new)
+        overlay = overlay.replace(old, new)
     (tmp_path / "mesh.yaml").write_text(spec, encoding="utf-8")
     (tmp_path / "overlay.yaml").write_text(overlay, encoding="utf-8")
     generate.generate(tmp_path / "mesh.yaml", tmp_path / "overlay.yaml", tmp_path / "generated")

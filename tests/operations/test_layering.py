@@ -13,17 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-
-
 SPEC: Any = yaml.safe_load((ROOT / "openapi/mesh.yaml").read_text(encoding="utf-8"))
-
-
 PACKAGE = ROOT / "mesh_facade"
-
-
 EXTRAS = {"cli", "testing", "dask", "pytest_plugin"}
-
-
 CORE = sorted(
     path
     for path in PACKAGE.rglob("*.py")
@@ -82,10 +74,10 @@ def test_handwritten_code_holds_no_path_method_or_wire_name() -> None:
 
     # The payload of Link is not a call: its fields are read where it is handed over.
     modules = [path for path in CORE if path.name != "link_payload.py"]
-    said = {text: path.name for path in modules for text in find_string_literals(path)}
+    literals = {text: path.name for path in modules for text in find_string_literals(path)}
 
     assert "authToken" in names
-    assert {text for text in said if text in names or text.lower() in {"post", "get"}} == set()
+    assert {text for text in literals if text in names or text.lower() in {"post", "get"}} == set()
     assert {
-        text for text in said if "/api/" in text or any(host in text for host in servers)
+        text for text in literals if "/api/" in text or any(host in text for host in servers)
     } == set()

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from tests.conftest import Clock, Mode
 
 ROOT = Path(__file__).parents[2]
-
-
 SPEC: Any = yaml.safe_load((ROOT / "openapi/mesh.yaml").read_text(encoding="utf-8"))
 
 

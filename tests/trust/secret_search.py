@@ -13,19 +13,13 @@ from collections.abc import Iterator, Mapping
 from mesh_facade import MeshError
 
 CLIENT_ID = 'Id/CanaryOne?&"1"'
-
-
 CLIENT_SECRET = 'Secret/CanaryTwo+%"2"'
-
-
 TOKEN = 'Token/CanaryThree é✓ +"3" '
-
-
 WORDS = ("CanaryOne", "CanaryTwo", "CanaryThree")  # what all spellings but base64 have in common
 
 
 def _base64_cores(word: str) -> set[str]:
-    """Return what base64 makes of a word, wherever in the encoded text it starts."""
+    """Return the parts of base64 texts that hold the word, for each of its three alignments."""
     encoded = (
         base64.b64encode(b" " * shift + word.encode() + b"  ").decode() for shift in range(3)
     )
@@ -40,8 +34,9 @@ def canaries_in(text: str) -> set[str]:
 
 
 def objects_reachable_from(found: object, *, seen: set[int] | None = None) -> Iterator[object]:
-    """Go through an object and all it holds, but not to the code that it is made of."""
-    seen = set() if seen is None else seen
+    """Yield an object and all objects that it holds, without types, modules and code."""
+    if seen is None:
+        seen = set()
     code = (type, types.ModuleType, types.TracebackType, types.FrameType, types.CodeType)
     if id(found) in seen or isinstance(found, code):
         return
@@ -62,16 +57,21 @@ def _parts_of(found: object) -> Iterator[object]:
     elif isinstance(found, functools.partial):
         yield from (found.func, found.args, found.keywords)
     yield getattr(found, "__self__", None)
-    yield from vars(found).values() if hasattr(found, "__dict__") else ()
-    for slot in {slot for base in type(found).__mro__ for slot in getattr(base, "__slots__", ())}:
-        yield getattr(found, slot, None)
-    for frame in (getattr(found, name, None) for name in ("cr_frame", "gi_frame", "ag_frame")):
-        yield dict(frame.f_locals) if frame else None
+    if hasattr(found, "__dict__"):
+        yield from vars(found).values()
+    for base in type(found).__mro__:
+        for slot in getattr(base, "__slots__", ()):
+            yield getattr(found, slot, None)
+    for name in ("cr_frame", "gi_frame", "ag_frame"):  # of coroutines and generators
+        frame = getattr(found, name, None)
+        if frame is not None:
+            yield dict(frame.f_locals)
 
 
 def frames_below_the_client(error: BaseException) -> Iterator[types.FrameType]:
-    """Walk the traceback from our shell downwards: generated and httpx frames too."""
-    step, is_ours = error.__traceback__, False
+    """Yield the frames of a traceback from the package downwards, those of httpx included."""
+    step = error.__traceback__
+    is_ours = False
     while step is not None:
         is_ours = is_ours or "/mesh_facade/" in step.tb_frame.f_code.co_filename
         if is_ours:
@@ -80,7 +80,7 @@ def frames_below_the_client(error: BaseException) -> Iterator[types.FrameType]:
 
 
 def texts_of(error: BaseException) -> Iterator[tuple[str, str]]:
-    """Show all that an error says and leads to."""
+    """Yield all texts that an error holds or leads to, each with its place."""
     for name, text in (("str", str(error)), ("repr", repr(error)), ("args", repr(error.args))):
         yield name, text
     yield "attributes", repr(vars(error))
@@ -98,14 +98,26 @@ def texts_of(error: BaseException) -> Iterator[tuple[str, str]]:
                 elif not isinstance(thing, BaseException):
                     yield f"local {name} of {where}", repr(thing)
     for name in ("__cause__", "__context__"):
-        if (other := getattr(error, name)) is not None:
+        other = getattr(error, name)
+        if other is not None:
             yield from ((f"{name}: {where}", text) for where, text in texts_of(other))
 
 
 def leaks_in(error: BaseException) -> dict[str, set[str]]:
-    return {where: found for where, text in texts_of(error) if (found := canaries_in(text))}
+    """Return the canaries in all that an error holds or leads to, by place."""
+    leaks: dict[str, set[str]] = {}
+    for where, text in texts_of(error):
+        canaries = canaries_in(text)
+        if canaries:
+            leaks[where] = canaries
+    return leaks
 
 
 def leaks_in_logs(records: list[logging.LogRecord]) -> dict[str, set[str]]:
-    texts = ((record.name, f"{record.getMessage()} {vars(record)!r}") for record in records)
-    return {name: found for name, text in texts if (found := canaries_in(text))}
+    """Return the canaries in log records, by logger."""
+    leaks: dict[str, set[str]] = {}
+    for record in records:
+        canaries = canaries_in(f"{record.getMessage()} {vars(record)!r}")
+        if canaries:
+            leaks[record.name] = canaries
+    return leaks

@@ -1,4 +1,4 @@
-"""Bodies: what the contract allows is a balance, exact to the digit; all else is refused."""
+"""Bodies: those that the contract allows are exact balances, and all others are refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ fuzzed = hypothesis.settings(
 
 
 class Server:
-    """A transport that sends whatever body it holds."""
+    """A handler for httpx.MockTransport that answers with the body it holds."""
 
     body = b""
 
@@ -50,10 +50,10 @@ def test_corpus_has_at_least_120_bodies() -> None:
 
 
 def test_corpus_agrees_with_the_spec() -> None:
-    judged = {name: corpus.is_balance(body) for name, body in corpus.ALLOWED.items()}
-    assert [name for name, is_balance in judged.items() if not is_balance] == []
-    judged = {name: corpus.is_balance(body) for name, body in corpus.REFUSED.items()}
-    assert [name for name, is_balance in judged.items() if is_balance] == []
+    allowed = {name: corpus.is_balance(body) for name, body in corpus.ALLOWED.items()}
+    assert [name for name, is_balance in allowed.items() if not is_balance] == []
+    refused = {name: corpus.is_balance(body) for name, body in corpus.REFUSED.items()}
+    assert [name for name, is_balance in refused.items() if is_balance] == []
 
 
 @pytest.mark.parametrize("body", corpus.ALLOWED.values(), ids=corpus.ALLOWED)
@@ -81,7 +81,7 @@ def test_body_that_is_not_allowed_raises_response_error_after_one_attempt(
 
 
 def is_exact(balance: AccountBalance, body: bytes) -> bool:
-    """Whether a balance says what the body says, each digit of each amount."""
+    """Return True if a balance has the amounts of the body, digit for digit."""
     content = json.loads(body, parse_float=Decimal, parse_int=Decimal)["content"]
     keys = ("currencyCode", "cash", "buyingPower", "cryptocurrencyBuyingPower")
     sent = [tuple(map(row.get, keys)) for row in content.get("balances") or ()]
@@ -97,7 +97,7 @@ def is_exact(balance: AccountBalance, body: bytes) -> bool:
 
 @attrs.frozen
 class Text:
-    """A number, or any other piece of JSON, as it stands in the body."""
+    """A number, or any other piece of JSON, as it is written in the body."""
 
     json: str
 
@@ -128,7 +128,7 @@ anything: st.SearchStrategy[Any] = st.one_of(
 
 
 def conforming(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Return what a schema allows, fields that it does not know among them."""
+    """Return a strategy for all that a schema allows, unknown fields included."""
     found: st.SearchStrategy[Any]
     schema = corpus.resolve(schema)
     match schema.get("type"):
@@ -158,7 +158,7 @@ envelopes = st.builds(
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
-    """List where anything stands in a value: the container and the key."""
+    """List each place in a value, as its container and its key."""
     keys: Any = range(len(value)) if isinstance(value, list) else value
     if not isinstance(value, list | dict):
         return []
@@ -176,7 +176,7 @@ JUNK = st.one_of(
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """Take what the schemas allow, and change a few things in it."""
+    """Take an envelope that the schemas allow, and change a few things in it."""
     envelope = copy.deepcopy(draw(envelopes))
     for _ in range(draw(st.integers(1, 3))):
         container, key = draw(st.sampled_from(_places(envelope)))
@@ -188,13 +188,14 @@ def mutated(draw: st.DrawFn) -> bytes:
             case "repeat" if isinstance(container, dict):
                 container[Text(write(key))] = copy.deepcopy(container[key])
             case _:
-                container[key] = copy.deepcopy(draw(JUNK))  # what is sampled is shared
+                container[key] = copy.deepcopy(draw(JUNK))  # sampled values are shared
         if not envelope:
             break
     body = write(envelope).encode()
     if draw(st.booleans()):
         return body
-    start, length = draw(st.integers(0, len(body))), draw(st.integers(0, 4))
+    start = draw(st.integers(0, len(body)))
+    length = draw(st.integers(0, 4))
     return body[:start] + draw(st.binary(max_size=4)) + body[start + length :]
 
 
@@ -225,7 +226,7 @@ def test_body_that_the_schemas_allow_is_an_exact_balance(
 
 
 def _refusal(body: bytes) -> type[Exception]:
-    """Name the error of a body that is no balance: a status that is none of ours, or nothing."""
+    """Return the class that a body which is no balance may raise, besides MeshResponseError."""
     try:
         status = json.loads(body.decode())["status"]
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -21,8 +21,6 @@ from tests.faults.server import Answer, Endpoint, FaultServer, Pause
 from tests.trust.support import has_amount
 
 KEYS: dict[str, Any] = {"client_id": "client-id", "client_secret": "client-secret"}
-
-
 POOL = 10
 
 
@@ -35,7 +33,8 @@ def slow_endpoint(fault_server: FaultServer) -> Endpoint:
 def test_calls_of_a_hundred_threads_each_get_their_own_answer(
     fault_server: FaultServer,
 ) -> None:
-    threads, calls = 100, 200
+    threads = 100
+    calls = 200
     endpoint = fault_server.open()
 
     with (

@@ -36,15 +36,15 @@ def _spellings_of(sent: str) -> dict[str, str]:
     }
 
 
-def _echo_secrets(status: int, says: str) -> Callable[[Answer], list[bytes]]:
+def _echo_secrets(http_status: int, status: str) -> Callable[[Answer], list[bytes]]:
     def script(_: Answer) -> list[bytes]:
         secrets = (CLIENT_ID, CLIENT_SECRET, TOKEN + "22")
-        said = [
+        echoes = [
             f"{way}: {text}" for secret in secrets for way, text in _spellings_of(secret).items()
         ]
-        text = f"You sent {', '.join(said)}"
+        text = f"You sent {', '.join(echoes)}"
         envelope: dict[str, Any] = {
-            "status": says,
+            "status": status,
             "errorType": text,
             "message": text,
             "displayMessage": text,
@@ -52,17 +52,19 @@ def _echo_secrets(status: int, says: str) -> Callable[[Answer], list[bytes]]:
         envelope |= {"errorHash": text, "errorData": {text: [text, {"deeper": text}]}}
         body = json.dumps(envelope).encode()
         headers = (f"Content-Length: {len(body)}", f"CF-Ray: {CLIENT_SECRET}")
-        return [head(*headers, status=f"HTTP/1.1 {status} Said") + body]
+        return [head(*headers, status=f"HTTP/1.1 {http_status} Said") + body]
 
     return script
 
 
 @pytest.mark.parametrize("http_status", [200, 400, 401, 403, 429, 500, 599])
-@pytest.mark.parametrize("says", ["badRequest", "serverFailure", "ofTomorrow", "ok", TOKEN + "22"])
+@pytest.mark.parametrize(
+    "status", ["badRequest", "serverFailure", "ofTomorrow", "ok", TOKEN + "22"]
+)
 def test_echoed_secrets_are_redacted_from_the_error(
-    mode: Mode, fault_server: FaultServer, http_status: int, says: str
+    mode: Mode, fault_server: FaultServer, http_status: int, status: str
 ) -> None:
-    endpoint = fault_server.open(_echo_secrets(http_status, says))
+    endpoint = fault_server.open(_echo_secrets(http_status, status))
     endpoint.fall_ill()
     mesh = mode.client(
         client_id=CLIENT_ID, client_secret=CLIENT_SECRET, base_url=endpoint.url, max_attempts=1
@@ -114,8 +116,8 @@ def test_very_short_secret_is_not_redacted_inside_words(
 def test_long_secret_is_redacted_wherever_it_appears(mode: Mode, length: int) -> None:
     chance = random.Random(length)  # noqa: S311 — the same at each run
     token = "".join(chance.choices(string.ascii_letters, k=length)) + "+/CanaryThree"
-    said = f"{token} {token}, {token[:-20]} and {urllib.parse.quote(token, '').lower()} {token}"
-    refusal = response(400, envelope("badRequest", message=said))
+    text = f"{token} {token}, {token[:-20]} and {urllib.parse.quote(token, '').lower()} {token}"
+    refusal = response(400, envelope("badRequest", message=text))
     mesh = mode.client(transport=Script(refusal), max_attempts=1)
 
     error = try_call(mesh.read, token).error

@@ -1,4 +1,4 @@
-"""Redirects, cookies, proxies and the environment: nothing sends a secret where it was not told."""
+"""Redirects, cookies, proxies and the environment: no secret goes to another host."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_cookie_is_never_sent_back(mode: Mode, fault_server: FaultServer) -> Non
 
 
 class Tunnel:
-    """A proxy that connects where it is asked to, and keeps a record of all that it saw."""
+    """A proxy that connects to the requested host, and records all bytes that pass through it."""
 
     def __init__(self) -> None:
         self.seen = bytearray()
@@ -94,11 +94,11 @@ class Tunnel:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                asked = b""
-                while b"\r\n\r\n" not in asked:
-                    asked += client.recv(65536)
-                self.seen += asked
-                host, _, port = asked.split()[1].decode().rpartition(":")
+                request = b""
+                while b"\r\n\r\n" not in request:
+                    request += client.recv(65536)
+                self.seen += request
+                host, _, port = request.split()[1].decode().rpartition(":")
                 server = socket.create_connection((host, int(port)))
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 self._open += [client, server]
@@ -108,7 +108,10 @@ class Tunnel:
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(65536):
+            while True:
+                data = source.recv(65536)
+                if not data:
+                    break
                 self.seen += data
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
@@ -176,7 +179,8 @@ def test_no_proxy_variable_is_respected(
     variable: str,
     value: str,
 ) -> None:
-    proxy, endpoint = fault_server.open(), fault_server.open(tls=True)
+    proxy = fault_server.open()
+    endpoint = fault_server.open(tls=True)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     monkeypatch.setenv(variable, value)
     mesh = mode.client(**KEYS, base_url=endpoint.url, verify=fault_server.client_context)
@@ -188,7 +192,8 @@ def test_no_proxy_variable_is_respected(
 def test_plain_http_to_loopback_ignores_proxies_of_the_environment(
     mode: Mode, fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy, endpoint = fault_server.open(), fault_server.open()
+    proxy = fault_server.open()
+    endpoint = fault_server.open()
     for variable in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(variable, proxy.url)
 

@@ -1,4 +1,4 @@
-"""Retries: asked to wait, the client waits so long or gives up at once; it never piles on."""
+"""Retries: `Retry-After` is honoured within the deadline, and retries stay within their budget."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEADLINE = 30.0
 
 
 class Script:
-    """A transport that answers with the status that its turn has, the last one for ever."""
+    """A handler that answers with these statuses in turn, and then with the last one for ever."""
 
     def __init__(self, *answers: int | tuple[int, list[str]]) -> None:
         self.answers = list(answers)
@@ -30,7 +30,11 @@ class Script:
     def __call__(self, _: httpx.Request) -> httpx.Response:
         answer = self.answers[min(self.calls, len(self.answers) - 1)]
         self.calls += 1
-        status, waits = answer if isinstance(answer, tuple) else (answer, [])
+        status = answer
+        waits: list[str] = []
+        if isinstance(answer, tuple):
+            status = answer[0]
+            waits = answer[1]
         headers = [(b"Retry-After", wait.encode()) for wait in waits]
         return httpx.Response(status, headers=headers, content=GOOD if status == 200 else b"")
 

@@ -43,9 +43,9 @@ def test_search_finds_a_canary_in_each_spelling() -> None:
     secrets = (CLIENT_ID, CLIENT_SECRET, TOKEN)
 
     for secret in secrets:
-        assert canaries_in(f"said {secret!r}")
+        assert canaries_in(f"sent {secret!r}")
         assert canaries_in(urllib.parse.quote(secret, safe=""))
-        assert canaries_in(json.dumps({"said": secret}))
+        assert canaries_in(json.dumps({"sent": secret}))
         for prefix in ("", ":", "::"):
             assert canaries_in(base64.b64encode(f"{prefix}{secret}".encode()).decode())
             assert canaries_in(base64.urlsafe_b64encode(f"{prefix}{secret}".encode()).decode())
@@ -98,9 +98,8 @@ def test_no_fault_reveals_a_secret(
         met = expose_to(attrs.evolve(fault, bounds=BOUNDS))
 
     errors = {way: seen.outcome.error for way, seen in met.items()}
-    assert {
-        way: found for way, error in errors.items() if error and (found := leaks_in(error))
-    } == {}
+    leaks = {way: leaks_in(error) for way, error in errors.items() if error}
+    assert {way: found for way, found in leaks.items() if found} == {}
     assert leaks_in_logs(caplog.records) == {}
 
 
@@ -171,20 +170,20 @@ def test_error_about_a_malformed_key_does_not_quote_it(mode: Mode, bad: str) -> 
 
 
 def test_cancelled_call_holds_no_secret(fault_server: FaultServer) -> None:
-    struck = asyncio.Event()
+    is_asked = asyncio.Event()
 
     async def call_and_cancel() -> BaseException | None:
         loop = asyncio.get_running_loop()
 
-        def say_nothing(_: Answer) -> list[Step]:
-            loop.call_soon_threadsafe(struck.set)
+        def stay_silent(_: Answer) -> list[Step]:
+            loop.call_soon_threadsafe(is_asked.set)
             return [SILENCE]
 
-        endpoint = fault_server.open(say_nothing)
+        endpoint = fault_server.open(stay_silent)
         endpoint.fall_ill()
         async with AsyncMeshClient(CLIENT_ID, CLIENT_SECRET, base_url=endpoint.url) as mesh:
             call = asyncio.ensure_future(mesh.get_account_balance(TOKEN, "coinbase"))
-            await struck.wait()
+            await is_asked.wait()
             call.cancel()
             await asyncio.wait([call])
             try:

@@ -1,4 +1,4 @@
-"""Sizes: no answer takes more memory or time than a balance is worth."""
+"""Sizes: oversized answers are refused, in little time and memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def _chunk(size: int) -> bytes:
     return b"%x\r\n%b\r\n" % (size, b" " * size)
 
 
-GZIP, RAW, ZLIB = 31, -15, 15
+GZIP = 31  # as the `wbits` of zlib
+RAW = -15
+ZLIB = 15
 TOO_MUCH: dict[str, Callable[[], Script]] = {
     "a gzip bomb": lambda: _send(_bomb(GZIP), "Content-Encoding: gzip"),
     "a gzip bomb in chunks": lambda: (
@@ -87,14 +89,14 @@ TOO_MUCH: dict[str, Callable[[], Script]] = {
 }
 
 
-def _ill(server: FaultServer, script: Script) -> Endpoint:
+def _open_faulty(server: FaultServer, script: Script) -> Endpoint:
     endpoint = server.open(script)
     endpoint.fall_ill()
     return endpoint
 
 
 def _measure(mesh: Caller) -> tuple[Outcome, int]:
-    """Make a call; return what it gave and how much memory it took at its peak."""
+    """Make a call; return its outcome and the peak of its memory."""
     tracemalloc.start()
     try:
         outcome = try_call(mesh.read, STRUCK)
@@ -107,7 +109,7 @@ def _measure(mesh: Caller) -> tuple[Outcome, int]:
 def test_oversized_answer_is_refused_within_a_second_and_16_mib(
     mode: Mode, fault_server: FaultServer, script: Callable[[], Script]
 ) -> None:
-    endpoint = _ill(fault_server, script())
+    endpoint = _open_faulty(fault_server, script())
     mesh = mode.client(base_url=endpoint.url)
 
     outcome, memory = _measure(mesh)
@@ -138,7 +140,7 @@ PACKED_BODIES: dict[str, Script] = {
 def test_answer_of_exactly_the_limit_is_read(
     mode: Mode, fault_server: FaultServer, script: Script
 ) -> None:
-    mesh = mode.client(base_url=_ill(fault_server, script).url)
+    mesh = mode.client(base_url=_open_faulty(fault_server, script).url)
 
     assert mesh.read(STRUCK).cash("USD") == OWN_AMOUNT[STRUCK]
     assert mesh.read(NEXT).cash("USD") == OWN_AMOUNT[NEXT]
@@ -160,7 +162,7 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
 def test_damaged_gzip_raises_response_error(
     mode: Mode, fault_server: FaultServer, damage: Callable[[bytes], bytes]
 ) -> None:
-    endpoint = _ill(
+    endpoint = _open_faulty(
         fault_server,
         lambda a: _send(damage(gzip.compress(a.body)), "Content-Encoding: gzip")(a),
     )

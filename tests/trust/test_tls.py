@@ -1,4 +1,4 @@
-"""TLS: who cannot prove who it is gets nothing, not one byte of a request."""
+"""TLS: a server that is not trusted receives not one byte of a request."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_untrusted_server_costs_one_attempt_and_receives_nothing(
 
 @contextlib.contextmanager
 def _refusing(context: ssl.SSLContext) -> Iterator[tuple[str, list[bytes]]]:
-    """Run a server that says in TLS why it refuses; asyncio's would just hang up."""
+    """Run a server that sends a TLS alert when it refuses; asyncio's would just close."""
     received: list[bytes] = []
 
     def serve(listener: socket.socket) -> None:
@@ -202,7 +202,7 @@ def test_connection_offers_only_http_1_1(mode: Mode, fault_server: FaultServer) 
     assert endpoint.received.split(b"\r\n")[0].endswith(b"HTTP/1.1")
 
 
-# --- what the environment says about certificates -----------------------------------------------
+# --- certificates named by the environment ------------------------------------------------------
 
 SCRIPT = """
 import sys
