@@ -51,7 +51,7 @@ CODE_TYPES = (
 
 
 def texts_reachable_from(roots: list[Any]) -> Iterator[str]:
-    """Walk over every text that objects lead to; code and what it belongs to are left out."""
+    """Yield each text that objects lead to, code and its modules aside."""
     seen: dict[int, Any] = {}
     while roots:
         item = roots.pop()

@@ -1,4 +1,4 @@
-"""What the tests of bulk runs share: accounts, a counting transport, and runs of either mode."""
+"""Accounts, a counting transport, and runs of either mode, for the tests of bulk runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import json
 import threading
 import time
+from collections.abc import AsyncIterable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -17,9 +18,11 @@ from mesh_facade.testing import MockServer
 from tests.support import response
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
     from tests.conftest import Caller, Mode
+
+Accounts = Iterable[LinkedAccount] | AsyncIterable[LinkedAccount]
 
 only_sync = pytest.mark.parametrize("mode", ["sync"], indirect=True)
 only_async = pytest.mark.parametrize("mode", ["async"], indirect=True)
@@ -37,7 +40,7 @@ async def make_async(accounts: Iterable[LinkedAccount]) -> AsyncIterator[LinkedA
 
 
 @contextlib.contextmanager
-def open_run(caller: Caller, accounts: Any, **options: Any) -> Iterator[Iterator[Outcome]]:
+def open_run(caller: Caller, accounts: Accounts, **options: Any) -> Iterator[Iterator[Outcome]]:
     """Iterate over a run of either mode, and close it at the end."""
     run = caller.client.get_account_balances(accounts, **options)
 
@@ -76,7 +79,7 @@ def wait_until_set(event: threading.Event, mode: Mode) -> None:
         assert event.wait(10)
 
 
-def read_all(caller: Caller, accounts: Any, **options: Any) -> list[Outcome]:
+def read_all(caller: Caller, accounts: Accounts, **options: Any) -> list[Outcome]:
     with open_run(caller, accounts, **options) as outcomes:
         return list(outcomes)
 
@@ -138,9 +141,9 @@ def connect_to(mesh: MockServer, mode: Mode, **options: Any) -> Caller:
 
 def take_until_error(
     outcomes: Iterator[Outcome], error_class: type[Exception]
-) -> tuple[list[Any], Exception]:
+) -> tuple[list[object], Exception]:
     """Return the keys of all outcomes, and the error that follows them."""
-    keys: list[Any] = []
+    keys: list[object] = []
     with pytest.raises(error_class) as caught:
         keys.extend(outcome.account.key for outcome in outcomes)
     return keys, caught.value

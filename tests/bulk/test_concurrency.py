@@ -52,7 +52,7 @@ def test_concurrency_limits_simultaneous_calls_and_defaults_to_twenty(
 
 @pytest.mark.parametrize("concurrency", [0, -1, 2.5, "20", True, None])
 def test_invalid_concurrency_raises_before_accounts_are_drawn(mode: Mode, concurrency: Any) -> None:
-    drawn: list[Any] = []
+    drawn: list[object] = []
 
     with pytest.raises(MeshConfigurationError, match=r"^concurrency must be a whole number"):
         mode.client().client.get_account_balances(map(drawn.append, [1]), concurrency=concurrency)

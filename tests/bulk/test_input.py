@@ -95,17 +95,17 @@ def test_waiting_async_iterable_does_not_delay_outcomes(mode: Mode) -> None:
     async def feedback() -> AsyncIterator[LinkedAccount]:
         for account in make_accounts(3):
             yield account
-            await asyncio.wait_for(seen.wait(), 5)  # nothing more before the outcome is out
-            seen.clear()
+            await asyncio.wait_for(is_yielded.wait(), 5)  # then comes the next account
+            is_yielded.clear()
 
-    async def read() -> list[Any]:
-        keys = []
+    async def read() -> list[object]:
+        keys: list[object] = []
         async for outcome in caller.client.get_account_balances(feedback()):
             keys.append(outcome.account.key)
-            seen.set()
+            is_yielded.set()
         return keys
 
-    seen = asyncio.Event()
+    is_yielded = asyncio.Event()
     caller = mode.client(transport=CountingTransport())
 
     assert mode.run(read()) == [0, 1, 2]

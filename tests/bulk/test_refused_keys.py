@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 from typing import TYPE_CHECKING
 
@@ -37,12 +38,22 @@ def test_refused_keys_end_the_run_after_the_calls_in_flight(mode: Mode) -> None:
 
 
 def test_keys_that_are_refused_later_end_the_run(mode: Mode) -> None:
-    transport = CountingTransport(
-        lambda token: unauthorized() if int(token[6:]) >= 30 else response()
-    )
+    are_accepted_keys_read = threading.Event()
 
-    with open_run(mode.client(transport=transport), make_accounts(2000), concurrency=3) as outcomes:
-        keys, _ = take_until_error(outcomes, AuthenticationError)
+    def answer(token: str) -> httpx.Response:
+        if int(token[6:]) < 30:
+            return response()
+        if not mode.is_async:  # tasks end in the order in which they began
+            are_accepted_keys_read.wait(5)
+        return unauthorized()
+
+    caller = mode.client(transport=CountingTransport(answer))
+
+    with open_run(caller, make_accounts(2000), concurrency=3) as outcomes:
+        keys = [next(outcomes).account.key for _ in range(30)]
+        are_accepted_keys_read.set()
+        refused, _ = take_until_error(outcomes, AuthenticationError)
+        keys += refused
 
     assert set(range(35)) <= set(keys)
     assert len(keys) <= 38

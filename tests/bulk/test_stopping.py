@@ -76,15 +76,15 @@ def test_break_out_of_the_loop_stops_all_lanes(mode: Mode) -> None:
 
 
 def test_closing_the_generator_ends_pauses(mode: Mode) -> None:
-    limited: list[str] = []
-    all_are_limited = threading.Event()
+    is_first_answered = threading.Event()
+    is_rate_limited = threading.Event()
 
     def answer(token: str) -> httpx.Response:
         if token == "token-0":
+            is_first_answered.set()
             return response()
-        limited.append(token)
-        if len(limited) == 8:
-            all_are_limited.set()
+        is_first_answered.wait(5)  # a pause would hold the first account back too
+        is_rate_limited.set()
         return rate_limited(60)
 
     threads = threading.active_count()
@@ -92,7 +92,7 @@ def test_closing_the_generator_ends_pauses(mode: Mode) -> None:
 
     with open_run(mode.client(transport=CountingTransport(answer)), make_accounts(9)) as outcomes:
         next(outcomes)
-        wait_until_set(all_are_limited, mode)
+        wait_until_set(is_rate_limited, mode)
 
     assert time.monotonic() - began_at < 2
     assert (threading.active_count(), count_other_tasks(mode)) == (threads, 0)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from mesh_facade import AsyncMeshClient, MeshClient, MeshError
+from mesh_facade import AccountBalance, AsyncMeshClient, MeshClient, MeshError
 from tests.support import KEYS, OK, TOKEN, Peer, Script
 
 if TYPE_CHECKING:
@@ -97,12 +97,13 @@ def test_call_in_flight_completes_after_the_client_is_closed(mode: Mode, serve: 
 
     if mode.is_async:
 
-        async def close_within() -> Any:
+        async def close_within() -> AccountBalance:
             call = asyncio.create_task(caller.client.get_account_balance(TOKEN, "coinbase"))
             await asyncio.to_thread(is_asked.wait, 5)
             await caller.client.aclose()
             is_closed.set()
-            return await call
+            balance: AccountBalance = await call
+            return balance
 
         assert mode.run(close_within())
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -45,7 +45,9 @@ class WatchedStream(httpx.SyncByteStream, httpx.AsyncByteStream):
     [(OK,), (b"x" * 2**20, b"y", b"z"), (b"{", httpx.ReadError("gone"))],
     ids=["whole", "too large", "broken"],
 )
-def test_response_stream_is_always_closed(mode: Mode, chunks: tuple[Any, ...]) -> None:
+def test_response_stream_is_always_closed(
+    mode: Mode, chunks: tuple[bytes | Exception, ...]
+) -> None:
     stream = WatchedStream(*chunks)
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=stream))
 

@@ -90,7 +90,7 @@ def test_unknown_environment_in_the_variable_raises(
     ],
 )
 def test_base_url_overrides_the_environment(
-    mode: Mode, base_url: Any, monkeypatch: pytest.MonkeyPatch
+    mode: Mode, base_url: str | httpx.URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = "https://mesh.example" + PATH
     assert find_destination(mode, base_url=base_url, environment="sandbox") == expected

@@ -32,7 +32,7 @@ def test_a_call_sends_one_request_with_token_and_broker(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("broker", [BrokerType.COINBASE, BrokerType.COINBASE.value])
-def test_broker_may_be_an_enum_member_or_its_value(mode: Mode, broker: Any) -> None:
+def test_broker_may_be_an_enum_member_or_its_value(mode: Mode, broker: BrokerType | str) -> None:
     script = Script(OK)
 
     mode.client(transport=script).read(TOKEN, broker)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.leaks import ECHOED_FIELDS, find_secrets
-from tests.support import envelope
+from tests.support import Peer, envelope
 
 if TYPE_CHECKING:
     from tests.conftest import Clock, Mode, Serve
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_failed_attempt_is_logged_as_metadata_without_any_secret(
     mode: Mode, serve: Serve, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail_and_answer(peer: Any) -> None:
+    def fail_and_answer(peer: Peer) -> None:
         peer.receive()
         peer.answer(envelope("serverFailure", **ECHOED_FIELDS), status=500)
         peer.answer_all()

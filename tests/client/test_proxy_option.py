@@ -14,6 +14,8 @@ from mesh_facade import MeshConfigurationError, MeshConnectionError
 from tests.support import Peer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import Mode, Serve
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +60,9 @@ def test_plain_http_calls_refuse_a_proxy_beyond_loopback(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("kind", [str, httpx.URL, httpx.Proxy])
-def test_plain_http_calls_may_use_a_proxy_on_loopback(mode: Mode, serve: Serve, kind: Any) -> None:
+def test_plain_http_calls_may_use_a_proxy_on_loopback(
+    mode: Mode, serve: Serve, kind: Callable[[str], str | httpx.URL | httpx.Proxy]
+) -> None:
     proxy = serve()
 
     caller = mode.client(base_url="http://127.0.0.1:1", proxy=kind(proxy.url))
@@ -73,7 +77,7 @@ def answer_403(peer: Peer) -> None:
 
 
 def find_closed_port() -> int:
-    """Return a port where nobody listens."""
+    """Return a port that refuses connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port

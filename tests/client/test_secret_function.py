@@ -23,14 +23,18 @@ each_kind_of_function = pytest.mark.parametrize(
 )
 
 
-def make_secret_function(function: Callable[[], Any], *, is_awaited: bool) -> Any:
+def make_secret_function(
+    function: Callable[[], object], *, is_awaited: bool
+) -> Callable[[], object]:
     """Return the function, or an async function that returns the same."""
 
-    async def ask() -> Any:
+    async def ask() -> object:
         await asyncio.sleep(0)
         return function()
 
-    return ask if is_awaited else function
+    if is_awaited:
+        return ask
+    return function
 
 
 @each_kind_of_function
@@ -82,7 +86,7 @@ def test_error_of_a_secret_function_propagates_unchanged(
 ) -> None:
     failure = error_class("the vault is sealed")
     script = Script(OK)
-    outcomes: Iterator[Any] = iter([failure, "secret-1"])
+    outcomes: Iterator[Exception | str] = iter([failure, "secret-1"])
 
     def unseal() -> str:
         outcome = next(outcomes)

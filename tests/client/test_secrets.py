@@ -7,7 +7,7 @@ import copy
 import json
 import pickle
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -20,8 +20,9 @@ from mesh_facade import (
     MeshTimeoutError,
     ServerError,
 )
+from tests.engine.support import ScriptedAnswer
 from tests.leaks import ECHOED_FIELDS, ECHOED_HEADERS, find_secrets, texts_reachable_from
-from tests.support import CLIENT_SECRET, OK, TOKEN, Script, cash_body, envelope, response
+from tests.support import CLIENT_SECRET, OK, TOKEN, Peer, Script, cash_body, envelope, response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ def test_repr_of_a_client_shows_no_secret(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("clone", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_client_cannot_be_copied_or_pickled(mode: Mode, clone: Callable[..., Any]) -> None:
+def test_client_cannot_be_copied_or_pickled(mode: Mode, clone: Callable[[object], object]) -> None:
     client = mode.client().client
 
     with pytest.raises(TypeError, match=r"pass its options, and build a client where you need it"):
@@ -49,7 +50,7 @@ def test_client_cannot_be_copied_or_pickled(mode: Mode, clone: Callable[..., Any
         clone(client._runner.engine.authentication)
 
 
-FAILURES: dict[str, tuple[type[BaseException], bytes | httpx.Response | Exception]] = {
+FAILURES: dict[str, tuple[type[BaseException], ScriptedAnswer]] = {
     "refused": (MeshConnectionError, httpx.ConnectError(TOKEN)),
     "broken": (MeshConnectionError, httpx.ReadError(CLIENT_SECRET)),
     "late": (MeshTimeoutError, httpx.ReadTimeout(TOKEN)),
@@ -79,7 +80,7 @@ FAILURES: dict[str, tuple[type[BaseException], bytes | httpx.Response | Exceptio
 @pytest.mark.parametrize(("error_class", "answer"), FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("is_asked_for", [False, True], ids=["fixed", "asked for"])
 def test_secret_cannot_be_reached_from_any_failure(
-    mode: Mode, error_class: type[BaseException], answer: Any, *, is_asked_for: bool
+    mode: Mode, error_class: type[BaseException], answer: ScriptedAnswer, *, is_asked_for: bool
 ) -> None:
     secret = (lambda: CLIENT_SECRET) if is_asked_for else CLIENT_SECRET
     caller = mode.client(client_secret=secret, transport=Script(answer), max_attempts=1)
@@ -140,7 +141,7 @@ def test_secret_cannot_be_reached_from_a_call_on_a_closed_client(mode: Mode) -> 
 
 
 def test_secret_cannot_be_reached_from_a_network_failure(mode: Mode, serve: Serve) -> None:
-    def answer_half(peer: Any) -> None:
+    def answer_half(peer: Peer) -> None:
         peer.receive()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + TOKEN.encode())
 

@@ -7,17 +7,22 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from mesh_facade import MeshError
+import httpx
+
+from mesh_facade import AccountBalance, MeshError
 from tests.support import Peer, cash_body
 
 if TYPE_CHECKING:
     from tests.conftest import Caller
 
+ScriptedAnswer = bytes | httpx.Response | BaseException
+"""What a `Script` takes: a body, an answer, or an error to raise."""
+
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x;a=b\r\n%b\r\n0\r\n%b\r\n"
 
 
 def in_parallel(caller: Caller, calls: int) -> list[Any]:
-    """Make calls at once, each with a token of its own; return what they returned or raised."""
+    """Make calls at the same time, each with its own token; return their balances or errors."""
     if caller.mode.is_async:
 
         async def gather() -> list[Any]:
@@ -29,7 +34,7 @@ def in_parallel(caller: Caller, calls: int) -> list[Any]:
         outcomes: list[Any] = caller.mode.run(gather())
         return outcomes
 
-    def call(number: int) -> Any:
+    def call(number: int) -> AccountBalance | MeshError:
         try:
             return caller.read(f"token-{number}")
         except MeshError as error:

@@ -1,4 +1,4 @@
-"""What `on_attempt` receives."""
+"""Reports of attempts to `on_attempt`."""
 
 from __future__ import annotations
 

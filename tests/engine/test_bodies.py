@@ -85,8 +85,8 @@ def test_endless_body_is_refused_while_it_is_read(mode: Mode) -> None:
 
 
 def test_endless_gzip_that_decompresses_to_nothing_is_refused(mode: Mode) -> None:
-    nothing = b"\0\0\0\xff\xff"  # a stored block without content
-    stream = RepeatingStream(nothing * 10_000, 10**6, start=gzip.compress(b"")[:10])
+    empty_block = b"\0\0\0\xff\xff"  # a stored block without content
+    stream = RepeatingStream(empty_block * 10_000, 10**6, start=gzip.compress(b"")[:10])
 
     with pytest.raises(MeshResponseError, match="larger than"):
         mode.client(transport=StreamingTransport(stream, {"Content-Encoding": "gzip"})).read()

@@ -1,4 +1,4 @@
-"""Connections: when one is used again, and what is written on it."""
+"""Connections: when they are used again, and how requests are written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import inspect
 import ssl
 import threading
 import time
-from typing import Any
 
 import httpcore
 import httpx
@@ -153,7 +152,7 @@ def test_request_reaches_the_server_in_one_piece(mode: Mode, serve: Serve) -> No
 
 @pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
 def test_closed_connection_is_readable_and_does_not_open_again(
-    connection_class: Any, serve: Serve
+    connection_class: type[ThreadConnection | TaskConnection], serve: Serve
 ) -> None:
     server = serve()
     connection = connection_class(httpx.URL(server.url), ssl.create_default_context(), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -82,7 +82,7 @@ def test_connecting_to_an_unresponsive_port_ends_at_the_deadline(
 ) -> None:
     with silent_port() as port:
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))] * 4
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)  # tried in turn
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)  # one after the other
         caller = mode.client(base_url=f"http://localhost:{port}", deadline=0.25, max_attempts=1)
 
         with Stopwatch() as watch, pytest.raises(MeshTimeoutError):
@@ -97,7 +97,7 @@ def test_slow_host_lookup_never_blocks_the_event_loop(
     threads: list[int] = []
     is_over = threading.Event()
 
-    def look_up(*_: Any, **__: Any) -> Any:
+    def look_up(*_: object, **__: object) -> list[tuple[object, ...]]:
         threads.append(threading.get_ident())
         if threading.get_ident() != threading.main_thread().ident:
             is_over.wait(5)

@@ -1,4 +1,4 @@
-"""When the end of an answer is the end of what came in."""
+"""The end of an answer: whether a connection is clean, so that another call may use it."""
 
 from __future__ import annotations
 

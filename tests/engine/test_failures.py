@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_refused_connection_raises_connection_error(mode: Mode) -> None:
 
 
 def test_unknown_host_raises_connection_error(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    def look_up(*_: Any, **__: Any) -> Any:
+    def look_up(*_: object, **__: object) -> NoReturn:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class HoldingPolicy(RetryPolicy):
-    """Asks for these waits before attempts, one after the other."""
+    """A policy that asks for these waits before the first attempt."""
 
     def __init__(self, *waits: float) -> None:
         super().__init__(RetryBudget())

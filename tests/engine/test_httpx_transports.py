@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -11,14 +12,15 @@ import pytest
 from tests.conftest import Mode, Serve
 from tests.support import OK, silent_port
 
+Trace = Callable[[str, dict[str, Any]], object]
+"""What httpcore calls with the name of an event and its details."""
+
 
 @pytest.mark.parametrize(
     "method",
     [httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request],
 )
-def test_httpx_transports_use_nothing_but_their_pool(
-    method: Any,
-) -> None:
+def test_httpx_transports_use_nothing_but_their_pool(method: Callable[..., object]) -> None:
     used = set(inspect.getclosurevars(method).unbound)
 
     assert "_pool" in used
@@ -47,7 +49,7 @@ def test_patched_httpx_transports_receive_the_calls(
     assert [url.host for url in seen] == ["mesh.example"] * 2
 
 
-def send_with_trace(url: httpx.URL | str, trace: Any, mode: Mode) -> bytes:
+def send_with_trace(url: str, trace: Trace, mode: Mode) -> bytes:
     """Send a request through one of httpx's own transports, with a trace."""
     timeout = dict.fromkeys(("connect", "read", "write", "pool"), 5.0)
     request = httpx.Request("GET", url, extensions={"trace": trace, "timeout": timeout})
@@ -64,11 +66,13 @@ def send_with_trace(url: httpx.URL | str, trace: Any, mode: Mode) -> bytes:
     return body
 
 
-def build_trace(mode: Mode, trace: Any) -> Any:
+def build_trace(mode: Mode, trace: Trace) -> Trace:
     async def trace_async(event: str, info: dict[str, Any]) -> None:
         trace(event, info)
 
-    return trace_async if mode.is_async else trace
+    if mode.is_async:
+        return trace_async
+    return trace
 
 
 def test_trace_reports_the_connection_and_the_start_of_a_request(mode: Mode, serve: Serve) -> None:
@@ -99,13 +103,13 @@ def test_timeout_changed_by_the_trace_takes_effect(mode: Mode) -> None:
 
 
 def test_read_of_a_new_connection_can_be_replaced(mode: Mode, serve: Serve) -> None:
-    arguments: list[Any] = []
+    arguments: list[tuple[int, float]] = []
 
     def trace(event: str, info: dict[str, Any]) -> None:
         if event == "connection.connect_tcp.complete":
             read = info["return_value"].read
 
-            def replaced(max_bytes: int, timeout: float) -> Any:
+            def replaced(max_bytes: int, timeout: float) -> object:
                 arguments.append((max_bytes, timeout))
                 return read(max_bytes, timeout)
 

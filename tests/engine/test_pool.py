@@ -8,12 +8,13 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from mesh_facade import AsyncMeshClient, MeshClient, MeshError, MeshTimeoutError
+from mesh_facade import AccountBalance, AsyncMeshClient, MeshClient, MeshError, MeshTimeoutError
 from mesh_facade.engine import pool
 from tests.conftest import Mode, Serve
 from tests.engine.support import answer_with_number_in_token, in_parallel
@@ -52,7 +53,7 @@ def test_simultaneous_first_calls_of_threads_share_one_set_of_slots() -> None:
                 with MeshClient(**KEYS, transport=transport, max_connections=1) as mesh:
                     together = threading.Barrier(8)
 
-                    def call(mesh: MeshClient, together: threading.Barrier) -> Any:
+                    def call(mesh: MeshClient, together: threading.Barrier) -> Decimal | None:
                         together.wait()
                         return mesh.get_account_balance(TOKEN, "coinbase").cash("USD")
 
@@ -141,10 +142,10 @@ def test_async_client_works_in_a_second_event_loop(serve: Serve) -> None:
     server = serve()
     mesh = AsyncMeshClient(**KEYS, base_url=server.url)
 
-    async def call() -> Any:
+    async def call() -> AccountBalance:
         return await mesh.get_account_balance(TOKEN, "coinbase")
 
-    async def call_and_close() -> Any:
+    async def call_and_close() -> AccountBalance:
         async with mesh:
             return await call()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -19,6 +19,7 @@ from mesh_facade import (
     RateLimitError,
     ServerError,
 )
+from tests.engine.support import ScriptedAnswer
 from tests.stopwatch import Stopwatch
 from tests.support import OK, Script, cash_body, envelope, response
 
@@ -37,7 +38,7 @@ def test_pause_takes_real_time(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> N
     assert watch.seconds < 0.5
 
 
-TRANSIENT_FAILURES: dict[str, tuple[type[MeshError], Any]] = {
+TRANSIENT_FAILURES: dict[str, tuple[type[MeshError], ScriptedAnswer]] = {
     "refused": (MeshConnectionError, httpx.ConnectError("")),
     "reset": (MeshConnectionError, httpx.ReadError("")),
     "write failed": (MeshConnectionError, httpx.WriteError("")),
@@ -57,7 +58,7 @@ TRANSIENT_FAILURES: dict[str, tuple[type[MeshError], Any]] = {
 }
 
 
-FINAL_FAILURES: dict[str, tuple[type[MeshError], Any]] = {
+FINAL_FAILURES: dict[str, tuple[type[MeshError], ScriptedAnswer]] = {
     "400": (BadRequestError, response(400, envelope("badRequest"))),
     "401": (AuthenticationError, response(401, b"")),
     **{str(http_status): (MeshAPIError, response(http_status, b"")) for http_status in (402, 425)},
@@ -74,7 +75,11 @@ FINAL_FAILURES: dict[str, tuple[type[MeshError], Any]] = {
 )
 @pytest.mark.parametrize("max_attempts", [1, 2, 3, 5])
 def test_transient_failure_is_attempted_max_attempts_times(
-    mode: Mode, clock: Clock, error_class: type[MeshError], answer: Any, max_attempts: int
+    mode: Mode,
+    clock: Clock,
+    error_class: type[MeshError],
+    answer: ScriptedAnswer,
+    max_attempts: int,
 ) -> None:
     script = Script(answer)
 
@@ -90,7 +95,7 @@ def test_transient_failure_is_attempted_max_attempts_times(
     ("error_class", "answer"), TRANSIENT_FAILURES.values(), ids=TRANSIENT_FAILURES
 )
 def test_retry_that_succeeds_returns_the_balance(
-    mode: Mode, clock: Clock, error_class: type[MeshError], answer: Any
+    mode: Mode, clock: Clock, error_class: type[MeshError], answer: ScriptedAnswer
 ) -> None:
     script = Script(answer, answer, OK)
 
@@ -101,7 +106,7 @@ def test_retry_that_succeeds_returns_the_balance(
 
 @pytest.mark.parametrize(("error_class", "answer"), FINAL_FAILURES.values(), ids=FINAL_FAILURES)
 def test_final_failure_is_not_retried(
-    mode: Mode, clock: Clock, error_class: type[MeshError], answer: Any
+    mode: Mode, clock: Clock, error_class: type[MeshError], answer: ScriptedAnswer
 ) -> None:
     script = Script(answer)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,10 +10,10 @@ from mesh_facade import ServerError
 from tests.support import OK, Script, response
 
 if TYPE_CHECKING:
-    from tests.conftest import Clock, Mode
+    from tests.conftest import Caller, Clock, Mode
 
 
-def count_requests_of_failing_calls(caller: Any, script: Script, calls: int) -> int:
+def count_requests_of_failing_calls(caller: Caller, script: Script, calls: int) -> int:
     for _ in range(calls):
         with pytest.raises(ServerError):
             caller.read()

@@ -1,9 +1,10 @@
-"""TLS: which servers are trusted, and what is never sent to the others."""
+"""TLS: which servers are trusted, and that nothing is sent to the others."""
 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trustme
@@ -49,7 +50,7 @@ def test_ssl_cert_file_names_trusted_authorities(
     mode: Mode,
     serve: Serve,
     authority: trustme.CA,
-    tmp_path: Any,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = serve(tls=build_server_context(authority, "127.0.0.1"))

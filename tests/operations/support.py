@@ -1,4 +1,4 @@
-"""What the tests of operations share: engines on a scripted transport, and results as classes."""
+"""Engines on a scripted transport, and the class of a result, for the tests of operations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def build_retry_policy() -> RetryPolicy:
 
 
 def class_of_result(status: int, body: bytes) -> type[Any]:
-    """Return the class of what one attempt ends with."""
+    """Return the class of the balance or error that one attempt ends with."""
     with MeshClient(**KEYS, transport=Script(response(status, body)), max_attempts=1) as mesh:
         try:
             return type(mesh.get_account_balance("a-token", "coinbase"))

@@ -54,16 +54,16 @@ def test_generated_operation_runs_exactly_once_per_call(
 def test_generated_operation_calls_request_on_the_given_httpx_client(
     mode: Mode,
 ) -> None:
-    """What the engine relies on; the newest generator and httpx are held against it weekly."""
-    seen: list[tuple[str, Any]] = []
+    """The engine relies on this; a weekly job runs it with the newest generator and httpx."""
+    seen: list[tuple[str, dict[str, object]]] = []
 
     class Sync(httpx.Client):
-        def request(self, method: str, url: Any, **options: Any) -> httpx.Response:
+        def request(self, method: str, url: str, **options: object) -> httpx.Response:
             seen.append((method, {"url": url, **options}))
             return httpx.Response(200, content=OK)
 
     class Async(httpx.AsyncClient):
-        async def request(self, method: str, url: Any, **options: Any) -> httpx.Response:
+        async def request(self, method: str, url: str, **options: object) -> httpx.Response:
             seen.append((method, {"url": url, **options}))
             return httpx.Response(200, content=OK)
 

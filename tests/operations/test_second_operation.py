@@ -13,12 +13,14 @@ import httpx
 import import_spec
 import pytest
 
-import mesh_facade
-from mesh_facade import MeshResponseError, ServerError
+from mesh_facade import MeshError, MeshResponseError, ServerError
+from mesh_facade.engine.bodies import Answer
 from mesh_facade.engine.engine import Caller
 from mesh_facade.engine.httpx_clients import AsyncEngineClient, EngineClient
 from mesh_facade.engine.retries import NeverRetry, RetryBudget, RetryPolicy
+from mesh_facade.engine.strict_json import JSONObject
 from mesh_facade.operations import envelope
+from tests.engine.support import ScriptedAnswer
 from tests.operations.support import build_engine, build_retry_policy
 from tests.support import CLIENT_SECRET, Script, cash_body, response
 
@@ -48,14 +50,15 @@ def portfolio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             del sys.modules[name]
 
 
-def find_portfolio_problem(envelope: Any) -> str | None:
+def find_portfolio_problem(envelope: JSONObject) -> str | None:
     content = envelope.get("content")
-    has_rows = isinstance(content, dict) and isinstance(content.get("fiatBalances"), list)
-    return None if has_rows else "it holds no portfolio"
+    if isinstance(content, dict) and isinstance(content.get("fiatBalances"), list):
+        return None
+    return "it holds no portfolio"
 
 
 def read_portfolio(mode: Mode, portfolio: Any, script: Script, policy: RetryPolicy) -> Any:
-    def judge(answer: Any) -> Any:
+    def judge(answer: Answer) -> MeshError | None:
         return envelope.judge(answer, find_portfolio_problem)
 
     caller = Caller(build_engine(mode, script), judge, policy)
@@ -106,11 +109,11 @@ def test_second_operation_has_the_same_errors_and_its_own_check(
 
 @pytest.mark.parametrize("failure", [response(500, b""), response(429, b""), httpx.ReadError("")])
 def test_operation_that_is_unsafe_to_repeat_is_never_sent_twice(
-    mode: Mode, portfolio: Any, clock: Clock, failure: Any
+    mode: Mode, portfolio: Any, clock: Clock, failure: ScriptedAnswer
 ) -> None:
     script = Script(failure, PORTFOLIO)
 
-    with pytest.raises(mesh_facade.MeshError) as caught:
+    with pytest.raises(MeshError) as caught:
         read_portfolio(mode, portfolio, script, NeverRetry(RetryBudget()))
 
     assert len(script.requests) == caught.value.attempts == 1

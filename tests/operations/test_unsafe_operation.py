@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import httpx
@@ -12,12 +12,13 @@ import mesh_facade
 from mesh_facade import MeshError, bulk, client
 from mesh_facade.operations.account_balance import GET_ACCOUNT_BALANCE
 from tests.bulk.support import make_accounts, rate_limited, read_all
+from tests.engine.support import ScriptedAnswer
 from tests.support import OK, Peer, Script, envelope, response
 
 if TYPE_CHECKING:
     from tests.conftest import Clock, Mode, Serve
 
-FAILURES: dict[str, Any] = {
+FAILURES: dict[str, ScriptedAnswer] = {
     "refused": httpx.ConnectError(""),
     "reset": httpx.ReadError(""),
     "write failed": httpx.WriteError(""),
@@ -61,7 +62,7 @@ def test_unsafe_operation_is_not_sent_again_on_a_new_connection(mode: Mode, serv
 @pytest.mark.usefixtures("_balance_is_unsafe_to_repeat")
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_unsafe_operation_is_not_repeated_after_any_failure(
-    mode: Mode, clock: Clock, failure: Any
+    mode: Mode, clock: Clock, failure: ScriptedAnswer
 ) -> None:
     script = Script(failure, OK)
 
@@ -76,7 +77,7 @@ def test_unsafe_operation_is_not_repeated_after_any_failure(
 @pytest.mark.usefixtures("_balance_is_unsafe_to_repeat")
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_unsafe_operation_is_not_repeated_in_a_bulk_run(
-    mode: Mode, clock: Clock, failure: Any
+    mode: Mode, clock: Clock, failure: ScriptedAnswer
 ) -> None:
     script = Script(failure, OK)
 
@@ -91,7 +92,7 @@ def test_unsafe_operation_is_not_repeated_in_a_bulk_run(
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_safe_operation_is_repeated_after_each_of_these_failures(
-    mode: Mode, clock: Clock, failure: Any
+    mode: Mode, clock: Clock, failure: ScriptedAnswer
 ) -> None:
     script = Script(failure, OK)
 

@@ -1,4 +1,4 @@
-"""A soak: a hundred thousand calls, one in ten of them at fault, and nothing grows.
+"""A soak test: 100,000 calls, one in ten with a fault, must not increase memory or descriptors.
 
 Run by `make soak`; `python -m tests.trust.soak [CALLS]` makes another number of calls.
 """

@@ -1,4 +1,4 @@
-"""What the tests of concurrency share."""
+"""Helpers of the tests of concurrency."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ POOL = 10
 
 @pytest.fixture
 def slow_endpoint(fault_server: FaultServer) -> Endpoint:
-    """An endpoint whose answers take two milliseconds while it is ill."""
+    """Open an endpoint whose answers take two milliseconds while it is faulty."""
     return fault_server.open(lambda answer: [Pause(0.002), answer.whole])
 
 

@@ -117,8 +117,8 @@ def test_oversized_answer_is_refused_within_a_second_and_16_mib(
     assert type(outcome.error) is MeshResponseError
     assert (outcome.error.attempts, endpoint.strikes) == (1, 1)
     assert memory < 16 * MIB
-    start = time.thread_time()  # of the processor, whatever else it does meanwhile
-    assert try_call(mesh.read, STRUCK).error  # again, without the measuring, which is slow
+    start = time.thread_time()  # time of the processor, so other programs do not count
+    assert try_call(mesh.read, STRUCK).error  # again, without the slow measuring of memory
     assert time.thread_time() - start < 1
     endpoint.recover()
     assert mesh.read(NEXT).cash("USD") == OWN_AMOUNT[NEXT]

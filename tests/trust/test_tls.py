@@ -103,7 +103,7 @@ def _refusing(context: ssl.SSLContext) -> Iterator[tuple[str, list[bytes]]]:
 
 def _only(context: ssl.SSLContext, version: ssl.TLSVersion) -> ssl.SSLContext:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of old protocols, which is the point
+        warnings.simplefilter("ignore", DeprecationWarning)  # old protocols are needed here
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = version
     context.set_ciphers("ALL:@SECLEVEL=0")
