@@ -21,7 +21,7 @@ endif
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 # --- set-up -----------------------------------------------------------------------------------
 
@@ -52,11 +52,18 @@ $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --no-
 	echo "       A package index must be reachable: check the network and pip's proxy settings, then run make again." >&2; exit 1; }
 endef
 
+# Behind a company's own certificate authority, pip trusts what the system trusts, or the file that
+# PIP_CERT names. uv does the first only when told to, and calls the second SSL_CERT_FILE.
+lock: export UV_SYSTEM_CERTS ?= true
+ifdef PIP_CERT
+lock: export SSL_CERT_FILE ?= $(PIP_CERT)
+endif
 .PHONY: lock
-lock: $(VENV)/.lint ## Update the locked versions in requirements/*.txt from requirements/*.in
-	cd requirements && for part in dev lint extras docs release bench mutants; do \
-		../$(VENV)/bin/uv --quiet pip compile --upgrade --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-annotate --emit-build-options --custom-compile-command "make lock" $$part.in -o $$part.txt || exit 1; done
+lock: $(VENV)/.lint ## Lock requirements/*.in in their newest versions; UPGRADE=no keeps those locked
+	cd requirements && for part in dev lint example extras docs release bench mutants httpx2; do \
+		$(abspath $(VENV))/bin/uv --quiet pip compile $(if $(filter no,$(UPGRADE)),,--upgrade) --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --emit-build-options \
+		--custom-compile-command "make lock" $$part.in -o $$part.txt || exit 1; done
 
 .PHONY: clean
 clean: ## Remove what make has built
@@ -67,6 +74,10 @@ clean: ## Remove what make has built
 .PHONY: demo
 demo: $(VENV)/.project ## The main job on a local mock server: page → spec → client → a balance
 	@$(RUN) scripts/demo.py
+
+.PHONY: example
+example: $(VENV)/.example ## The example application on a local mock server; prints its address (PORT=8000)
+	@$(RUN) -m examples.balances.demo $(PORT)
 
 .PHONY: test
 test: $(VENV)/.extras check-drift ## All tests, with branch coverage
@@ -80,8 +91,11 @@ lint: $(VENV)/.lint $(VENV)/.extras ## Formatting, lint rules and types
 	@$(RUN) -m mypy --strict -p mesh_connect_client
 	@$(VENV)/bin/basedpyright
 	@$(VENV)/bin/pyrefly check --summary=none
+	@$(VENV)/bin/lint-imports --no-logo --no-cache
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	@$(VENV)/bin/zizmor --offline --quiet .github/workflows
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	@$(VENV)/bin/zizmor --offline --quiet .github
 
 .PHONY: format
 format: $(VENV)/.project ## Format the handwritten code
@@ -107,18 +121,29 @@ check-drift: $(VENV)/.project ## Fail, with a diff, where generated/ is not what
 	@$(RUN) scripts/check_drift.py
 
 .PHONY: changes
-changes: $(VENV)/.project ## Tell what changed for callers since the git ref BASE=…, and whether it breaks them
+changes: $(VENV)/.project redocly-if-possible ## Tell what changed for callers since the git ref BASE=…, and whether it breaks them
 	@$(RUN) scripts/changes.py "$(BASE)"
 
 .PHONY: update
-update: $(VENV)/.extras ## All of the loop in one, with a report: SOURCE=… (default: what Mesh publishes)
+update: $(VENV)/.extras redocly-if-possible ## All of the loop in one, with a report: SOURCE=… (default: what Mesh publishes)
 	@$(RUN) scripts/update.py $(if $(SOURCE),"$(SOURCE)")
 
 .PHONY: redocly
 redocly: $(VENV)/node_modules/.redocly ## Add redocly, with which `changes` and `update` compare the wire (needs npm)
 
+# A report without redocly is better than none: its first line then says what is missing.
+.PHONY: redocly-if-possible
+redocly-if-possible: $(VENV)/.project
+	@! command -v npm >/dev/null || $(MAKE) --no-print-directory redocly || true
+
 $(VENV)/node_modules/.redocly: Makefile $(VENV)/.project
-	@npm install --prefix $(VENV) --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --silent @redocly/cli@$(REDOCLY)
+	@command -v npm >/dev/null || { \
+		echo "error: npm was not found. Install Node.js 20 or newer with npm, then run: make redocly" >&2; exit 1; }
+	@echo "Adding redocly $(REDOCLY) to $(VENV) …"
+	@npm install --prefix $(VENV) --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
+		--loglevel=error @redocly/cli@$(REDOCLY) >/dev/null || { \
+		echo "error: npm could not install @redocly/cli@$(REDOCLY) into $(VENV) (see above)." >&2; \
+		echo "       An npm registry must be reachable: check the network and npm's settings, then run: make redocly" >&2; exit 1; }
 	@touch $@
 
 # --- trust ------------------------------------------------------------------------------------
@@ -148,19 +173,28 @@ compare: $(VENV)/.project ## What bare httpx, the generated client and the facad
 	@$(RUN) -m tests.faults.compare
 
 WHEEL := .make/wheel
-PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs mesh_facade generated openapi scripts tests requirements
+PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs examples mesh_facade generated openapi scripts tests requirements
+# Tests that need the checkout (its scripts and docs, the generator) or packages that no extra brings.
+CHECKOUT_TESTS := tests/scripts tests/test_adding_an_operation.py tests/test_docs.py \
+	tests/test_import_contracts.py tests/test_make.py tests/test_wheel.py \
+	tests/operations/test_following_the_spec.py tests/operations/test_layering.py tests/operations/test_second_operation.py \
+	tests/examples tests/extras/test_data.py tests/extras/test_telemetry.py
 .PHONY: test-wheel
-test-wheel: $(VENV)/.lint ## Tests of the facade against the wheel, VERSIONS=lowest or highest
+test-wheel: $(VENV)/.project ## Tests against the installed wheel and its extras, VERSIONS=lowest or highest
 	@rm -rf $(WHEEL) && mkdir -p $(WHEEL)
 	@$(VENV)/bin/hatchling build -t wheel -d $(WHEEL) >/dev/null
 	@$(RUN) -m venv $(WHEEL)/venv
-	@$(VENV)/bin/uv pip install --quiet --python $(WHEEL)/venv/bin/python \
-		--resolution $(if $(filter lowest,$(VERSIONS)),lowest-direct,highest) \
-		"$$(ls $(WHEEL)/*.whl)[testing]" 'pytest>=9' 'pytest-randomly>=4' 'trustme>=1.2'
-	@cp -R tests openapi $(WHEEL)
-	@cd $(WHEEL) && venv/bin/python -m pytest -q --rootdir . --import-mode=importlib -p tests.faults.plugin \
-		tests/test_balances.py tests/test_errors.py tests/client tests/engine \
-		tests/operations/test_account_balance.py tests/operations/test_envelope.py tests/trust/test_wire.py
+	@touch $(WHEEL)/constraints.txt
+	@$(if $(filter lowest,$(VERSIONS)),$(RUN) scripts/wheel_bounds.py pin $(WHEEL)/*.whl >$(WHEEL)/constraints.txt)
+	@$(WHEEL)/venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(WHEEL)/constraints.txt "$$(ls $(WHEEL)/*.whl)[cli,dask,testing]" \
+		hypothesis 'pytest>=9' 'pytest-randomly>=4' pytest-xdist 'trustme>=1.2'
+	@$(WHEEL)/venv/bin/python -m pip check --disable-pip-version-check
+	@$(if $(filter lowest,$(VERSIONS)),$(RUN) scripts/wheel_bounds.py check $(WHEEL)/*.whl \
+		"$$($(WHEEL)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')")
+	@cp -R tests openapi pyproject.toml $(WHEEL)
+	@cd $(WHEEL) && INSTALLED_INTO="$$PWD/venv" venv/bin/python -m pytest -q -n 2 -p no:cacheprovider \
+		$(addprefix --ignore=,$(CHECKOUT_TESTS))
 
 .PHONY: dist
 dist: $(VENV)/.release ## Build sdist, wheel and SBOM into dist/, twice, and check them; tests on both VERSIONS
@@ -174,8 +208,10 @@ dist: $(VENV)/.release ## Build sdist, wheel and SBOM into dist/, twice, and che
 	@$(VENV)/bin/check-wheel-contents dist/*.whl
 	@$(MAKE) --no-print-directory test-wheel VERSIONS=lowest
 	@$(MAKE) --no-print-directory test-wheel VERSIONS=highest
+	@$(RUN) -m venv --clear --without-pip .make/installed
+	@$(RUN) -m pip --python .make/installed/bin/python install --quiet --disable-pip-version-check dist/*.whl
 	@$(VENV)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
-		-o dist/sbom.cdx.json $(WHEEL)/venv/bin/python
+		-o dist/sbom.cdx.json .make/installed/bin/python
 	@ls -l dist
 
 .PHONY: audit
@@ -189,8 +225,13 @@ canary: $(VENV)/.extras ## Regenerate and test with the newest generator, ruff a
 	@$(RUN) scripts/generate.py
 	@$(RUN) -m pytest -q -n 2
 
+.PHONY: test-httpx2
+test-httpx2: $(VENV)/.extras $(VENV)/.httpx2 ## All tests but those of the scripts, with httpx2 in httpx's place
+	@RUN_ON_HTTPX2=yes PYTHONPATH=$(CURDIR)/tests/httpx2 $(RUN) -m pytest -q -n 2 -p no:cacheprovider --ignore=tests/scripts \
+		-W "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
+
 # --- speed ------------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: $(VENV)/.bench ## Time the facade against bare httpx and peers; writes benchmarks/RESULTS.md
-	@$(RUN) benchmarks/run.py
+bench: $(VENV)/.bench ## Time the facade against others (writes benchmarks/RESULTS.md), or BASELINE=… checkout
+	@$(RUN) $(if $(BASELINE),benchmarks/compare.py "$(BASELINE)",benchmarks/run.py)

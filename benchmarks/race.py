@@ -1,4 +1,4 @@
-"""Lets contenders race: each in a process of its own, taking turns: A B C, A B C."""
+"""Lets contenders race: each in a process of its own, taking turns."""
 
 import contextlib
 import json
@@ -10,120 +10,203 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 FOLDER = Path(__file__).parent
 
+Option = str | int
+
 
 @attrs.frozen
 class Race:
-    """What the contenders of a race took: microseconds a call, by contender, a figure a round."""
+    """The microseconds that each contender took for a call, one figure a round.
+
+    `cpu_rounds` holds its processor time alone, which other work on the machine hardly changes.
+    """
 
     rounds: dict[str, list[float]]
+    cpu_rounds: dict[str, list[float]]
 
     def median(self, name: str) -> float:
         """Return the microseconds that a contender takes for a call."""
         return statistics.median(self.rounds[name])
 
+    def ratios(self, name: str, base: str) -> list[float]:
+        """Return how many times as long one contender took as another, for each round."""
+        return divide(self.rounds[name], self.rounds[base])
+
+    def cpu_ratio(self, name: str, base: str) -> float:
+        """Return how many times as much processor time one contender takes as another."""
+        return statistics.median(divide(self.cpu_rounds[name], self.cpu_rounds[base]))
+
     def ratio(self, name: str, base: str | None = None) -> float:
         """Return how many times as long one contender takes as another, or as the first."""
-        base = base or next(iter(self.rounds))
-        pairs = zip(self.rounds[name], self.rounds[base], strict=True)
-        return statistics.median(ours / theirs for ours, theirs in pairs)
+        if base is None:
+            base = next(iter(self.rounds))
+        return statistics.median(self.ratios(name, base))
+
+
+def divide(ours: list[float], theirs: list[float]) -> list[float]:
+    """Divide figure by figure."""
+    return [our / their for our, their in zip(ours, theirs, strict=True)]
+
+
+@attrs.frozen
+class Sample:
+    """The duration of some calls, and the most memory that the process has held so far."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_kib: int
 
 
 class Contender:
-    """A contender in a process of its own."""
+    """A contender in a process of its own; see contender.py."""
 
-    def __init__(self, work: str, name: str, options: dict[str, Any]) -> None:
-        self.work, self.name = work, name
-        command = [sys.executable, str(FOLDER / "contenders.py"), work, name, json.dumps(options)]
+    def __init__(
+        self, set_up: str, options: Mapping[str, Option], checkout: Path | None = None
+    ) -> None:
+        self._set_up = set_up
+        module, function = set_up.split(".")
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, str(FOLDER / "contender.py"), module, function, json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment_of(checkout),
         )
 
-    def run(self, calls: int) -> tuple[float, int]:
-        """Return the seconds that so many calls took, and the most memory in KiB so far."""
+    def run(self, calls: int) -> Sample:
+        """Let it make a number of calls."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{calls}\n")
         self._process.stdin.flush()
-        said = self._process.stdout.readline().split()
-        if not said:
-            raise SystemExit(f"error: {self.name} failed at the work {self.work!r}: see above")
-        return float(said[0]), int(said[1])
+        printed = self._process.stdout.readline().split()
+        if not printed:
+            raise SystemExit(f"error: the contender {self._set_up} failed: see above")
+        seconds, cpu_seconds, peak_kib = printed
+        return Sample(float(seconds), float(cpu_seconds), int(peak_kib))
 
     def close(self) -> None:
         """Let it end."""
         self._process.communicate()
 
 
-def race(work: str, names: Iterable[str], calls: int, rounds: int, **options: Any) -> Race:
-    """Let contenders take turns, so many calls at a time; the first of them is the base."""
+def environment_of(checkout: Path | None) -> dict[str, str]:
+    """Return the environment of a process that imports this project from a checkout."""
+    environment = dict(os.environ)
+    if checkout is not None:
+        environment["PYTHONPATH"] = os.pathsep.join([str(checkout), str(checkout / "generated")])
+        environment["MEASURED_CHECKOUT"] = str(checkout)
+    return environment
+
+
+def race(
+    set_ups: Mapping[str, str],
+    calls: int,
+    rounds: int,
+    checkouts: Mapping[str, Path] | None = None,
+    **options: Option,
+) -> Race:
+    """Let contenders take turns, a number of calls at a time.
+
+    `set_ups` maps a contender's name to the function that sets it up, such as
+    `libraries.sync_httpx`; `checkouts` maps it to the checkout that it imports this project from.
+    Every second round runs in the opposite order, so that no contender gains by its place.
+    """
+    if checkouts is None:
+        checkouts = {}
     with contextlib.ExitStack() as stack:
-        contenders = {
-            name: stack.enter_context(contextlib.closing(Contender(work, name, options)))
-            for name in names
-        }
-        for contender in contenders.values():  # opens the connections, fills the caches
-            contender.run(max(options.get("concurrency", 1), calls // 10))
+        contenders: dict[str, Contender] = {}
+        for name, set_up in set_ups.items():
+            contender = Contender(set_up, options, checkouts.get(name))
+            stack.callback(contender.close)
+            contenders[name] = contender
+        # The first calls open the connections and fill the caches.
+        first_calls = max(int(options.get("concurrency", 1)), calls // 10)
+        for contender in contenders.values():
+            contender.run(first_calls)
         taken: dict[str, list[float]] = {name: [] for name in contenders}
-        for _ in range(rounds):
-            for name, contender in contenders.items():
-                taken[name].append(contender.run(calls)[0] / calls * 1e6)
-    result = Race(taken)
-    said = ", ".join(f"{name} {result.median(name):,.0f}" for name in taken)
-    print(f"{work} {options}: {said} µs a call", flush=True)
+        cpu_taken: dict[str, list[float]] = {name: [] for name in contenders}
+        for number in range(rounds):
+            names = list(contenders)
+            if number % 2:
+                names.reverse()
+            for name in names:
+                sample = contenders[name].run(calls)
+                taken[name].append(sample.seconds / calls * 1e6)
+                cpu_taken[name].append(sample.cpu_seconds / calls * 1e6)
+    result = Race(taken, cpu_taken)
+    shown = [f"{name}={value}" for name, value in options.items() if name != "url"]
+    print_medians(" ".join([*set_ups.values(), *shown]), result)
     return result
 
 
-def race_programs(programs: Mapping[str, str], rounds: int) -> tuple[Race, dict[str, int]]:
+def race_programs(
+    programs: Mapping[str, str], rounds: int, checkouts: Mapping[str, Path] | None = None
+) -> tuple[Race, dict[str, int]]:
     """Let whole programs take turns; return also the most memory in KiB that each held."""
+    if checkouts is None:
+        checkouts = {}
     taken: dict[str, list[float]] = {name: [] for name in programs}
+    cpu_taken: dict[str, list[float]] = {name: [] for name in programs}
     peaks: dict[str, int] = {}
     for _ in range(rounds + 1):
         for name, program in programs.items():
             began_at = time.perf_counter()
-            process = subprocess.Popen([sys.executable, "-c", program])
+            process = subprocess.Popen(
+                [sys.executable, "-c", program], env=environment_of(checkouts.get(name))
+            )
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode:
-                raise SystemExit(f"error: the program of {name} failed")
+                raise SystemExit(f"error: the program of {name} failed: see above")
             taken[name].append((time.perf_counter() - began_at) * 1e6)
+            cpu_taken[name].append((usage.ru_utime + usage.ru_stime) * 1e6)
             peaks[name] = usage.ru_maxrss
-    result = Race({name: figures[1:] for name, figures in taken.items()})  # caches are full now
-    said = ", ".join(f"{name} {result.median(name) / 1000:,.0f}" for name in programs)
-    print(f"programs: {said} ms", flush=True)
+    for figures in [*taken.values(), *cpu_taken.values()]:
+        del figures[0]  # the first round filled the caches of the operating system
+    result = Race(taken, cpu_taken)
+    print_medians("a program's whole life", result)
     return result, peaks
+
+
+def print_medians(title: str, result: Race) -> None:
+    """Print a race in one line."""
+    medians = [f"{name} {result.median(name):,.0f}" for name in result.rounds]
+    print(f"{title}:\n  {', '.join(medians)} µs", flush=True)
 
 
 @contextlib.contextmanager
 def running_server(latencies: Iterable[float]) -> Iterator[list[str]]:
     """Start the server; yield its URLs, one for each latency in seconds."""
-    command = [sys.executable, str(FOLDER / "server.py"), *map(str, latencies)]
+    arguments = [str(latency) for latency in latencies]
+    command = [sys.executable, str(FOLDER / "server.py"), *arguments]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert server.stdout
     try:
-        yield [f"http://127.0.0.1:{port}" for port in json.loads(server.stdout.readline())]
+        ports = json.loads(server.stdout.readline())
+        yield [f"http://127.0.0.1:{port}" for port in ports]
     finally:
         server.communicate()
 
 
 def server_limit(url: str) -> float:
-    """Return how many requests a second the server answers where they come in hundreds."""
-    head = b"POST /api/v1/balance/get HTTP/1.1\r\nContent-Length: 10\r\n\r\n"
-    batch = (head + b'{"key": 1}') * 100
+    """Return how many requests a second the server answers if they come in hundreds."""
+    body = b'{"key": 1}'
+    request = b"POST /api/v1/balance/get HTTP/1.1\r\nContent-Length: 10\r\n\r\n" + body
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(head + b'{"key": 1}')
-        size = len(connection.recv(65536)) * 100
+        connection.sendall(request)
+        answer_size = len(connection.recv(65536))
         best = 0.0
         for _ in range(100):
-            began_at, left = time.perf_counter(), size
-            connection.sendall(batch)
-            while left:
-                left -= len(connection.recv(65536))
+            began_at = time.perf_counter()
+            connection.sendall(request * 100)
+            missing = answer_size * 100
+            while missing:
+                missing -= len(connection.recv(65536))
             best = max(best, 100 / (time.perf_counter() - began_at))
     return best

@@ -1,26 +1,28 @@
-"""A server that no client waits for: answers that stand ready, on one uvloop.
+"""A server that no client waits for: it has its answers ready, and runs on uvloop.
 
     python benchmarks/server.py 0 0.02
 
 listens on a free loopback port for each of the latencies given, in seconds, prints the ports and
-serves until its input ends. What it answers depends on the path, and on a few words in the body.
+serves until its input ends. Its answer depends on the path, and on a few words in the body.
 """
 
 import asyncio
 import json
 import sys
 from collections.abc import Iterable
-from typing import Any
+from functools import partial
+from typing import cast
 
 import uvloop
 
 
 def balance(rows: int) -> dict[str, object]:
     """Return an envelope as Mesh sends it."""
-    codes = [f"{first}{second}D" for first in "ABCDEFGH" for second in "ABCDEFGH"]
+    made_up = [f"{first}{second}D" for first in "ABCDEFGH" for second in "ABCDEFGH"]
+    codes = ["USD", "EUR", *made_up]
     amounts = {"cash": 158.5, "buyingPower": 258.5, "cryptocurrencyBuyingPower": 258.5}
     content = {
-        "balances": [{"currencyCode": code, **amounts} for code in ["USD", "EUR", *codes][:rows]],
+        "balances": [{"currencyCode": code, **amounts} for code in codes[:rows]],
         "totalCashUsdValue": 10.0,
         "totalBuyingPowerUsdValue": 10.0,
     }
@@ -89,9 +91,8 @@ LABEL = {
     "archived_at": None,
     "archived_by": None,
 }
-TEMPLATE = {"name": "C", "source": "*.o\n*.so\n"}
 
-TEN_WAYS: list[tuple[int, bytes]] = [
+WAYS_TO_FAIL: list[tuple[int, bytes]] = [
     (200, b'{"status": "ok", "content": null}'),
     (200, b'{"status": "ofTomorrow"}'),
     (200, b'{"status": "ok", "content": {"balances": [{"cash": "1.50"}]}}'),
@@ -105,30 +106,57 @@ TEN_WAYS: list[tuple[int, bytes]] = [
 ]
 
 
-def answer(body: object, status: int = 200) -> bytes:
-    """Write an answer as it goes over the wire."""
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    head = f"HTTP/1.1 {status} Said\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+def answer(status: int, body: bytes) -> bytes:
+    """Return an answer as it goes over the wire."""
+    head = f"HTTP/1.1 {status} Answer\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-MESH = answer(balance(2))
+def success(body: object) -> bytes:
+    """Return an answer of status 200 with a JSON body."""
+    return answer(200, json.dumps(body).encode())
+
+
+def balance_body(rows: int) -> bytes:
+    """Return the body of a balance with a number of rows."""
+    return json.dumps(balance(rows)).encode()
+
+
+MESH = success(balance(2))
 PEERS = {
-    b"POST /accounts/balance/get ": answer(PLAID),
-    b"GET /v1/balance ": answer(STRIPE),
-    b"POST /v1/chat/completions ": answer(OPENAI),
-    b"POST /repos/an-owner/a-repository/labels ": answer(LABEL),
-    b"GET /gitignore/templates/C ": answer(TEMPLATE),
+    b"POST /accounts/balance/get ": success(PLAID),
+    b"GET /v1/balance ": success(STRIPE),
+    b"POST /v1/chat/completions ": success(OPENAI),
+    b"POST /repos/an-owner/a-repository/labels ": success(LABEL),
 }
-FAILURES = [answer(body, status) for status, body in TEN_WAYS]
+FAILURES = [answer(status, body) for status, body in WAYS_TO_FAIL]
 
 
-def choose(request: bytes) -> bytes:
+def choose_answer(request: bytes) -> bytes:
     """Return the answer to a request."""
     if request.startswith(b"POST /api/"):
         _, fails, rest = request.partition(b"fails-in-way-")
-        return FAILURES[int(rest[:1])] if fails else MESH
-    return next(answer for start, answer in PEERS.items() if request.startswith(start))
+        if fails:
+            return FAILURES[int(rest[:1])]
+        return MESH
+    for start, peer_answer in PEERS.items():
+        if request.startswith(start):
+            return peer_answer
+    raise ValueError(f"no answer is ready for {request[:80]!r}")
+
+
+def request_length(received: bytes) -> int | None:
+    """Return the length of the first request with its body, or None while it is incomplete."""
+    end_of_head = received.find(b"\r\n\r\n")
+    if end_of_head < 0:
+        return None
+    length = end_of_head + 4
+    for line in received[:end_of_head].lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            length += int(line.partition(b":")[2])
+    if len(received) < length:
+        return None
+    return length
 
 
 class Connection(asyncio.Protocol):
@@ -138,21 +166,20 @@ class Connection(asyncio.Protocol):
         self._latency = latency
         self._received = b""
 
-    def connection_made(self, transport: Any) -> None:
-        """Keep what answers are written to."""
-        self._transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport, to which the answers are written."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own is no subclass of it
 
     def data_received(self, data: bytes) -> None:
-        """Answer what has come in whole."""
+        """Answer the requests that are complete."""
         self._received += data
         answers: list[bytes] = []
-        while (end := self._received.find(b"\r\n\r\n") + 4) > 3:
-            _, _, length = self._received[:end].lower().partition(b"content-length:")
-            end += int(length.partition(b"\r\n")[0] or 0)
-            if len(self._received) < end:
+        while True:
+            length = request_length(self._received)
+            if length is None:
                 break
-            answers.append(choose(self._received[:end]))
-            self._received = self._received[end:]
+            answers.append(choose_answer(self._received[:length]))
+            self._received = self._received[length:]
         if self._latency:
             asyncio.get_running_loop().call_later(self._latency, self._write, answers)
         else:
@@ -169,7 +196,7 @@ async def serve(latencies: Iterable[float]) -> None:
     ports: list[int] = []
     for latency in latencies:
         server = await loop.create_server(
-            lambda latency=latency: Connection(latency), "127.0.0.1", 0, backlog=4096
+            partial(Connection, latency), "127.0.0.1", 0, backlog=4096
         )
         ports.append(server.sockets[0].getsockname()[1])
     print(json.dumps(ports), flush=True)

@@ -20,7 +20,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -48,7 +48,7 @@ class LinkedAccount:
 
     auth_token: str = attrs.field(repr=False)
     broker: Broker
-    key: object = None
+    key: Any = None
 
     @classmethod
     def from_link_payload(cls, payload: Mapping[str, object]) -> list["LinkedAccount"]:

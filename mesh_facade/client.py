@@ -381,4 +381,6 @@ def _check_connection(open_connection: Callable[[], Connection]) -> None:
     except RuntimeError:
         needs_package = True
     if needs_package:
-        raise MeshConfigurationError("a SOCKS proxy needs one more package: pip install socksio")
+        raise MeshConfigurationError(
+            "a SOCKS proxy needs one more package: pip install 'httpx[socks]'"
+        )

@@ -1,4 +1,4 @@
-"""Fails, with a diff, where source, spec, overlay and generated tree do not belong together."""
+"""Fails, with a diff, if source, spec, overlay and generated/ do not belong together."""
 
 import sys
 from difflib import unified_diff
@@ -7,31 +7,45 @@ from tempfile import TemporaryDirectory
 
 from generate import OUTPUT, OVERLAY, SPEC, generate
 from import_spec import check_source
-from openapi_tools.documents import SpecError, command
+from openapi_tools.command_line import command
+from openapi_tools.documents import SpecError
 
 
 def check_generated() -> None:
-    """Refuse a generated tree that is not what the spec gives: name and show what differs."""
+    """Raise SpecError if generated/ differs from a fresh generation; print what differs."""
     with TemporaryDirectory() as scratch:
-        generate(SPEC, OVERLAY, Path(scratch, OUTPUT.name))
-        old, new = _read(OUTPUT), _read(Path(scratch, OUTPUT.name))
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name):
-            kind = "deleted" if name not in old else "changed" if name in new else "added"
-            path = f"{OUTPUT.name}/{name}"
-            print(f"{kind}: {path}")
-            diff = unified_diff(old.get(name, []), new.get(name, []), path, path, lineterm="")
-            print(*diff, sep="\n")
-    if old != new:
+        fresh = Path(scratch, OUTPUT.name)
+        generate(SPEC, OVERLAY, fresh)
+        expected = _read_lines(fresh)
+        committed = _read_lines(OUTPUT)
+    for name in sorted(committed.keys() | expected.keys()):
+        if committed.get(name) != expected.get(name):
+            _print_difference(name, committed.get(name), expected.get(name))
+    if committed != expected:
         raise SpecError(f"{OUTPUT} is not what the spec gives, see above: run `make generate`")
 
 
-def _read(tree: Path) -> dict[str, list[str]]:
-    return {
-        path.relative_to(tree).as_posix(): path.read_bytes().decode("utf-8", "replace").split("\n")
-        for path in tree.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+def _print_difference(name: str, committed: list[str] | None, expected: list[str] | None) -> None:
+    """Print what happened to a file, and its lines as a diff."""
+    if committed is None:
+        kind = "deleted"
+    elif expected is None:
+        kind = "added"
+    else:
+        kind = "changed"
+    path = f"{OUTPUT.name}/{name}"
+    print(f"{kind}: {path}")
+    print(*unified_diff(committed or [], expected or [], path, path, lineterm=""), sep="\n")
+
+
+def _read_lines(tree: Path) -> dict[str, list[str]]:
+    """Return the lines of each file in a folder, by its path; compiled modules are left out."""
+    lines: dict[str, list[str]] = {}
+    for path in tree.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            text = path.read_bytes().decode("utf-8", "replace")
+            lines[path.relative_to(tree).as_posix()] = text.split("\n")
+    return lines
 
 
 @command
@@ -39,7 +53,7 @@ def main() -> None:
     """Run the command line."""
     check_source()
     check_generated()
-    print("No drift: source, spec, overlay and generated tree belong together.")
+    print("No drift: the source, the spec, the overlay and generated/ belong together.")
 
 
 if __name__ == "__main__":

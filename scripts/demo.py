@@ -1,11 +1,12 @@
-"""Shows the main job on this machine alone: Mesh's page, spec, client package, a balance."""
+"""Shows the main job without keys or network: Mesh's page, the spec, the client, a balance."""
 
 import asyncio
 import sys
 
 from check_drift import check_generated
 from import_spec import check_source
-from openapi_tools.documents import SpecError, command
+from openapi_tools.command_line import command
+from openapi_tools.documents import SpecError
 
 from mesh_facade import AccountBalance, AuthenticationError, MeshError
 from mesh_facade.testing import MockServer
@@ -13,20 +14,34 @@ from mesh_facade.testing import MockServer
 ACCOUNT = ("a-users-token", "coinbase")
 
 
-def _show_calls(mesh: MockServer) -> None:
-    async def read() -> AccountBalance:
-        async with mesh.async_client() as client:
-            return await client.get_account_balance(*ACCOUNT)
-
+def _read_balances(mesh: MockServer) -> AccountBalance:
+    """Read the same account with both clients, and return the balance if they agree."""
     with mesh.client() as client:
         balance = client.get_account_balance(*ACCOUNT)
-    if asyncio.run(read()) != balance:
+    if asyncio.run(_read_balance_async(mesh)) != balance:
         raise SpecError("MeshClient and AsyncMeshClient read different balances")
-    print("4. MeshClient and AsyncMeshClient read the same balance from it, over HTTP:")
-    rows = [(row.currency, row.cash, row.buying_power) for row in balance.rows]
-    totals = ("total in USD", balance.total_cash_usd, balance.total_buying_power_usd)
-    for line in [("", "cash", "buying power"), *rows, totals]:
-        print("   {!s:<14}{!s:>10}{!s:>16}".format(*line))
+    return balance
+
+
+async def _read_balance_async(mesh: MockServer) -> AccountBalance:
+    async with mesh.async_client() as client:
+        return await client.get_account_balance(*ACCOUNT)
+
+
+def _print_balance(balance: AccountBalance) -> None:
+    """Print a balance as a table, one line for each currency."""
+    _print_row("", "cash", "buying power")
+    for row in balance.rows:
+        _print_row(row.currency, row.cash, row.buying_power)
+    _print_row("total in USD", balance.total_cash_usd, balance.total_buying_power_usd)
+
+
+def _print_row(*cells: object) -> None:
+    print("   {!s:<14}{!s:>10}{!s:>16}".format(*cells))
+
+
+def _show_refusal(mesh: MockServer) -> None:
+    """Print the error that a wrong secret raises."""
     with mesh.client(client_secret=f"not-{mesh.client_secret}") as client:
         try:
             client.get_account_balance(*ACCOUNT)
@@ -46,7 +61,10 @@ def main() -> None:
         print("2. Generated a client from it: generated/ is the same, byte for byte.")
         with MockServer() as mesh:
             print(f"3. Started a mock Mesh server, which follows the spec: {mesh.url}")
-            _show_calls(mesh)
+            balance = _read_balances(mesh)
+            print("4. MeshClient and AsyncMeshClient read the same balance from it, over HTTP:")
+            _print_balance(balance)
+            _show_refusal(mesh)
     except MeshError as error:
         raise SpecError(str(error)) from error
 

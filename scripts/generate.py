@@ -1,15 +1,20 @@
 """Regenerates the client package from the spec and its overlay."""
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import yaml
 from openapi_python_client.config import ConfigFile
+from openapi_tools import import_all
 from openapi_tools.canonical_form import check_openapi, operations_of
-from openapi_tools.documents import Json, SpecError, command, fields, read_document
+from openapi_tools.command_line import command
+from openapi_tools.documents import Json, SpecError, dump, fields, read_document
+from openapi_tools.enum_names import name_enum_members
+from openapi_tools.name_checks import check_names
+from openapi_tools.nullable_enums import split_nullable_enums
 from openapi_tools.overlay import apply_overlay
 from pydantic import ValidationError
 
@@ -19,6 +24,7 @@ OVERLAY = ROOT / "openapi/overlay.yaml"
 SETTINGS = ROOT / "openapi/generator.yaml"
 OUTPUT = ROOT / "generated"
 PACKAGE = "mesh_connect_client"
+FACADE = "mesh_facade"
 
 _SPEC_MODULE = '''"""What the spec says beside its operations."""
 
@@ -30,16 +36,17 @@ API_KEY_HEADERS: dict[str, str] = {headers}
 '''
 
 
-def generate(spec: Path, overlay: Path | None, output: Path) -> list[str]:
-    """Replace the folder `output` by a new client, or leave it; return notes on the overlay."""
-    try:
-        # The generator itself would silently ignore a setting that it does not know.
-        ConfigFile.model_validate(read_document(SETTINGS), extra="forbid")
-    except ValidationError as error:
-        raise SpecError(f"{SETTINGS}: {error}") from error
-    document = fields(read_document(spec), str(spec))
-    notes = apply_overlay(overlay, document) if overlay else []
-    check_openapi(document, f"{spec}:")
+def generate(
+    spec: Path, overlay: Path | None, output: Path, facade: Path | None = None
+) -> list[str]:
+    """Replace the folder `output` by a new client, or leave it as it was.
+
+    With `facade`, the folder of the package mesh_facade, the new client must also be one with which
+    the facade can be imported. Return notes for the reader, on the overlay and on names. Raise
+    SpecError if there is no client to be made from the spec.
+    """
+    _check_settings()
+    document, notes = _prepare_document(spec, overlay)
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     if any(output.iterdir()) and not (output / PACKAGE).is_dir():
@@ -49,27 +56,61 @@ def generate(spec: Path, overlay: Path | None, output: Path) -> list[str]:
         package.mkdir(parents=True)
         _write_spec(document, package)
         _run_generator(package)
+        _check_imports(package, facade)
         put_in_place(output, package.parent)
     return notes
+
+
+def _check_settings() -> None:
+    """Refuse a misspelt setting, which the generator would ignore without a word."""
+    try:
+        ConfigFile.model_validate(read_document(SETTINGS), extra="forbid")
+    except ValidationError as error:
+        raise SpecError(f"{SETTINGS}: {error}") from error
+
+
+def _prepare_document(spec: Path, overlay: Path | None) -> tuple[Json, list[str]]:
+    """Return the document that the client is generated from, and notes for the reader."""
+    document = fields(read_document(spec), str(spec))
+    notes: list[str] = []
+    if overlay:
+        notes += apply_overlay(overlay, document)
+    check_openapi(document, f"{spec}:")
+    try:
+        split_nullable_enums(document)
+        notes += name_enum_members(document)
+        check_names(document)
+    except SpecError as error:
+        raise SpecError(f"{spec}: {error}") from None
+    return document, notes
 
 
 def _write_spec(document: Json, package: Path) -> None:
     """Write what stands beside the generator's own files, in time for it to format them as well."""
     keys = document.get("components", {}).get("securitySchemes", {})
     for path, method in operations_of(document).values():
-        operation = document["paths"][path][method]
-        parts = {one.get("name"): one for one in operation.get("parameters", [])}
-        parts |= operation["responses"] | {key.get("name"): key for key in keys.values()}
-        # The generator reads an operation's description, but not those of all its parts.
-        told = [f"{name}: {of['description']}" for name, of in parts.items() if "description" in of]
-        operation["description"] = "\n- ".join([operation.get("description", ""), *told])
-    module = _SPEC_MODULE.format(
-        servers=tuple(server["url"] for server in document.get("servers", [])),
-        headers={name: key["name"] for name, key in keys.items() if key.get("in") == "header"},
-    )
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+        _describe_parts(document["paths"][path][method], list(keys.values()))
+    servers = tuple(server["url"] for server in document.get("servers", []))
+    headers = {name: key["name"] for name, key in keys.items() if key.get("in") == "header"}
+    module = _SPEC_MODULE.format(servers=servers, headers=headers)
+    text = dump(document, sort_keys=False)
     for file, content in {"spec.py": module, "openapi.yaml": text, "py.typed": ""}.items():
         (package / file).write_text(content, encoding="utf-8", newline="\n")
+
+
+def _describe_parts(operation: Json, keys: list[Json]) -> None:
+    """Add the descriptions of an operation's parts to its own, the only one that is generated."""
+    parts: dict[str, Json] = {}
+    for parameter in operation.get("parameters", []):
+        parts[str(parameter.get("name"))] = parameter
+    parts |= operation["responses"]
+    for key in keys:
+        parts[str(key.get("name"))] = key
+    lines = [operation.get("description", "")]
+    for name, part in parts.items():
+        if "description" in part:
+            lines.append(f"{name}: {part['description']}")
+    operation["description"] = "\n- ".join(lines)
 
 
 def _run_generator(package: Path) -> None:
@@ -77,14 +118,57 @@ def _run_generator(package: Path) -> None:
     generator = [sys.executable, "-P", "-m", "openapi_python_client", "generate", "--meta=none"]
     generator += ["--fail-on-warning", "--overwrite", f"--output-path={package}"]
     generator += [f"--path={package / 'openapi.yaml'}", f"--config={SETTINGS}"]
-    tools = {"PATH": str(Path(sys.executable).parent), "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
-    run = subprocess.run(generator, env=tools, capture_output=True, text=True, check=False)
+    environment = {
+        "PATH": str(Path(sys.executable).parent),
+        "PYTHONHASHSEED": "0",
+        "PYTHONUTF8": "1",
+    }
+    run = subprocess.run(generator, env=environment, capture_output=True, text=True, check=False)
     if run.returncode:
-        raise SpecError(f"the generator failed: {run.stderr}")
+        reason = run.stderr
+        if "Traceback" in reason:
+            reason = _last_line(reason)
+        raise SpecError(f"the generator failed: {reason}")
+
+
+def _check_imports(package: Path, facade: Path | None) -> None:
+    """Refuse a package that Python cannot import, or with which the facade cannot be imported."""
+    reason = _import_error(package)
+    if reason:
+        raise SpecError(f"the generated package cannot be imported, so nothing changed: {reason}")
+    if not facade:
+        return
+    reason = _import_error(package, facade)
+    if reason:
+        problem = f"{facade.name} cannot be imported with the new {PACKAGE}, so nothing changed"
+        advice = f"Adapt {facade.name} or correct openapi/overlay.yaml, then generate again"
+        look = "`scripts/generate.py --output=FOLDER` writes the new package elsewhere"
+        raise SpecError(f"{problem}: {reason}. {advice}; {look}.")
+
+
+def _import_error(*packages: Path) -> str:
+    """Return why packages cannot be imported, or the empty string.
+
+    A process of its own imports them, isolated (`-I`) from the caller's environment and folder, and
+    without leaving compiled modules behind (`-B`).
+    """
+    python = [sys.executable, "-I", "-B", "-X", "utf8", import_all.__file__]
+    # Without this variable, Python on Windows has no random numbers and no sockets.
+    environment = {name: value for name, value in os.environ.items() if name == "SYSTEMROOT"}
+    run = subprocess.run(
+        [*python, *map(str, packages)], env=environment, capture_output=True, text=True, check=False
+    )
+    if not run.returncode:
+        return ""
+    return _last_line(run.stderr)
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1].strip()
 
 
 def put_in_place(target: Path, new: Path) -> None:
-    """Move what is new to where something old may be, which stays there if that fails."""
+    """Move `new` to `target`. If that fails, whatever was at `target` stays there."""
     old = new.with_name(f"{new.name}.old")
     if target.exists():
         target.rename(old)
@@ -103,8 +187,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--overlay", type=Path, default=OVERLAY, help="'none' for no overlay")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="a folder, replaced as a whole")
     options = parser.parse_args(argv)
-    overlay = options.overlay if str(options.overlay) != "none" else None
-    notes = generate(options.spec, overlay, options.output)
+    overlay = None if str(options.overlay) == "none" else options.overlay
+    # Only the project's own client has to suit the facade.
+    facade = ROOT / FACADE if options.output.resolve() == OUTPUT else None
+    notes = generate(options.spec, overlay, options.output, facade)
     print(*notes, f"{options.output}: generated from {options.spec}", sep="\n")
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from mesh_facade import AccountBalance, AsyncMeshClient, MeshClient
 from mesh_facade.engine.waiting import StopSignal
-from mesh_facade.pytest_plugin import mesh, mesh_in_process  # noqa: F401 — fixtures
+from mesh_facade.testing.pytest_plugin import mesh, mesh_in_process, mesh_server  # noqa: F401 — fixtures
 from tests.support import KEYS, TOKEN, Peer, Server
 
 Serve = Callable[..., Server]
@@ -116,7 +116,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     core = [module for name, module in sys.modules.items() if name.startswith("mesh_facade.")]
     for module in core:
-        if vars(module).get("time") is time and module.__name__ != "mesh_facade.testing":
+        is_mock_server = module.__name__.startswith("mesh_facade.testing")
+        if vars(module).get("time") is time and not is_mock_server:
             monkeypatch.setattr(module, "time", clock)
 
     def wait(signal: StopSignal, seconds: float) -> bool:

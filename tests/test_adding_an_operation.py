@@ -1,4 +1,4 @@
-"""The guide docs/guides/operation.md, done as it says, on a copy of the project."""
+"""The guide docs/guides/operation.md, followed to the letter on a copy of the project."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "guides" / "operation.md"
-TITLED = r'^```(?:yaml|python) title="([^"]+)"\n(.*?)^```$'
+TITLED_BLOCK = re.compile(
+    r'^```\{?\.?(?:yaml|python) title="([^"]+)"\}?\n(.*?)^```$', re.MULTILINE | re.DOTALL
+)
+SNIPPET = re.compile(r'^--8<-- "([^"]+)"$', re.MULTILINE)
 
 
 @pytest.fixture
@@ -35,46 +38,63 @@ def run(copy: Path, *arguments: str | Path) -> None:
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
 
 
-def with_the_portfolio(spec: Path) -> dict[str, Any]:
-    """Return what Mesh would publish: what it says today, and the portfolio."""
-    document, more = (
-        yaml.safe_load(path.read_text()) for path in (spec, ROOT / "tests" / "portfolio.yaml")
-    )
-    document["paths"].update(more["paths"])
-    document["components"]["schemas"].update(more["components"]["schemas"])
-    whole: dict[str, Any] = document
-    return whole
+def published_document(spec: Path) -> dict[str, Any]:
+    """Return what Mesh would publish: today's spec, and the second operation."""
+    document: dict[str, Any] = yaml.safe_load(spec.read_text())
+    addition = yaml.safe_load((ROOT / "tests" / "token_refresh.yaml").read_text())
+    document["paths"].update(addition["paths"])
+    document["components"]["schemas"].update(addition["components"]["schemas"])
+    return document
 
 
-def add(copy: Path, title: str, block: str) -> None:
+def insert_before(text: str, marker: str, addition: str) -> str:
+    assert marker in text
+    return text.replace(marker, addition + marker, 1)
+
+
+def follow(copy: Path, title: str, block: str) -> None:
     """Put a block of the guide where its title says."""
     name, _, place = title.partition(", ")
     path = copy / name
-    text = path.read_text() if path.exists() else ""
-    method = textwrap.indent(block, "    ")
-    match name, place:
-        case "openapi/import.yaml", _:
-            text = re.sub(r"^operations:\n(?:  .*\n)+", block, text, flags=re.MULTILINE)
-        case _, "MeshClient":
-            text = text.replace("    def close(self)", f"{method}\n    def close(self)", 1)
-        case _, "AsyncMeshClient":
-            text = text.replace("    async def aclose", f"{method}\n    async def aclose", 1)
-        case _, "Call":
-            text = re.sub(r"    def accept\(.*?(?=\n    def )", method, text, flags=re.DOTALL)
-        case "mesh_facade/client.py", _:
-            text = text.replace("import ssl\n", f"import ssl\n{block}", 1)
-        case _:
-            text += block
-    path.parent.mkdir(exist_ok=True)
+    method = textwrap.indent(block, "    ") + "\n"
+    if place == "":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(SNIPPET.sub(lambda match: (ROOT / match[1]).read_text(), block))
+        return
+    text = path.read_text()
+    if place == "under operations":
+        text = text.replace("operations:\n", "operations:\n" + block, 1)
+    elif place == "imports":
+        text = insert_before(text, "from mesh_facade._version import", block)
+    elif place == "in MeshClient":
+        text = insert_before(text, "    def with_options(", method)
+    elif place == "in AsyncMeshClient":
+        start = text.index("class AsyncMeshClient")
+        text = text[:start] + insert_before(text[start:], "    def with_options(", method)
+    else:
+        raise AssertionError(f"no such place: {place}")
     path.write_text(text)
 
 
 def test_the_guide_adds_an_operation_to_both_clients(copy: Path) -> None:
     source = copy / "published.yaml"
-    source.write_text(yaml.safe_dump(with_the_portfolio(copy / "openapi" / "mesh.yaml")))
-    for title, block in re.findall(TITLED, GUIDE.read_text(), re.MULTILINE | re.DOTALL):
-        add(copy, title, block)
+    source.write_text(yaml.safe_dump(published_document(copy / "openapi" / "mesh.yaml")))
+    pin, *others = TITLED_BLOCK.findall(GUIDE.read_text())
 
+    follow(copy, *pin)
     run(copy, "scripts/import_spec.py", source, "--output", "openapi/mesh.yaml", "--adopt")
     run(copy, "scripts/generate.py")
-    run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_portfolio.py")
+    for title, block in others:
+        follow(copy, title, block)
+    names = copy / "mesh_facade" / "__init__.py"
+    names.write_text(
+        insert_before(names.read_text(), '    "ServerError",\n', '    "RefreshedTokens",\n')
+    )
+
+    run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/operations")
+
+    assert len(others) == 6
+
+
+def test_the_guide_is_short() -> None:
+    assert len(GUIDE.read_text().splitlines()) <= 109

@@ -73,8 +73,8 @@ def test_the_example_reads_the_balance_it_says(
 def test_the_example_of_many_accounts_reads_each_once(
     mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    exec(blocks(README, "python")[1], {})  # noqa: S102 — it is our own
-    assert sorted(capsys.readouterr().out.splitlines()) == ["0 158.5", "1 158.5", "2 158.5"]
+    exec(blocks(README, "python")[2], {})  # noqa: S102 — it is our own
+    assert sorted(capsys.readouterr().out.splitlines()) == ["0 10", "1 10", "2 10"]
     assert len(mock_server.calls) == 3
 
 
@@ -82,7 +82,7 @@ def test_the_async_example_reads_the_same(
     mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     namespace: dict[str, Any] = {}
-    exec(blocks(README, "python")[2], namespace)  # noqa: S102 — it is our own
+    exec(blocks(README, "python")[1], namespace)  # noqa: S102 — it is our own
     asyncio.run(namespace["read"]("some-token"))
     assert "Decimal('158.5')" in capsys.readouterr().out
     assert len(mock_server.calls) == 1
@@ -92,7 +92,7 @@ def test_the_error_example_tells_a_dead_token_from_other_failures(
     mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mock_server.fails("a-dead-token", "unauthorized-token")
-    exec(blocks(README, "python")[4], {})  # noqa: S102 — it is our own
+    exec(blocks(README, "python")[3], {})  # noqa: S102 — it is our own
     assert capsys.readouterr().out == "ask the user to link again\n"
 
 
@@ -117,15 +117,13 @@ def test_the_snippets_of_a_page_run_one_after_the_other(
     assert mock_server.calls or "client" not in str(page)
 
 
-def test_the_tests_of_the_readme_and_of_the_testing_guide_pass(pytester: pytest.Pytester) -> None:
+def test_the_tests_of_the_testing_guide_pass(pytester: pytest.Pytester) -> None:
     guide = blocks(ROOT / "docs" / "guides" / "testing.md", "python")
-    pytester.makepyfile(readme=blocks(README, "python")[3], guide="\n".join(guide))
+    pytester.makepyfile(guide="\n".join(guide))
 
-    done = pytester.runpytest_subprocess(
-        "-p", "no:randomly", "-p", "no:cacheprovider", "readme.py", "guide.py"
-    )
+    done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", "guide.py")
 
-    done.assert_outcomes(passed=4)
+    done.assert_outcomes(passed=3 + len(FAULTS))
 
 
 @pytest.mark.parametrize("page", pages_with(BROKEN_OFF))

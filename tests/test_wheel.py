@@ -33,7 +33,7 @@ def test_the_wheel_carries_both_packages_their_types_and_the_spec(wheel: Path) -
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         "mesh_facade/py.typed",
-        "mesh_facade/testing.py",
+        "mesh_facade/testing/mock_server.py",
         "mesh_connect_client/py.typed",
         "mesh_connect_client/openapi.yaml",
     } <= names

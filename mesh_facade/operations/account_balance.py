@@ -3,7 +3,6 @@
 It is a read, although its method is POST: it is safe to repeat.
 """
 
-import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, Protocol, TypeAlias, cast
@@ -21,21 +20,19 @@ from mesh_connect_client.types import Response
 from mesh_facade.balances import AccountBalance, CurrencyBalance
 from mesh_facade.engine.strict_json import JSON, JSONObject
 from mesh_facade.operations.envelope import TEXT_FIELDS, find_request_id
-from mesh_facade.operations.field_checks import are_amounts, are_objects, are_texts
+from mesh_facade.operations.field_checks import are_amounts, are_objects, are_texts, check_text
 from mesh_facade.operations.operation import GeneratedArguments, Operation
 from mesh_facade.operations.wire_names import WireNames
 
 Broker: TypeAlias = BrokerType | str
 """A broker of the spec's list, or its name; one that the list does not have is sent as it is."""
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-
 _CONTENT = WireNames(B2BBrokerAccountBalanceModelApiResult)["content"]
 
 _MODEL = WireNames(B2BBrokerAccountBalanceModel)
 _BALANCES = _MODEL["balances"]
 _TOTALS = (_MODEL["total_cash_usd_value"], _MODEL["total_buying_power_usd_value"])
+_CONTENT_FIELDS = (_BALANCES, *_TOTALS)
 
 _ROW = WireNames(B2BBrokerAccountBalance)
 _CURRENCY_CODE = _ROW["currency_code"]
@@ -44,25 +41,12 @@ _AMOUNTS = (_ROW["cash"], _ROW["buying_power"], _ROW["cryptocurrency_buying_powe
 
 def build_arguments(auth_token: str, broker: BrokerType | str) -> GeneratedArguments:
     """Check the arguments of a call; raise TypeError or ValueError if they cannot be sent."""
-    _check_text("auth_token", auth_token)
-    _check_text("broker", broker)
+    check_text("auth_token", auth_token)
+    check_text("broker", broker)
     if isinstance(broker, BrokerType):
         broker = broker.value
     body = BalanceBrokerBaseRequest(auth_token, broker)
     return GeneratedArguments({"body": body}, (auth_token,))
-
-
-def _check_text(name: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
-    if not value.strip():
-        raise ValueError(f"{name} is empty")
-    if _SURROGATE.search(value):
-        raise ValueError(f"{name} is not Unicode text: it holds half of a surrogate pair")
-    if _CONTROL_CHARACTER.search(value):
-        raise ValueError(
-            f"{name} holds a line break or another control character: strip() it where it is read"
-        )
 
 
 def find_problem(envelope: JSONObject) -> str | None:
@@ -78,7 +62,7 @@ def find_problem(envelope: JSONObject) -> str | None:
 
 def _find_malformed_field(envelope: JSONObject) -> str | None:
     content = envelope.get(_CONTENT)
-    if not isinstance(content, dict) or not any(key in content for key in (_BALANCES, *_TOTALS)):
+    if not isinstance(content, dict) or content.keys().isdisjoint(_CONTENT_FIELDS):
         return "content"
     rows = content.get(_BALANCES)
     if rows is None:

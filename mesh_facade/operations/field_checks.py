@@ -1,10 +1,11 @@
-"""Checks of the fields of an answer, many at once.
+"""Checks of the arguments of a call, and of the fields of an answer.
 
-A balance of 60 rows has 240 fields. Checking the set of their types, or of their exponents, takes a
-fifth of the time of checking one after the other.
+Fields are checked many at once. A balance of 60 rows has 240 fields. Checking the set of their
+types, or of their exponents, takes a fifth of the time of checking one after the other.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from types import NoneType
@@ -15,7 +16,25 @@ from mesh_facade.engine.strict_json import JSON
 MOST_ZEROS = 1000
 """A zero may not have more digits than this (0e-999999999 takes a gigabyte): a rule of ours."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURELY_IN_RANGE = 300  # a number with an exponent below this is within the range of a double
+
+
+def check_text(name: str, value: object) -> None:
+    """Raise TypeError or ValueError unless an argument is a string that can be sent."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    if not value.strip():
+        raise ValueError(f"{name} is empty")
+    if value.isprintable():
+        return
+    if _SURROGATE.search(value):
+        raise ValueError(f"{name} is not Unicode text: it holds half of a surrogate pair")
+    if _CONTROL_CHARACTER.search(value):
+        raise ValueError(
+            f"{name} holds a line break or another control character: strip() it where it is read"
+        )
 
 
 def are_texts(values: Sequence[JSON]) -> bool:
@@ -30,11 +49,12 @@ def are_objects(values: Sequence[JSON]) -> bool:
 
 def are_amounts(values: Sequence[JSON]) -> bool:
     """Return True if all values are null, or numbers that the spec's `double` can hold."""
-    numbers = [value for value in values if value is not None]
-    if not set(map(type, numbers)) <= {Decimal}:
-        return False
-    amounts = cast("list[Decimal]", numbers)
-    exponents = set(map(Decimal.adjusted, amounts))
+    amounts = cast("Sequence[Decimal]", values)
+    try:
+        exponents = set(map(Decimal.adjusted, amounts))
+    except TypeError:  # null is among them, or something that is not a number
+        numbers = [value for value in values if value is not None]
+        return set(map(type, numbers)) <= {Decimal} and are_amounts(numbers)
     if all(-_SURELY_IN_RANGE < exponent < _SURELY_IN_RANGE for exponent in exponents):
         return True
     return all(_fits_in_double(amount) for amount in amounts)

@@ -1,176 +1,364 @@
 """The canonical form of an OpenAPI document, by the rules that openapi/import.yaml states."""
 
-import re
 from collections.abc import Iterable
-from typing import Any
 
-from attrs import Factory, frozen
-from openapi_spec_validator import OpenAPIV30SpecValidator
-from referencing.exceptions import Unresolvable
+from attrs import Factory, define
 
-from openapi_tools.documents import Json, SpecError, fields, items
+from openapi_tools.json_values import (
+    JSON,
+    JSONObject,
+    SpecError,
+    elements,
+    fields,
+    items,
+    text,
+)
+from openapi_tools.openapi_30 import allow_null, rename_unknown_words, simplify
+from openapi_tools.references import (
+    component_reference,
+    is_part_of_schema,
+    resolve,
+    schema_name,
+    schema_reference,
+)
+from openapi_tools.validation import check_openapi
 
-SCHEMAS = "#/components/schemas/"
-_SCHEMES = "#/components/securitySchemes/"
+__all__ = ["SpecError", "canonical", "check_openapi", "fields", "items", "operations_of"]
+
+MAX_OBJECTS = 100_000
+"""How many objects a document may have once its references are replaced by what they point to.
+
+GitHub's document has 40,000 with all of its operations. One whose references multiply has more.
+"""
+
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-_HOLDS_NAMES = {"content", "examples", "headers", "properties", "responses"}
-_HOLDS_DATA = re.compile("const|default|enum|example|value|x-.*").fullmatch
-_SAYS_NOTHING_IF_EMPTY = _HOLDS_NAMES | {"deprecated", "nullable", "readOnly", "required"}
 
-
-def check_openapi(document: Json, name: str = "") -> None:
-    """Refuse what is no valid OpenAPI 3.0, with the place and the reason."""
-    try:
-        error = next(OpenAPIV30SpecValidator(document).iter_errors(), None)
-    except Unresolvable as unresolvable:
-        raise SpecError(f"{name} there is nothing at '{unresolvable.ref}'") from None
-    while error and error.context:  # of what failed in each alternative, the innermost says most
-        error = max(error.context, key=lambda e: (len(e.absolute_path), e.validator != "required"))
-    if error:
-        raise SpecError(f"{name} {error.json_path}: {error.message:.200}")
-
-
-def operations_of(document: Json) -> dict[str, tuple[str, str]]:
-    """Return where the operations stand: 'GET /path' to ('/path', 'get')."""
-    return {
-        f"{method.upper()} {path}": (path, method)
-        for path, item in fields(document.get("paths"), "paths").items()
-        for method in _METHODS
-        if method in fields(item, f"paths.{path}")
+# The values of these keywords are objects whose keys are names, not keywords.
+_HOLDS_NAMES = frozenset(
+    {
+        "callbacks",
+        "content",
+        "encoding",
+        "examples",
+        "headers",
+        "links",
+        "parameters",
+        "patternProperties",
+        "properties",
+        "responses",
+        "scopes",
+        "variables",
     }
+)
+# The values of these keywords are schemas, or lists or objects of schemas.
+_HOLDS_SCHEMAS = frozenset(
+    {
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "items",
+        "not",
+        "oneOf",
+        "prefixItems",
+        "properties",
+        "propertyNames",
+        "schema",
+    }
+)
+# The values of these keywords are data, which is carried untouched; so is that of an extension.
+_HOLDS_DATA = frozenset({"const", "default", "enum", "example", "value"})
 
 
-def canonical(document: Json, wanted: Iterable[tuple[str, str]], keys: Json, names: Json) -> Json:
-    """Return the wanted operations (path and method) with all that they need.
+def operations_of(document: JSONObject) -> dict[str, tuple[str, str]]:
+    """Return the path and the method of each operation, by its name: 'GET /path'."""
+    operations: dict[str, tuple[str, str]] = {}
+    for path, item in fields(document.get("paths"), "paths").items():
+        methods = fields(item, f"paths.{path}")
+        for method in _METHODS:
+            if method in methods:
+                operations[f"{method.upper()} {path}"] = (path, method)
+    return operations
 
-    `keys` names security schemes by the header that holds the key; `names` has our names of
-    schemas by the document's, each of which must be needed.
+
+def canonical(
+    document: JSONObject,
+    wanted: Iterable[tuple[str, str]],
+    keys: dict[str, str],
+    names: dict[str, str],
+) -> JSONObject:
+    """Return a document with the wanted operations alone, and the components that they need.
+
+    An operation is wanted by its path and method. `keys` maps the header that holds a key to our
+    name of the security scheme. `names` maps the document's name of a schema to ours; the wanted
+    operations must need each of these schemas.
     """
-    form = _Form(document, {header.lower(): name for header, name in keys.items()}, names)
-    paths: Json = {}
+    headers = {header.lower(): name for header, name in keys.items()}
+    form = _CanonicalForm(document, headers, names)
+    paths: dict[str, dict[str, JSONObject]] = {}
     for path, method in wanted:
         paths.setdefault(path, {})[method] = form.operation(path, method)
-    spec = {"paths": paths, "components": form.components()}
     operations = [operation for item in paths.values() for operation in item.values()]
+    shared: JSONObject = {}
     for word in ("servers", "security"):
         if operations and all(each[word] == operations[0][word] for each in operations):
-            spec[word] = [operation.pop(word) for operation in operations][-1]
+            shared[word] = operations[0][word]
+            for operation in operations:
+                del operation[word]
+    spec: JSONObject = {"components": form.components(), **shared}
+    spec["paths"] = {path: dict(item) for path, item in paths.items()}
     return {word: value for word, value in spec.items() if value}
 
 
-@frozen
-class _Form:
-    """A document on its way into the canonical form, and the components found to be needed."""
+@define
+class _CanonicalForm:
+    """Brings the operations of a document into the canonical form, and collects their components.
 
-    source: Json
-    keys: Json
-    names: Json
-    schemas: Json = Factory(dict)
-    schemes: Json = Factory(dict)
+    A place, in these methods, is where a value stands in the document: for messages.
+    """
 
-    def operation(self, path: str, method: str) -> Json:
+    document: JSONObject
+    keys: dict[str, str]
+    names: dict[str, str]
+    schemas: dict[str, JSONObject] = Factory(dict)
+    """The schemas that were carried, by their name in the document."""
+    needed: list[str] = Factory(list)
+    """The names of the schemas that are still to be carried."""
+    schemes: dict[str, JSONObject] = Factory(dict)
+    """The security schemes that were carried, by our name."""
+    open_references: list[str] = Factory(list)
+    """The references that are being replaced by what they point to, from the outermost inwards."""
+    objects: int = 0
+    """How many objects were carried."""
+
+    @property
+    def allows_any_word(self) -> bool:
+        """Return True if schemas may have words that the standard does not define."""
+        return str(self.document.get("openapi")).startswith("3.1")
+
+    # --- operations -----------------------------------------------------------------------------
+
+    def operation(self, path: str, method: str) -> JSONObject:
         """Return an operation, with the servers and the security that hold for it."""
         place = f"paths.{path}.{method}"
-        item = self.source["paths"][path]
+        item = fields(fields(self.document["paths"], "paths")[path], f"paths.{path}")
         own = fields(item[method], place)
-        effective = {"servers": [], "security": [], **self.source, **item, **own}
-        parameters: dict[tuple[str, str], Json] = {}  # the operation's own replace its path's
-        for told in (item.get("parameters", []), own.pop("parameters", [])):
-            for node in items(self._plain(told), f"{place}.parameters"):
-                parameters[str(node.get("in")), str(node.get("name"))] = node
-        keys: Json = {self._scheme(node): [] for node in parameters.values() if self._key(node)}
-        security = [
-            keys | {self._scheme(name): scopes for name, scopes in one.items()}
-            for one in items(effective["security"], f"{place}.security") or [{}] * bool(keys)
-        ]
-        others = [node for _, node in sorted(parameters.items()) if not self._key(node)]
-        operation: Json = self._plain(own) | ({"parameters": others} if others else {})
-        return operation | {"servers": effective["servers"], "security": security}
+        effective = {"servers": [], "security": [], **self.document, **item, **own}
+        parameters = self._parameters(item, own, f"{place}.parameters")
+        own.pop("parameters", None)
 
-    def components(self) -> Json:
-        """Return the components that the operations need."""
-        if strays := self.names.keys() - self.schemas.keys():
-            raise SpecError(f"the settings rename the schema '{min(strays)}', which is not there")
-        schemas = {self.names.get(name, name): schema for name, schema in self.schemas.items()}
-        if len(schemas) < len(self.schemas):
-            raise SpecError("the settings give a schema the name of another")
-        components = {"schemas": schemas, "securitySchemes": self.schemes}
-        return {kind: nodes for kind, nodes in components.items() if nodes}
+        key_schemes: JSONObject = {}
+        arguments: list[JSON] = []
+        for parameter in parameters:
+            if self._key_name(parameter) is None:
+                arguments.append(parameter)
+            else:
+                key_schemes[self._carry_key(parameter)] = []
+        operation = fields(self._plain(own, place), place)
+        if arguments:
+            operation["parameters"] = arguments
+        operation["servers"] = effective["servers"]
+        operation["security"] = self._security(effective["security"], key_schemes, place)
+        return operation
 
-    def _scheme(self, told: str | Json) -> str:
-        """Carry the security scheme of a name, or a parameter that is a key; return our name."""
-        node = self._plain({"$ref": _SCHEMES + told}) if isinstance(told, str) else told
-        if key := self._key(node):
-            words = node.keys() & {"description", "in", "name"}
-            node = {"type": "apiKey", **{word: node[word] for word in words}}
-        name = key or str(told)
-        self.schemes.setdefault(name, node)
+    def _parameters(self, item: JSONObject, own: JSONObject, place: str) -> list[JSONObject]:
+        """Return the parameters of an operation, sorted; its own replace those of its path."""
+        parameters: dict[tuple[str, str], JSONObject] = {}
+        for node in (item, own):
+            for parameter in elements(node.get("parameters", []), place):
+                plain = fields(self._plain(parameter, place), place)
+                parameters[str(plain.get("in")), str(plain.get("name"))] = plain
+        return [parameter for _, parameter in sorted(parameters.items())]
+
+    def _security(self, requirements: JSON, key_schemes: JSONObject, place: str) -> JSON:
+        """Return the alternative requirements; keys among the parameters are needed in each."""
+        alternatives = items(requirements, f"{place}.security")
+        if key_schemes and not alternatives:
+            alternatives = [{}]
+        security: list[JSON] = []
+        for alternative in alternatives:
+            requirement = dict(key_schemes)
+            for name, scopes in alternative.items():
+                requirement[self._carry_scheme(name, f"{place}.security")] = scopes
+            security.append(requirement)
+        return security
+
+    # --- security schemes -----------------------------------------------------------------------
+
+    def _key_name(self, node: JSONObject) -> str | None:
+        """Return our name of the key that a parameter or scheme holds, if it is a known key."""
+        if node.get("in") != "header":
+            return None
+        return self.keys.get(str(node.get("name")).lower())
+
+    def _carry_scheme(self, name: str, place: str) -> str:
+        """Carry the security scheme of a name, and return our name of it."""
+        reference = component_reference("securitySchemes", name)
+        scheme = fields(self._plain({"$ref": reference}, place), reference)
+        if self._key_name(scheme) is not None:
+            return self._carry_key(scheme)
+        self.schemes.setdefault(name, scheme)
         return name
 
-    def _key(self, node: Json) -> str | None:
-        return self.keys.get(str(node.get("name")).lower()) if node.get("in") == "header" else None
+    def _carry_key(self, node: JSONObject) -> str:
+        """Carry a parameter or scheme that is a known key, and return our name of it."""
+        name = str(self._key_name(node))
+        scheme: JSONObject = {"type": "apiKey"}
+        for word in ("description", "in", "name"):
+            if word in node:
+                scheme[word] = node[word]
+        self.schemes.setdefault(name, scheme)
+        return name
 
-    def _plain(self, value: Any, *, names: bool = False) -> Any:
-        """Return a value in plain words; the keys of a mapping are keywords, or else names."""
-        if isinstance(value, list) and not names:  # what OpenAPI 3.1 lists as `examples` is data
-            return [self._plain(item) for item in value]
+    # --- schemas --------------------------------------------------------------------------------
+
+    def components(self) -> JSONObject:
+        """Return the components that the operations need."""
+        while self.needed:
+            name = self.needed.pop()
+            place = f"components.schemas.{name}"
+            schema = resolve(self.document, schema_reference(name), place)
+            self.schemas[name] = fields(self._plain(schema, place, is_schema=True), place)
+        self._check_circles()
+        unused = sorted(self.names.keys() - self.schemas.keys())
+        if unused:
+            raise SpecError(f"the settings rename the schema '{unused[0]}', which is not there")
+        schemas: JSONObject = {}
+        for name, carried in self.schemas.items():
+            our_name = self.names.get(name, name)
+            if our_name in schemas:
+                raise SpecError(f"the settings give the schema '{name}' the name of another")
+            schemas[our_name] = carried
+        components: JSONObject = {}
+        if schemas:
+            components["schemas"] = schemas
+        if self.schemes:
+            components["securitySchemes"] = dict(self.schemes)
+        return components
+
+    def _check_circles(self) -> None:
+        """Refuse schemas that are nothing but references to each other."""
+        for first in self.schemas:
+            name: str | None = first
+            seen: list[str] = []
+            while name is not None:
+                if name in seen:
+                    circle = " → ".join([*seen, name])
+                    raise SpecError(
+                        f"components.schemas.{first}: these schemas are nothing but references to"
+                        f" each other: {circle}"
+                    )
+                seen.append(name)
+                name = self._alias(name)
+
+    def _alias(self, name: str) -> str | None:
+        """Return the name of the schema that a schema only refers to, if it does."""
+        target = resolve(self.document, schema_reference(name), f"components.schemas.{name}")
+        if list(target) != ["$ref"]:
+            return None
+        return schema_name(str(target["$ref"]))
+
+    def _need_schema(self, name: str, place: str) -> str:
+        """Note that a schema is needed, and return our name of it."""
+        if name not in self.schemas:
+            resolve(self.document, schema_reference(name), place)
+            self.schemas[name] = {}
+            self.needed.append(name)
+        return self.names.get(name, name)
+
+    # --- nodes ----------------------------------------------------------------------------------
+
+    def _plain(self, value: JSON, place: str, *, is_schema: bool = False) -> JSON:
+        """Return a value in the words of OpenAPI 3.0, with its references followed."""
+        if isinstance(value, list):
+            return [
+                self._plain(item, f"{place}[{index}]", is_schema=is_schema)
+                for index, item in enumerate(value)
+            ]
         if not isinstance(value, dict):
             return value
-        if names:
-            return {name: self._plain(item) for name, item in value.items()}
-        node = {
-            word: item if _HOLDS_DATA(word) else self._plain(item, names=word in _HOLDS_NAMES)
-            for word, item in value.items()
-        }
-        if "mapping" in node:
-            raise SpecError(f"a discriminator's mapping is not read here: {node['mapping']!r:.60}")
+        self.objects += 1
+        if self.objects > MAX_OBJECTS:
+            raise SpecError(
+                f"{place}: with its references replaced by what they point to, the document has"
+                f" more than {MAX_OBJECTS:,} objects"
+            )
+        node: JSONObject = {}
+        for word, member in allow_null(value).items():
+            node[word] = self._plain_member(word, member, f"{place}.{word}")
         reference = node.pop("$ref", None)
-        node = _simplified(node)
-        return node if reference is None else self._referred(str(reference), node)
+        node = simplify(node, place)
+        if is_schema and self.allows_any_word:
+            node = rename_unknown_words(node)
+        if "$ref" not in value:
+            return node
+        return self._refer(text(reference, f"{place}.$ref"), node, place, is_schema=is_schema)
 
-    def _referred(self, reference: str, beside: Json) -> Any:
-        """Return what a reference stands for: a schema keeps its name, all else is carried."""
-        if not reference.startswith(SCHEMAS):
-            return self._plain(self._target(reference))
-        name = reference.removeprefix(SCHEMAS)
-        if name not in self.schemas:
-            self.schemas[name] = {}  # it may refer to itself
-            self.schemas[name] = self._plain(self._target(reference))
-        pointer = {"$ref": SCHEMAS + self.names.get(name, name)}
-        every = [pointer, *items(beside.get("allOf", []), f"allOf beside {reference}")]
-        return {**beside, "allOf": every} if beside else pointer
+    def _plain_member(self, word: str, value: JSON, place: str) -> JSON:
+        """Return the value of a keyword, in the words of OpenAPI 3.0 unless it is data."""
+        if word in _HOLDS_DATA or word.startswith("x-"):
+            return value
+        if word == "examples" and isinstance(value, list):  # those of a schema are data
+            return value
+        if word == "discriminator":
+            return self._plain_discriminator(value, place)
+        is_schema = word in _HOLDS_SCHEMAS
+        if word in _HOLDS_NAMES and isinstance(value, dict):
+            return {
+                name: self._plain(item, f"{place}.{name}", is_schema=is_schema)
+                for name, item in value.items()
+            }
+        return self._plain(value, place, is_schema=is_schema)
 
-    def _target(self, reference: str) -> Json:
-        target: Any = {"#": self.source}
-        for part in reference.split("/"):
-            word = part.replace("~1", "/").replace("~0", "~")
-            target = fields(target, reference, [word], target)[word]
-        return fields(target, reference)
+    def _plain_discriminator(self, value: JSON, place: str) -> JSON:
+        """Return a discriminator whose mapping follows the names of the schemas."""
+        discriminator = fields(value, place)
+        if "mapping" in discriminator:
+            mapping: JSONObject = {}
+            for tag, target in fields(discriminator["mapping"], f"{place}.mapping").items():
+                mapping[tag] = self._map_to_schema(target, f"{place}.mapping.{tag}")
+            discriminator["mapping"] = mapping
+        return discriminator
 
+    def _map_to_schema(self, value: JSON, place: str) -> str:
+        """Return the target of a discriminator: a reference to a schema, or its bare name."""
+        target = text(value, place)
+        name = schema_name(target)
+        if name is not None:
+            return schema_reference(self._need_schema(name, place))
+        components = fields(self.document.get("components", {}), "components")
+        if target in fields(components.get("schemas", {}), "components.schemas"):
+            return self._need_schema(target, place)
+        raise SpecError(
+            f"{place}: '{target}' is neither the name of a schema in this document nor a reference"
+            " to one (#/components/schemas/…)"
+        )
 
-def _simplified(node: Json) -> Json:
-    """Return a node in the words of OpenAPI 3.0, without what says nothing or in many words."""
-    node = {word: item for word, item in node.items() if item or word not in _SAYS_NOTHING_IF_EMPTY}
-    for word in ("type", "anyOf", "oneOf"):
-        choices: list[Any] = node[word] if isinstance(node.get(word), list) else []
-        others = [choice for choice in choices if choice not in ("null", {"type": "null"})]
-        if len(others) < len(choices):
-            node |= {word: others, "nullable": True}
-        if len(others) == 1:
-            del node[word]
-            every = items(node.get("allOf", []), "allOf") + others
-            node |= {"type": others[0]} if word == "type" else {"allOf": every}
-    if isinstance(required := node.get("required"), list):
-        node["required"] = sorted(required, key=str)
-    if "const" in node:
-        node["enum"] = [node.pop("const")]
-    match node:
-        case {"examples": [_]}:
-            [node["example"]] = node.pop("examples")
-        case {"examples": {"example": {"value": _, **more}, **rest}} if not {*more, *rest}:
-            node["example"] = node.pop("examples")["example"]["value"]
-        case {"allOf": [dict() as only]} if len(node) == 1:
-            node = only
-        case _:
-            pass
-    return node
+    def _refer(self, reference: str, beside: JSONObject, place: str, *, is_schema: bool) -> JSON:
+        """Return a reference to a schema under our name, or the target of any other reference.
+
+        `beside` holds the keywords beside the reference. They go around a schema, and are ignored
+        for anything else, as OpenAPI says.
+        """
+        name = schema_name(reference)
+        if name is None and not is_part_of_schema(reference):
+            return self._target(reference, place, is_schema=is_schema)
+        schema: JSON
+        if name is None:
+            schema = self._target(reference, place, is_schema=True)
+        else:
+            schema = {"$ref": schema_reference(self._need_schema(name, place))}
+        if not beside:
+            return schema
+        others = elements(beside.get("allOf", []), f"{place}.allOf")
+        return {**beside, "allOf": [schema, *others]}
+
+    def _target(self, reference: str, place: str, *, is_schema: bool) -> JSON:
+        """Return what a reference points to, in the words of OpenAPI 3.0."""
+        if reference in self.open_references:
+            circle = " → ".join([*self.open_references, reference])
+            raise SpecError(f"{place}: these references lead in a circle: {circle}")
+        self.open_references.append(reference)
+        target = resolve(self.document, reference, place)
+        plain = self._plain(target, place, is_schema=is_schema)
+        self.open_references.pop()
+        return plain

@@ -3,76 +3,114 @@
 import copy
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import jsonpath
+from attrs import frozen
 
-from openapi_tools.documents import SpecError, read_document
+from openapi_tools.documents import Json, SpecError, fields, read_document
 
 # The grammar of RFC 9535 alone: an overlay must mean the same to every other tool.
 _RFC_9535 = jsonpath.JSONPathEnvironment(strict=True)
 
 
-def apply_overlay(path: Path, document: Any) -> list[str]:
-    """Apply an overlay to a document, in place; return notes of the actions no longer needed."""
-    match read_document(path):
+@frozen
+class _Action:
+    """One change: what it applies to, and the update to merge, unless it removes."""
+
+    target: str
+    removes: bool
+    update: object = None
+
+
+def apply_overlay(path: Path, document: Json) -> list[str]:
+    """Apply an overlay to a document, in place; return a note on each action without effect."""
+    overlay = read_document(path)
+    match overlay:
         case {"overlay": "1.0.0", "actions": [*actions]}:
             pass
         case _:
             raise SpecError(f"{path}: an overlay has `overlay: 1.0.0` and a list of `actions`")
     notes: list[str] = []
-    for number, action in enumerate(actions, start=1):
+    for number, told in enumerate(actions, start=1):
         before = copy.deepcopy(document)
         try:
+            action = _read_action(told)
             _apply(action, document)
         except (SpecError, jsonpath.JSONPathError) as error:
             raise SpecError(f"{path}: action {number}: {error.args[0]}") from error
         if document == before:
-            notes += [f"{path}: action {number}: {action['target']}: the spec says so already"]
+            notes.append(f"{path}: action {number}: {action.target}: the spec says so already")
     return notes
 
 
-def _apply(action: Any, document: Any) -> None:
-    match action:
+def _read_action(told: object) -> _Action:
+    match told:
         case {"target": "$", "remove": True}:
             raise SpecError("the document as a whole cannot be removed")
-        case {"target": str(path), "remove": True} | {"target": str(path), "update": _}:
-            # The cast: a strict environment knows no compound paths.
-            target = cast("jsonpath.JSONPath", _RFC_9535.compile(path))
+        case {"target": str(target), "remove": True}:
+            return _Action(target, removes=True)
+        case {"target": str(target), "update": update}:
+            return _Action(target, removes=False, update=update)
         case _:
             raise SpecError("a `target` and an `update` or `remove: true` are expected")
-    removes = action.get("remove") is True
+
+
+def _apply(action: _Action, document: Json) -> None:
+    # The cast: a strict environment knows no compound paths.
+    target = cast("jsonpath.JSONPath", _RFC_9535.compile(action.target))
+    # A path such as `$.tags[0, 0]` matches one place twice.
     matches = {match.parts: match for match in target.finditer(document)}
-    holder = jsonpath.JSONPath(env=_RFC_9535, segments=target.segments[:-1])
-    if not matches and not (removes and holder.findall(document)):
-        raise SpecError(f"{path} matches nothing: {_guess(path, document)}")
+    if not matches and not (action.removes and _has_parent(target, document)):
+        raise SpecError(f"{action.target} matches nothing: {_suggest(action.target, document)}")
     # From the end, or removing an item would move the next ones.
     for parts, match in sorted(matches.items(), reverse=True):
-        if removes:
-            cast("Any", match.parent).obj.pop(parts[-1])
+        if action.removes:
+            _remove(cast("jsonpath.JSONPathMatch", match.parent).obj, parts[-1])
         else:
-            update = copy.deepcopy(action["update"])
-            _merge(match.obj, [update] if isinstance(match.obj, list) else update, match.path)
+            _update(match, copy.deepcopy(action.update))
 
 
-def _guess(path: str, document: Any) -> str:
-    """Say why a target is not there: most often Mesh has renamed a schema."""
-    schema = re.match(r"\$\.components\.schemas\.(\w+)", path)
-    if schema and schema[1] not in document.get("components", {}).get("schemas", {}):
+def _has_parent(target: jsonpath.JSONPath, document: Json) -> bool:
+    """Return True if what holds the target is there: then the target was removed already."""
+    holder = jsonpath.JSONPath(env=_RFC_9535, segments=target.segments[:-1])
+    return bool(holder.findall(document))
+
+
+def _remove(holder: object, key: int | str) -> None:
+    # The cast: a match's parent is an object or an array, and the key fits it.
+    cast("Json", holder).pop(cast("str", key))
+
+
+def _update(match: jsonpath.JSONPathMatch, update: object) -> None:
+    if isinstance(match.obj, list):  # an update of an array is one more item
+        _merge(match.obj, [update], match.path)
+    else:
+        _merge(match.obj, update, match.path)
+
+
+def _merge(node: object, update: object, place: str) -> None:
+    """Merge as the specification says, except that an array gets no item that it has already."""
+    if isinstance(node, dict) and isinstance(update, dict):
+        for key, value in update.items():
+            if key in node and (_is_container(node[key]) or _is_container(value)):
+                _merge(node[key], value, f"{place}.{key}")
+            else:
+                node[key] = value
+    elif isinstance(node, list) and isinstance(update, list):
+        node += [item for item in update if item not in node]
+    else:
+        raise SpecError(f"the update does not fit what is at {place}")
+
+
+def _is_container(value: object) -> bool:
+    return isinstance(value, dict | list)
+
+
+def _suggest(target: str, document: Json) -> str:
+    """Return what to do about a target that is not there: most often, Mesh renamed a schema."""
+    schema = re.match(r"\$\.components\.schemas\.(\w+)", target)
+    components = fields(document.get("components", {}), "$.components")
+    if schema and schema[1] not in fields(components.get("schemas", {}), "$.components.schemas"):
         return f"there is no schema {schema[1]}; map its new name to it in openapi/import.yaml"
     return "the spec has changed, so must the action"
-
-
-def _merge(node: Any, update: Any, place: str) -> None:
-    """Merge as the specification says, except that an array gets no item that it has already."""
-    match node, update:
-        case dict(), dict():
-            for key, value in update.items():
-                if key in node and {type(node[key]), type(value)} & {dict, list}:
-                    _merge(node[key], value, f"{place}.{key}")
-                else:
-                    node[key] = value
-        case list(), list():
-            node += [item for item in update if item not in node]
-        case _:
-            raise SpecError(f"the update does not fit what is at {place}")

@@ -1,107 +1,171 @@
-"""What changes in the public names of a Python package, for those who call it.
+"""Compares the public names of two versions of a Python package, for those who call it.
 
-griffe's own check sees neither annotations nor what is new. By the rule here, what callers give
-may only become wider, what they get only narrower; constructors are called with keywords.
+griffe's own check sees neither annotations nor new names. The rule here: a type that callers give
+may only become wider, a type that they get only narrower. Constructors are called with keywords.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import griffe
+from attrs import frozen
 
-# Whether callers give, and whether they get, what the types of a name say. For an attribute, the
-# use of its class decides; what an operation may answer is for the wire to tell.
+
+class Change(NamedTuple):
+    """A change of one public name: `breaking` or `additive`, where, and a sentence."""
+
+    kind: str
+    place: str
+    sentence: str
+
+
+@frozen
+class _Role:
+    """Whether callers give a value of a type, and whether they get one."""
+
+    is_given: bool
+    is_gotten: bool
+
+
+# An attribute has the role of its class. What an operation answers is left to the wire view.
 _ROLES = {
-    "parameter": (True, False),
-    "class": (True, False),
-    "function": (False, True),
-    "operation": (False, False),
+    "parameter": _Role(is_given=True, is_gotten=False),
+    "class": _Role(is_given=True, is_gotten=False),
+    "function": _Role(is_given=False, is_gotten=True),
+    "operation": _Role(is_given=False, is_gotten=False),
 }
 
 
-class _Name(NamedTuple):
+@frozen
+class _Name:
+    """A public name: its kind, and its types, its value or, of a class, its bases."""
+
     kind: str
-    says: str  # its types, its value or, of a class, the bases
-    required: bool = False
+    types: str
+    is_required: bool = False
+
+    def alternatives(self) -> set[str]:
+        """Return the members of a union, or the one type."""
+        return set(self.types.split(" | "))
 
 
-_ABSENT = _Name("", "")
-
-
-def compare_packages(old: Path, new: Path, package: str) -> Iterator[tuple[str, str, str]]:
-    """Compare a package as it is in two folders: `breaking` or `additive`, where, a sentence."""
-    before, after = (
-        dict(_walk(griffe.load(package, search_paths=[folder], try_relative_path=False)))
-        for folder in (old, new)
-    )
-    given = _mentioned({"parameter"}, before | after)
-    gotten = _mentioned({"function", "operation"}, before | after)
+def compare_packages(old: Path, new: Path, package: str) -> Iterator[Change]:
+    """Yield what changed in a package from the folder `old` to the folder `new`."""
+    before = _load_names(old, package)
+    after = _load_names(new, package)
+    given = _mentioned_words({"parameter"}, before | after)
+    gotten = _mentioned_words({"function", "operation"}, before | after)
     for path in sorted(before.keys() | after.keys()):
         holder = path[: max(path.rfind("."), path.rfind("("))]
-        if (holder in before) == (holder in after):  # else it has come or gone with its holder
-            owner = holder.rpartition(".")[2]
-            roles = (owner in given or owner not in gotten, owner in gotten or owner not in given)
-            was, now = before.get(path, _ABSENT), after.get(path, _ABSENT)
-            for breaks, sentence in _compare(was, now, _ROLES.get(now.kind, roles)):
-                yield "breaking" if breaks else "additive", path, sentence
+        if (holder in before) != (holder in after):
+            continue  # its holder has come or gone, and that is told once
+        owner = holder.rpartition(".")[2]
+        role = _Role(
+            is_given=owner in given or owner not in gotten,
+            is_gotten=owner in gotten or owner not in given,
+        )
+        change = _compare_names(path, before.get(path), after.get(path), role)
+        if change:
+            yield change
 
 
-def _compare(was: _Name, now: _Name, roles: tuple[bool, bool]) -> list[tuple[bool, str]]:
-    is_given, is_gotten = roles
-    before, after = (set(name.says.split(" | ")) for name in (was, now))
-    is_wider, is_narrower = not before >= after, not before <= after
-    is_other = (is_wider or is_narrower) and (is_given or is_gotten)
-    breaks = (is_given and is_narrower) or (is_gotten and is_wider)
-    needed = is_given and now.required
-    rules = [  # the first that applies is told
-        (now is _ABSENT, True, "is no longer there"),
-        (was is _ABSENT, needed, "is new, and required" if now.required else "is new"),
-        (was.kind != now.kind, True, f"is a {now.kind}, and was a {was.kind}"),
-        (is_other, breaks, f"is `{now.says}`, and was `{was.says}`"),
-        (now.required > was.required, needed, "is now required"),
-        (now.required < was.required, False, "is no longer required"),
-    ]
-    return [(breaks, sentence) for applies, breaks, sentence in rules if applies][:1]
+def _compare_names(path: str, was: _Name | None, now: _Name | None, role: _Role) -> Change | None:
+    """Return the change of one name, or None if nothing that callers notice changed."""
+    if now is None:
+        return _change(path, "is no longer there", breaks=True)
+    role = _ROLES.get(now.kind, role)
+    if was is None:
+        sentence = "is new, and required" if now.is_required else "is new"
+        return _change(path, sentence, breaks=role.is_given and now.is_required)
+    if was.kind != now.kind:
+        return _change(path, f"is a {now.kind}, and was a {was.kind}", breaks=True)
+    return _compare_types(path, was, now, role)
 
 
-def _mentioned(kinds: set[str], names: Mapping[str, _Name]) -> set[str]:
-    """Return the words in what names of some kinds say, and in the classes that these mention."""
+def _compare_types(path: str, was: _Name, now: _Name, role: _Role) -> Change | None:
+    """Return how the types of a name changed, or whether it is required, or None."""
+    is_wider = not was.alternatives() >= now.alternatives()
+    is_narrower = not was.alternatives() <= now.alternatives()
+    if (is_wider or is_narrower) and (role.is_given or role.is_gotten):
+        breaks = (role.is_given and is_narrower) or (role.is_gotten and is_wider)
+        return _change(path, f"is `{now.types}`, and was `{was.types}`", breaks=breaks)
+    if now.is_required and not was.is_required:
+        return _change(path, "is now required", breaks=role.is_given)
+    if was.is_required and not now.is_required:
+        return _change(path, "is no longer required", breaks=False)
+    return None
+
+
+def _change(path: str, sentence: str, *, breaks: bool) -> Change:
+    return Change("breaking" if breaks else "additive", path, sentence)
+
+
+def _mentioned_words(kinds: set[str], names: Mapping[str, _Name]) -> set[str]:
+    """Return the words in the types of some kinds of names, and of the classes named there."""
     words: set[str] = set()
-    while (
-        more := {
-            word
-            for path, name in names.items()
-            if name.kind in kinds or (name.kind == "attribute" and path.split(".")[-2] in words)
-            for word in re.findall(r"\w+", name.says)
-        }
-        - words
-    ):
+    while True:
+        more: set[str] = set()
+        for path, name in names.items():
+            is_attribute_of_mentioned = name.kind == "attribute" and path.split(".")[-2] in words
+            if name.kind in kinds or is_attribute_of_mentioned:
+                more.update(re.findall(r"\w+", name.types))
+        if more <= words:
+            return words
         words |= more
-    return words
 
 
-def _walk(holder: Any) -> Iterator[tuple[str, _Name]]:
+def _load_names(folder: Path, package: str) -> dict[str, _Name]:
+    """Return the public names of a package, without importing it."""
+    module = griffe.load(package, search_paths=[folder], try_relative_path=False)
+    return dict(_walk(module))
+
+
+def _walk(holder: griffe.Object | griffe.Alias) -> Iterator[tuple[str, _Name]]:
     """Yield the public names: 'package.module.function', 'package.module.function(parameter)'."""
-    for member in (holder.all_members if holder.is_class else holder.members).values():
-        is_inherited = holder.is_class and member.inherited
-        if not member.is_public or (is_inherited and not member.target.parent.name.startswith("_")):
-            continue  # what a public base passes on is told there
-        if member.is_alias and not is_inherited:
+    members = holder.all_members if holder.is_class else holder.members
+    for member in members.values():
+        if not member.is_public:
+            continue
+        if not isinstance(member, griffe.Alias):
+            yield from _walk_definition(member.path, member)
+        elif not (holder.is_class and member.inherited):
             yield member.path, _Name("alias", "")
-        elif member.is_attribute:
-            says = str(member.annotation or member.value)
-            yield member.path, _Name("attribute", says, member.value is None)
-        elif member.is_function:
-            kind = "operation" if ".api." in member.path else "function"
-            yield member.path, _Name(kind, str(member.returns))
-            for index, parameter in enumerate(member.parameters):
-                # Where an argument may be given by its position, that is part of its name.
-                place = "" if parameter.kind.value == "keyword-only" else f"{index}: "
-                name = f"{member.path}({place}{parameter.name})"
-                yield name, _Name("parameter", str(parameter.annotation), parameter.required)
-        else:
-            bases = " | ".join(map(str, member.bases)) if member.is_class else ""
-            yield member.path, _Name(member.kind.value, bases)
-            yield from _walk(member)
+        elif _is_from_private_base(member):  # a public base is walked itself
+            yield from _walk_definition(member.path, member.final_target)
+
+
+def _walk_definition(
+    path: str, definition: griffe.Object | griffe.Alias
+) -> Iterator[tuple[str, _Name]]:
+    """Yield a definition under the path by which callers reach it, and the names inside it."""
+    if isinstance(definition, griffe.Attribute):
+        types = str(definition.annotation or definition.value)
+        yield path, _Name("attribute", types, is_required=definition.value is None)
+    elif isinstance(definition, griffe.Function):
+        yield from _walk_function(path, definition)
+    elif isinstance(definition, griffe.Class):
+        yield path, _Name("class", " | ".join(str(base) for base in definition.bases))
+        yield from _walk(definition)
+    else:
+        yield path, _Name(definition.kind.value, "")
+        yield from _walk(definition)
+
+
+def _walk_function(path: str, function: griffe.Function) -> Iterator[tuple[str, _Name]]:
+    """Yield a function and its parameters."""
+    kind = "operation" if ".api." in path else "function"
+    yield path, _Name(kind, str(function.returns))
+    for index, parameter in enumerate(function.parameters):
+        # Where an argument may be given by its position, that is part of its name.
+        place = "" if parameter.kind is griffe.ParameterKind.keyword_only else f"{index}: "
+        yield (
+            f"{path}({place}{parameter.name})",
+            _Name("parameter", str(parameter.annotation), is_required=parameter.required),
+        )
+
+
+def _is_from_private_base(member: griffe.Alias) -> bool:
+    base = member.final_target.parent
+    return base is not None and base.name.startswith("_")

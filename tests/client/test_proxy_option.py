@@ -46,7 +46,7 @@ def test_error_about_a_proxy_does_not_quote_its_password(
 
 
 def test_socks_proxy_without_socksio_says_what_to_install(mode: Mode) -> None:
-    with pytest.raises(MeshConfigurationError, match=r"pip install socksio"):
+    with pytest.raises(MeshConfigurationError, match=r"pip install 'httpx\[socks\]'"):
         mode.client(proxy="socks5://127.0.0.1:1080")
 
 

@@ -22,9 +22,9 @@ from mesh_facade.testing import MockServer
 COUNT = 2000
 
 
-def bag_of(count: int) -> Any:
+def bag_of(count: int, partition_size: int = 4) -> Any:
     accounts = [LinkedAccount(f"token-{number}", "coinbase", number) for number in range(count)]
-    return dask.bag.from_sequence(accounts, partition_size=4)
+    return dask.bag.from_sequence(accounts, partition_size=partition_size)
 
 
 @pytest.fixture
@@ -71,9 +71,19 @@ def test_refused_keys_are_raised(keys: MockServer, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("MESH_CLIENT_SECRET", "another-secret")
 
     with pytest.raises(AuthenticationError):
-        fetch_balances(bag_of(1)).compute(scheduler="sync")
+        fetch_balances(bag_of(100, partition_size=100)).compute(scheduler="sync")
 
-    assert len(keys.calls) == 1
+    assert 20 <= len(keys.calls) <= 40
+
+
+def test_refused_keys_in_a_small_partition_are_outcomes(
+    keys: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESH_CLIENT_SECRET", "another-secret")
+
+    outcomes = fetch_balances(bag_of(3)).compute(scheduler="sync")
+
+    assert [type(outcome.error) for outcome in outcomes] == [AuthenticationError] * 3
 
 
 def test_a_worker_that_is_killed_costs_and_doubles_no_account(keys: MockServer) -> None:

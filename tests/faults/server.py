@@ -19,7 +19,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Self, TypeVar
 
 import attrs
@@ -29,7 +29,9 @@ T = TypeVar("T")
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 _CORK = getattr(socket, "TCP_CORK", socket.TCP_NODELAY)  # Linux has it; elsewhere it is luck
-_SETTLING = 5.0
+_SHARED_PORT = getattr(socket, "SO_REUSEPORT", socket.SO_REUSEADDR)  # Windows lacks the former
+_BACKLOG = 1024
+_SETTLING = 5.0  # seconds
 
 
 class Step(enum.Enum):
@@ -149,6 +151,24 @@ class Stage(enum.Enum):
     REQUEST = "after a request"
 
 
+def _bind_to(port: int) -> socket.socket:
+    """Bind a socket so that only sockets of this module can be bound to the same port.
+
+    With SO_REUSEADDR any other server could take the port while nobody listens on it.
+    """
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, _SHARED_PORT, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
+
+
+def _listen_on(port: int) -> socket.socket:
+    listener = _bind_to(port)
+    listener.setblocking(False)  # noqa: FBT003 — the standard library's signature
+    listener.listen(_BACKLOG)
+    return listener
+
+
 class Endpoint:
     """A port that answers rightly while it is well, and as its script says while it is ill.
 
@@ -169,10 +189,13 @@ class Endpoint:
         self._acting = 0
         self._visits: set[asyncio.Task[None]] = set()
         self._fillers: list[socket.socket] = []
-        self._is_listening = False
+        self._is_accepting = False
+        self._is_closed = False
         self._context: ssl.SSLContext | None = None
-        self._bind(0)
+        self._listener = _listen_on(0)
         self.port: int = self._listener.getsockname()[1]
+        # Bound as well, but never listening: it keeps the port while the listener is closed.
+        self._reservation = _bind_to(self.port)
         self.strikes = 0
         self.connections = 0
         self.received = bytearray()
@@ -183,9 +206,9 @@ class Endpoint:
         return f"http{'s' if self._context else ''}://127.0.0.1:{self.port}"
 
     def start(self, context: ssl.SSLContext | None) -> Self:
-        """Listen, with TLS where there is a context for it."""
+        """Accept connections, with TLS if there is a context for it."""
         self._context = context
-        self._run(self._listen())
+        self._run(self._start_accepting())
         return self
 
     def fall_ill(self) -> None:
@@ -204,48 +227,61 @@ class Endpoint:
 
     def close(self) -> None:
         """Drop every connection and stop listening."""
-        self._run(self._drop(listener=True))
+        self._run(self._close())
 
-    def _bind(self, port: int) -> None:
-        self._listener = socket.socket()
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(("127.0.0.1", port))
+    async def _start_accepting(self) -> None:
+        if not self._is_accepting:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+            self._is_accepting = True
 
-    async def _listen(self) -> None:
-        self._listener.setblocking(False)  # noqa: FBT003 — the standard library's signature
-        self._listener.listen(1024)
-        asyncio.get_running_loop().add_reader(self._listener, self._accept)
-        self._is_listening = True
+    async def _stop_accepting(self) -> None:
+        if self._is_accepting:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._is_accepting = False
 
     async def _fall_ill(self) -> None:
         self._is_ill = True
-        if self._stage in {Stage.LISTEN, Stage.BACKLOG, Stage.ACCEPT}:
-            await self._drop(listener=self._stage is not Stage.ACCEPT)
-        if self._stage in {Stage.LISTEN, Stage.BACKLOG}:
-            self._bind(self.port)  # nobody else gets it in between
-        if self._stage is Stage.BACKLOG:
+        if self._stage is Stage.LISTEN:
+            await self._stop_accepting()
+            self._listener.close()  # the reservation keeps the port
+        elif self._stage is Stage.BACKLOG:
+            await self._stop_accepting()
             self._listener.listen(0)
-            for _ in range(3):  # the kernel drops what does not fit into the queue
-                filler = socket.socket()
-                filler.setblocking(False)  # noqa: FBT003 — the standard library's signature
-                filler.connect_ex(("127.0.0.1", self.port))
-                self._fillers.append(filler)
+            self._fill_backlog()
+        if self._stage in {Stage.LISTEN, Stage.BACKLOG, Stage.ACCEPT}:
+            await self._drop_connections()
+
+    def _fill_backlog(self) -> None:
+        for _ in range(3):  # the kernel drops what does not fit into the queue
+            filler = socket.socket()
+            filler.setblocking(False)  # noqa: FBT003 — the standard library's signature
+            filler.connect_ex(("127.0.0.1", self.port))
+            self._fillers.append(filler)
 
     async def _recover(self) -> None:
         self._is_ill = False
+        if self._is_closed:
+            return
+        self._close_fillers()
+        if self._stage is Stage.LISTEN:
+            self._listener = _listen_on(self.port)
+        elif self._stage is Stage.BACKLOG:
+            self._listener.listen(_BACKLOG)
+        await self._start_accepting()
+
+    async def _close(self) -> None:
+        self._is_closed = True
+        await self._stop_accepting()
+        self._listener.close()
+        self._reservation.close()
+        self._close_fillers()
+        await self._drop_connections()
+
+    def _close_fillers(self) -> None:
         while self._fillers:
             self._fillers.pop().close()
-        if not self._is_listening and self._listener.fileno() >= 0:
-            await self._listen()
 
-    async def _drop(self, *, listener: bool) -> None:
-        if listener:
-            if self._is_listening:
-                asyncio.get_running_loop().remove_reader(self._listener)
-            self._is_listening = False
-            self._listener.close()
-            while self._fillers:
-                self._fillers.pop().close()
+    async def _drop_connections(self) -> None:
         visits = set(self._visits)
         for visit in visits:
             visit.cancel()
@@ -269,7 +305,8 @@ class Endpoint:
     async def _visit(self, connection: socket.socket) -> None:
         """Serve one connection for as long as client and script keep it."""
         is_struck = self._is_ill and self._stage is Stage.ACCEPT
-        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader(limit=2**20)
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=2**20)
         protocol = asyncio.StreamReaderProtocol(reader)
         context = None if is_struck else self._context
         try:
@@ -350,11 +387,16 @@ class Endpoint:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        interval, parts = 0.0, iter((step,) if isinstance(step, bytes) else ())
+        interval = 0.0
+        parts: Iterable[bytes]
         if isinstance(step, Drip):
-            interval, parts = step.interval, (bytes([byte]) for byte in step.data)
+            interval = step.interval
+            parts = [bytes([byte]) for byte in step.data]
         elif isinstance(step, Endless):
-            interval, parts = step.interval, itertools.repeat(step.data)
+            interval = step.interval
+            parts = itertools.repeat(step.data)
+        else:
+            parts = [step]
         for part in parts:
             writer.write(part)
             await writer.drain()

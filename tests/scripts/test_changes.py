@@ -1,8 +1,8 @@
-"""Which changes of a spec break callers: forty mutations of the project's own, and the command.
+"""Which changes of a spec break callers: forty mutations of the project's spec, and the command.
 
-What redocly says of each mutation is on record in redocly.json, so that these tests need no Node.
-Where redocly is installed (`make redocly`), the record is compared with it; with the environment
-variable RECORD set, the record is written anew.
+The file redocly.json records the findings of redocly for each mutation, so these tests need no
+Node. Where redocly is installed (`make redocly`), a test compares the record with it. Set the
+environment variable RECORD to write the record anew.
 """
 
 import copy
@@ -31,6 +31,8 @@ from openapi_python_client.config import Config, ConfigFile, MetaType
 from openapi_tools.canonical_form import SpecError
 from openapi_tools.overlay import apply_overlay, read_document
 from openapi_tools.python_api import compare_packages
+
+from mesh_facade import __version__
 
 RECORD = Path(__file__).with_name("redocly.json")
 SPEC = read_document(generate.SPEC)
@@ -289,7 +291,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_mutation_of_the_spec_is_classed_as_callers_feel_it(
+def test_each_mutation_has_the_class_that_callers_expect(
     name: str, published: dict[bool, Path], tmp_path: Path
 ) -> None:
     before, after = pair(name), effective(pair(name))
@@ -306,7 +308,7 @@ def test_each_mutation_of_the_spec_is_classed_as_callers_feel_it(
 
 
 @pytest.mark.skipif(not changes.REDOCLY.exists(), reason="redocly is not installed")
-def test_the_record_of_what_redocly_says_is_current(tmp_path: Path) -> None:
+def test_record_of_redocly_is_current(tmp_path: Path) -> None:
     said: dict[str, Any] = {}
     for name in CASES:
         documents = []
@@ -329,14 +331,14 @@ def test_the_record_of_what_redocly_says_is_current(tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def no_redocly(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let redocly be missing, but where its record is compared with it."""
+    """Hide redocly from all tests but the one that compares the record with it."""
     if "record" not in request.node.name:
         monkeypatch.setattr(changes, "REDOCLY", Path("/nowhere"))
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Generate in this process."""
+    """Generate in this process, which is faster."""
 
     def generate_quickly(spec: Path, overlay: Path | None, output: Path) -> None:
         document = read_document(spec)
@@ -349,8 +351,24 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put programs of these names on the PATH, and no others."""
+
+    def only(*names: str) -> None:
+        folder = tmp_path / "tools"
+        folder.mkdir()
+        for name in names:
+            program = folder / name
+            program.write_text("")
+            program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder))
+
+    return only
+
+
+@pytest.fixture
 def redocly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Put a Node on the PATH that answers whatever redocly is asked."""
+    """Put a Node on the PATH that gives one answer to every command of redocly."""
 
     def answering(text: str) -> None:
         node = tmp_path / "bin" / "node"
@@ -376,37 +394,92 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 
 
 @pytest.mark.usefixtures("quick")
-def test_nothing_is_found_in_identical_specs_even_where_redocly_is_missing(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_identical_specs_need_no_redocly(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, generate.SPEC, generate.SPEC) == (0, "Nothing breaks.\n")
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_skipped_view_is_told_and_nothing_that_breaks_could_be_told_without_it(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_first_line_says_what_was_not_compared_and_the_exit_code_is_that_of_the_rest(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tools: Callable[..., None]
 ) -> None:
+    tools("node", "npm")
+
     code, text = run(capsys, generate.SPEC, spec_file(tmp_path, "a broker is added"))
 
     broker = "mesh_connect_client.models.broker_type.BrokerType.NEW"
-    assert code == 2
+    assert code == 0
+    notice = (
+        "Not everything was compared. The wire view was left out, because it needs redocly:"
+        " run `make redocly`."
+    )
     assert text.splitlines() == [
+        notice,
+        "",
         f"additive  python  {broker}: is new",
-        "The wire view was skipped: it needs Node and redocly (`make redocly`).",
-        "Nothing that was looked at breaks, but not all was looked at.",
+        "",
+        "Nothing that was compared breaks callers.",
     ]
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_breaks_is_told_first_and_also_where_a_view_was_skipped(
+@pytest.mark.parametrize("present", [[], ["node"], ["npm"]])
+def test_without_node_or_npm_the_first_line_says_what_to_install(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    tools: Callable[..., None],
+    present: list[str],
+) -> None:
+    tools(*present)
+
+    _, text = run(capsys, generate.SPEC, spec_file(tmp_path, "a broker is added"))
+
+    first_line = text.splitlines()[0]
+    assert first_line.startswith("Not everything was compared. The wire view was left out")
+    assert first_line.endswith(": install Node.js 20 or newer with npm, then run `make redocly`.")
+
+
+@pytest.mark.usefixtures("quick")
+def test_breaking_change_is_found_without_redocly(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     code, text = run(capsys, generate.SPEC, spec_file(tmp_path, "the tag is changed"))
 
     assert code == 1
-    assert text.startswith(
-        "breaking  python  mesh_connect_client.api.balance: is no longer there\n"
+    assert text.splitlines()[2] == (
+        "breaking  python  mesh_connect_client.api.balance: is no longer there"
     )
+
+
+@pytest.mark.parametrize(
+    ("version", "release"),
+    [
+        ("0.1.0", "a minor version, 0.2.0 or later (this is 0.1.0; before 1.0.0, a minor"),
+        ("0.12.3.dev1", "a minor version, 0.13.0 or later"),
+        ("1.0.0", "a major version, 2.0.0 or later (this is 1.0.0)."),
+        ("3.4.5", "a major version, 4.0.0 or later"),
+    ],
+)
+def test_breaking_change_asks_for_the_release_that_the_changelog_promises(
+    version: str, release: str
+) -> None:
+    report = changes.Report([Finding("breaking", "wire", "paths", "It is gone")], "", version)
+
+    verdict = report.render("text").splitlines()[-1]
+
+    assert verdict.startswith("This breaks callers: say in CHANGELOG.md how they move, and release")
+    assert release in verdict
+
+
+def test_version_is_that_of_the_facade() -> None:
+    assert changes.read_version() == __version__
+
+
+def test_version_file_without_version_is_refused(checkout: Path) -> None:
+    path = checkout / "mesh_facade/_version.py"
+    path.write_text("")
+
+    with pytest.raises(SpecError, match=r"_version\.py: expected a line such as: __version__ ="):
+        changes.read_version()
 
 
 CHANGES = {
@@ -429,7 +502,7 @@ CHANGES = {
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_redocly_says_is_told_in_markdown(
+def test_markdown_report_is_a_table(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, redocly: Callable[[str], None]
 ) -> None:
     redocly(json.dumps(CHANGES))
@@ -446,13 +519,12 @@ def test_what_redocly_says_is_told_in_markdown(
         "| additive | wire | paths > /a~b > get | `servers` was modified |",
         "| cosmetic | wire | paths > /a~b > get | `summary` was modified |",
         "",
-        "",
-        "This breaks callers: say in CHANGELOG.md what they do, and release a major version.",
+        f"This breaks callers: {changes._describe_release(__version__)}",
     ]
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_redocly_says_is_told_in_json(
+def test_json_report_has_all_findings(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, redocly: Callable[[str], None]
 ) -> None:
     redocly(json.dumps({"changes": CHANGES["changes"][:1]}))
@@ -463,23 +535,30 @@ def test_what_redocly_says_is_told_in_json(
     finding = {"kind": "cosmetic", "view": "wire", "place": "paths > /a~b > get"}
     finding["sentence"] = "`summary` was modified"
     assert code == 0
-    assert json.loads(text) == {"code": 0, "findings": [finding], "skipped": ""}
+    assert json.loads(text) == {
+        "code": 0,
+        "findings": [finding],
+        "skipped": "",
+        "verdict": "Nothing breaks.",
+    }
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_failure_of_redocly_is_a_skipped_view(
+def test_failure_of_redocly_is_reported_in_the_first_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, redocly: Callable[[str], None]
 ) -> None:
     redocly("")
 
     code, text = run(capsys, generate.SPEC, spec_file(tmp_path, "words are changed"))
 
-    assert code == 2
-    assert "The wire view was skipped: redocly failed: it failed" in text
+    assert code == 0
+    assert text.splitlines()[0] == (
+        "Not everything was compared. The wire view was left out, because redocly failed: it failed"
+    )
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_overlay_that_fits_no_longer_breaks_and_the_rest_is_told_without_it(
+def test_overlay_that_no_longer_fits_is_breaking_and_the_rest_is_compared_without_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     code, text = run(capsys, generate.SPEC, spec_file(tmp_path, "a request's property is renamed"))
@@ -490,7 +569,7 @@ def test_an_overlay_that_fits_no_longer_breaks_and_the_rest_is_told_without_it(
     assert "BalanceBrokerBaseRequest.auth_token: is no longer there" in text
 
 
-def test_the_script_is_a_command(
+def test_script_runs_as_a_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["changes.py", "--help"])
@@ -502,20 +581,18 @@ def test_the_script_is_a_command(
     assert "a git ref" in capsys.readouterr().out
 
 
-def test_a_spec_that_cannot_be_read_is_an_error_not_a_verdict(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_unreadable_spec_exits_with_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert changes.main([str(tmp_path / "nowhere.yaml"), str(generate.SPEC)]) == 2
     assert "nowhere.yaml" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["v1", "a.yaml", "b.yaml"]])
-def test_two_specs_or_a_git_ref_are_needed(arguments: list[str]) -> None:
+def test_command_needs_two_specs_or_a_git_ref(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         changes.main(arguments)
 
 
-def test_one_spec_alone_is_no_git_ref(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_spec_alone_is_refused_as_a_git_ref(capsys: pytest.CaptureFixture[str]) -> None:
     assert changes.main([str(generate.SPEC)]) == 2
     assert f"error: {generate.SPEC}: fatal: " in capsys.readouterr().err
 
@@ -529,6 +606,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "checkout"
     (root / "mesh_facade").mkdir(parents=True)
     (root / "mesh_facade/__init__.py").write_text("def read(token): ...\n")
+    (root / "mesh_facade/_version.py").write_text('__version__ = "0.1.0"\n')
     shutil.copytree(generate.SPEC.parent, root / "openapi")
     for command in ("init -q", "add .", "commit -q -m one", "tag v1"):
         git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com", *command.split()]
@@ -539,7 +617,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_working_tree_with_its_facade_is_compared_with_a_git_ref(
+def test_working_tree_and_facade_are_compared_with_a_git_ref(
     capsys: pytest.CaptureFixture[str], checkout: Path
 ) -> None:
     unchanged = run(capsys, "v1")
@@ -551,7 +629,32 @@ def test_the_working_tree_with_its_facade_is_compared_with_a_git_ref(
     assert "breaking  python  mesh_facade.read(1: broker): is new, and required" in changed[1]
 
 
-def test_a_ref_that_is_none_is_an_error(capsys: pytest.CaptureFixture[str], checkout: Path) -> None:
-    assert checkout.exists()
+@pytest.mark.usefixtures("checkout")
+def test_missing_ref_is_refused_with_the_command_that_fetches_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert changes.main(["v2"]) == 2
-    assert "error: v2: fatal: " in capsys.readouterr().err
+
+    error = capsys.readouterr().err
+    assert error.startswith("error: v2: fatal: ")
+    assert "`git fetch --depth=1 origin REF`" in error
+
+
+@pytest.mark.usefixtures("quick")
+def test_shallow_clone_is_compared_with_the_branch_that_it_was_cloned_from(
+    capsys: pytest.CaptureFixture[str],
+    checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    clone = tmp_path / "clone"
+    command = ["git", "clone", "-q", "--depth=1", f"file://{checkout}", str(clone)]
+    subprocess.run(command, check=True, capture_output=True)
+    monkeypatch.setattr(changes, "ROOT", clone)
+    monkeypatch.setattr(changes, "SPEC", clone / "openapi/mesh.yaml")
+    (clone / "mesh_facade/__init__.py").write_text("def write(token): ...\n")
+
+    code, text = run(capsys, "origin/HEAD")
+
+    assert code == 1
+    assert "breaking  python  mesh_facade.read: is no longer there" in text

@@ -34,7 +34,7 @@ def failure(capsys: pytest.CaptureFixture[str]) -> str:
     return output.out
 
 
-def test_the_project_as_committed_has_no_drift(capsys: pytest.CaptureFixture[str]) -> None:
+def test_committed_project_has_no_drift(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         runpy.run_path(check_drift.__file__, run_name="__main__")
 
@@ -44,7 +44,7 @@ def test_the_project_as_committed_has_no_drift(capsys: pytest.CaptureFixture[str
     assert output.err == ""
 
 
-def test_compiled_modules_are_no_drift(tree: Path) -> None:
+def test_compiled_modules_are_ignored(tree: Path) -> None:
     (tree / PACKAGE / "__pycache__").mkdir()
     (tree / PACKAGE / "__pycache__" / "client.pyc").write_bytes(b"\xff")
 
@@ -65,7 +65,7 @@ def test_an_edited_line_is_shown_as_a_diff(tree: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("change", [b"\r\n", b"\xff\n", b""])
-def test_an_edit_of_any_byte_is_found(
+def test_edit_of_a_single_byte_is_found(
     tree: Path, capsys: pytest.CaptureFixture[str], change: bytes
 ) -> None:
     edited = tree / PACKAGE / "errors.py"
@@ -75,24 +75,20 @@ def test_an_edit_of_any_byte_is_found(
 
 
 @pytest.mark.parametrize("content", ["", "import os\n"])
-def test_a_file_that_was_added_is_named(
-    tree: Path, capsys: pytest.CaptureFixture[str], content: str
-) -> None:
+def test_added_file_is_named(tree: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
     (tree / "stray.py").write_text(content)
 
     assert failure(capsys).splitlines()[0] == "added: generated/stray.py"
 
 
 @pytest.mark.parametrize("name", ["py.typed", "models/__init__.py"])
-def test_a_file_that_was_deleted_is_named(
-    tree: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
+def test_deleted_file_is_named(tree: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     (tree / PACKAGE / name).unlink()
 
     assert failure(capsys).splitlines()[0] == f"deleted: generated/{PACKAGE}/{name}"
 
 
-def test_a_spec_that_is_not_what_its_source_gives_is_drift(
+def test_spec_that_differs_from_its_source_is_drift(
     tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> None:
@@ -105,7 +101,7 @@ def test_a_spec_that_is_not_what_its_source_gives_is_drift(
     assert tree.exists()
 
 
-def test_a_spec_that_cannot_be_generated_from_is_an_error_of_its_own(
+def test_spec_without_a_client_is_an_error_of_its_own(
     tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:

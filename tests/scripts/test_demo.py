@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_each_step_says_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_prints_five_steps(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(demo.__file__, run_name="__main__")
 
@@ -62,7 +62,7 @@ def fails_with(capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
-def test_a_spec_that_is_not_what_the_page_says_fails(
+def test_spec_that_differs_from_the_page_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse() -> None:
@@ -73,7 +73,7 @@ def test_a_spec_that_is_not_what_the_page_says_fails(
     assert fails_with(capsys) == "error: mesh.yaml is another: run `make spec`"
 
 
-def test_a_client_that_is_not_what_the_spec_gives_fails_and_names_a_file(
+def test_client_that_differs_from_the_spec_fails_and_names_a_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     stale = tmp_path / "generated"
@@ -115,7 +115,7 @@ def test_an_accepted_wrong_secret_fails(
     assert "wrong secret was accepted" in fails_with(capsys)
 
 
-def test_a_stand_in_that_cannot_be_read_fails(
+def test_mock_server_with_a_malformed_key_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(MockServer, "client_secret", "no key")

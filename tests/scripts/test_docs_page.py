@@ -40,9 +40,9 @@ def parameters(**places: Any) -> list[Json]:
     return operation(parameters=places)["parameters"]
 
 
-def test_a_page_is_an_openapi_document_of_one_operation() -> None:
+def test_a_page_becomes_an_openapi_document_with_one_operation() -> None:
     assert to_openapi(PROSE, page()) == {
-        "openapi": "3.0.3",
+        "openapi": "3.1.0",
         "paths": {
             "/x": {
                 "get": {
@@ -75,13 +75,44 @@ def test_the_heading_is_the_summary_and_the_quote_below_it_the_description(
     assert item["get"].get("description") == description
 
 
-@pytest.mark.parametrize("prose", ["", "## OpenAPI\n", "# A\n\nMore.\n\n## OpenAPI\n", "# A\n"])
-def test_other_text_above_the_block_is_refused(prose: str) -> None:
-    with pytest.raises(SpecError, match=r"^page: a heading, a quote and '## OpenAPI' are expected"):
+@pytest.mark.parametrize(
+    ("between", "description"),
+    [
+        ("More.", "More."),
+        ("> One.\n\nMore.", "One.\n\nMore."),
+        ("> One,\nwhich goes on.\n\n* a\n* b", "One,\nwhich goes on.\n\n* a\n* b"),
+        ("> One.\n\n> A quote of its own.", "One.\n\n> A quote of its own."),
+        ("# Two\n\n## Three\n\nMore.", "# Two\n\n## Three\n\nMore."),
+        ("```bash\n# comment\n\ncurl\n```", "```bash\n# comment\n\ncurl\n```"),
+        ("    indented\n", "indented"),
+        ("", None),
+    ],
+)
+def test_everything_between_heading_and_block_is_the_description(
+    between: str, description: str | None
+) -> None:
+    (item,) = to_openapi(f"# A\n\n{between}\n\n## OpenAPI\n\n", page())["paths"].values()
+    assert item["get"]["summary"] == "A"
+    assert item["get"].get("description") == description
+
+
+@pytest.mark.parametrize(
+    ("prose", "reason"),
+    [
+        ("", "page: '## OpenAPI' is expected above the YAML block"),
+        ("# A\n", "page: '## OpenAPI' is expected above the YAML block"),
+        ("# A\n\n## OpenAPI\n\nMore.\n", "page: '## OpenAPI' is expected above the YAML block"),
+        ("## OpenAPI\n", "page: a heading is expected above '## OpenAPI'"),
+        ("# Source: https://a\n## OpenAPI\n", "page: a heading is expected above '## OpenAPI'"),
+    ],
+)
+def test_a_page_without_its_headings_is_refused(prose: str, reason: str) -> None:
+    with pytest.raises(SpecError) as refusal:
         to_openapi(prose, page())
+    assert str(refusal.value) == reason
 
 
-def test_parameters_stand_by_place_and_name() -> None:
+def test_parameters_are_read_from_every_location() -> None:
     told = parameters(
         path={"id": {"schema": [{"type": "string", "required": True, "description": "Which"}]}},
         query={"n": {"schema": [{"type": "integer", "required": False, "deprecated": True}]}},
@@ -113,7 +144,7 @@ def test_parameters_stand_by_place_and_name() -> None:
     ]
 
 
-def test_several_entries_are_alternatives_which_keep_their_descriptions() -> None:
+def test_several_entries_become_alternatives_with_their_own_descriptions() -> None:
     (told,) = parameters(
         query={
             "n": {
@@ -140,14 +171,15 @@ def test_several_entries_are_alternatives_which_keep_their_descriptions() -> Non
         ({"type": "enum<integer>", "enum": [1]}, {"type": "integer", "enum": [1]}),
         ({"type": "object", "requiredProperties": ["a"]}, {"type": "object", "required": ["a"]}),
         ({"enum": ["a"]}, {"enum": ["a"]}),
+        ({"type": "enum<any>", "enum": ["a", 1]}, {"enum": ["a", 1]}),
     ],
 )
-def test_an_entry_is_a_schema_in_the_words_of_openapi(told: Json, schema: Json) -> None:
+def test_types_of_entries_are_translated_to_openapi(told: Json, schema: Json) -> None:
     body = operation(body={"application/json": media(told)})["requestBody"]
     assert body["content"]["application/json"]["schema"] == schema
 
 
-def test_a_body_is_required_where_its_schema_says_so() -> None:
+def test_a_body_is_required_if_its_entry_is() -> None:
     told = {"type": "string", "required": True}
     body = operation(body={"text/plain": media(told), "text/csv": media(told)})["requestBody"]
     assert body == {
@@ -159,7 +191,7 @@ def test_a_body_is_required_where_its_schema_says_so() -> None:
     }
 
 
-def test_responses_without_content_are_told_by_a_placeholder_or_by_nothing() -> None:
+def test_a_placeholder_means_that_a_response_has_no_content() -> None:
     nothing = media({"type": "any", "description": "Gone"}, description="Gone")
     responses = operation(
         response={"204": {"_mintlify/placeholder": nothing}, "4XX": {}, "default": {}}
@@ -171,7 +203,7 @@ def test_responses_without_content_are_told_by_a_placeholder_or_by_nothing() -> 
     }
 
 
-def test_an_example_with_the_pages_own_filler_is_no_example() -> None:
+def test_examples_with_the_pages_own_filler_are_dropped() -> None:
     examples = {
         "example": {"value": {"a": [{"b": "<string>"}]}},
         "named": {"summary": "One", "value": {"a": "< 3 > 2 <b>"}},
@@ -180,7 +212,7 @@ def test_an_example_with_the_pages_own_filler_is_no_example() -> None:
     assert told["content"]["application/json"]["examples"] == {"named": examples["named"]}
 
 
-def test_a_named_schema_stands_among_the_components() -> None:
+def test_a_schema_with_a_name_moves_to_the_components() -> None:
     entry = {"type": "object", "refIdentifier": "#/components/schemas/A"}
     told = to_openapi(
         PROSE, page(response={"200": {"a/b": media(entry)}, "400": {"a/b": media(entry)}})
@@ -190,14 +222,14 @@ def test_a_named_schema_stands_among_the_components() -> None:
     assert told["components"]["schemas"] == {"A": {"type": "object"}}
 
 
-def test_a_named_schema_that_is_among_the_components_is_what_these_say() -> None:
+def test_a_complete_schema_among_the_components_replaces_the_flattened_one() -> None:
     entry = {"type": "object", "refIdentifier": "#/components/schemas/A"}
     whole = {"allOf": [{"title": "B"}, {"title": "C"}]}
     told = to_openapi(PROSE, page({"A": whole}, response={"200": {"a/b": media(entry)}}))
     assert told["components"]["schemas"] == {"A": whole}
 
 
-def test_all_keys_of_an_entry_are_needed_and_entries_are_alternatives() -> None:
+def test_all_keys_of_an_entry_are_required_and_entries_are_alternatives() -> None:
     told = to_openapi(
         PROSE,
         page(
@@ -223,15 +255,93 @@ def test_all_keys_of_an_entry_are_needed_and_entries_are_alternatives() -> None:
     }
 
 
-def test_the_flows_of_oauth2_are_not_told() -> None:
+def test_oauth2_has_no_flows() -> None:
     entry = {"title": "oauth2", "parameters": {"header": {"Authorization": {"type": "oauth2"}}}}
     told = to_openapi(PROSE, page(security=[entry]))
     schemes = told["components"]["securitySchemes"]
     assert schemes == {"Authorization": {"type": "oauth2", "flows": {}}}
 
 
-def test_code_samples_and_hints_for_the_layout_are_left_out() -> None:
+def test_code_samples_and_layout_hints_are_dropped() -> None:
     assert operation(codeSamples=[{"lang": "C"}], xMint={"mode": "wide"}) == operation()
+
+
+def test_two_keys_in_one_header_are_named_by_the_titles_of_their_alternatives() -> None:
+    entries = [
+        {"title": "Bearer token", "parameters": {"header": {"Authorization": {"type": "oauth2"}}}},
+        {
+            "title": "Basic",
+            "parameters": {"header": {"Authorization": {"type": "http", "scheme": "basic"}}},
+        },
+        {"title": "Key", "parameters": {"header": {"Id": KEY}}},
+    ]
+    document = to_openapi(PROSE, page(security=entries))
+    assert document["paths"]["/x"]["get"]["security"] == [
+        {"Bearer-token": []},
+        {"Basic": []},
+        {"Id": []},
+    ]
+    assert sorted(document["components"]["securitySchemes"]) == ["Basic", "Bearer-token", "Id"]
+
+
+def test_a_page_may_name_no_servers() -> None:
+    block = page()
+    del block["paths"]["servers"]
+    (item,) = to_openapi(PROSE, block)["paths"].values()
+    assert item["get"]["servers"] == []
+
+
+def test_the_serialization_of_a_parameter_is_carried() -> None:
+    entry = {"type": "array", "required": True}
+    (parameter,) = parameters(
+        query={"ids": {"schema": [entry], "style": "form", "explode": False, "allowReserved": True}}
+    )
+    assert parameter == {
+        "in": "query",
+        "name": "ids",
+        "required": True,
+        "style": "form",
+        "explode": False,
+        "allowReserved": True,
+        "schema": {"type": "array"},
+    }
+
+
+def test_annotations_that_all_alternatives_share_are_stated_once() -> None:
+    shared = {"title": "N", "description": "Which", "default": 1, "required": False}
+    (parameter,) = parameters(
+        query={"n": {"schema": [{"type": "string", **shared}, {"type": "null", **shared}]}}
+    )
+    assert parameter == {
+        "in": "query",
+        "name": "n",
+        "required": False,
+        "description": "Which",
+        "schema": {"title": "N", "default": 1, "anyOf": [{"type": "string"}, {"type": "null"}]},
+    }
+
+
+def test_a_parameter_without_entries_has_no_alternatives() -> None:
+    (parameter,) = parameters(query={"n": {"schema": []}})
+    assert parameter == {"in": "query", "name": "n", "required": False, "schema": {"anyOf": []}}
+
+
+def test_a_response_is_never_required() -> None:
+    entry = {"type": "string", "required": True}
+    assert "required" not in operation(response={"200": {"a/b": media(entry)}})["responses"]["200"]
+
+
+def test_a_schema_among_the_components_may_be_flattened_in_several_ways() -> None:
+    entries = [{**NAMED, "title": "B"}, {**NAMED, "description": "C"}]
+    body = {"a/b": media(entries[0]), "a/c": media(entries[1])}
+    told = to_openapi(PROSE, page({"A": {"type": "object"}}, body=body))
+    assert told["components"]["schemas"] == {"A": {"type": "object"}}
+
+
+def test_a_reference_that_names_no_schema_is_left_out() -> None:
+    entry = {"type": "string", "refIdentifier": "#/components/requestBodies/A"}
+    body = operation(body={"a/b": media(entry)})["requestBody"]
+    assert body["content"]["a/b"]["schema"] == {"type": "string"}
 
 
 NAMED = {"refIdentifier": "#/components/schemas/A"}
@@ -267,11 +377,11 @@ NAMED = {"refIdentifier": "#/components/schemas/A"}
         ),
         (
             page(body={"a/b": media({}, description="A"), "a/c": media({}, description="B")}),
-            "paths.request.body.a/c: 'description' is told in two ways in this page",
+            "paths.request.body.a/c: 'description' is described in two ways in this page",
         ),
         (
             page(body={"a/b": media({**NAMED, "title": "B"}), "a/c": media({**NAMED})}),
-            "paths.request.body.a/c: 'A' is told in two ways in this page",
+            "paths.request.body.a/c: 'A' is described in two ways in this page",
         ),
         (page(security={}), "paths.request.security: a list is expected"),
         (page(security=[{}]), "paths.request.security: 'title' is missing"),
@@ -290,7 +400,7 @@ NAMED = {"refIdentifier": "#/components/schemas/A"}
                     for kind in ("http", "oauth2")
                 ]
             ),
-            "paths.request.security: 'A' is told in two ways in this page",
+            "paths.request.security: 'A' is described in two ways in this page",
         ),
         (page(parameters={"form": {}}), "paths.request.parameters: 'form' is not known here"),
         (page(parameters={"path": {"id": {}}}), "paths.request.parameters.path.id: 'schema' is"),
@@ -300,7 +410,7 @@ NAMED = {"refIdentifier": "#/components/schemas/A"}
         ),
     ],
 )
-def test_a_page_that_cannot_be_read_whole_is_refused(block: Json, reason: str) -> None:
+def test_a_malformed_page_is_refused(block: Json, reason: str) -> None:
     with pytest.raises(SpecError) as refusal:
         to_openapi(PROSE, block)
     assert str(refusal.value).startswith(reason)

@@ -24,7 +24,8 @@ from mesh_connect_client.models import (
 )
 from mesh_connect_client.types import Unset
 from openapi_schema_validator import OAS30ReadValidator
-from openapi_tools.overlay import read_document
+from openapi_tools import import_all
+from openapi_tools.documents import read_document
 
 # What the generated modules import for type checkers only.
 MODELS = {"B2BBrokerAccountBalanceModel": B2BBrokerAccountBalanceModel}
@@ -70,7 +71,7 @@ def test_no_file_of_an_earlier_tree_survives(tree: Path) -> None:
     assert not [name for name in files if "stale" in name or "stray" in name]
 
 
-def test_a_second_run_gives_the_same_bytes_wherever_and_however_it_is_started(
+def test_second_run_gives_the_same_bytes_in_any_folder_and_environment(
     tree: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "types.py").write_text("raise SystemExit('the caller's modules were imported')")
@@ -94,7 +95,7 @@ def test_a_second_run_gives_the_same_bytes_wherever_and_however_it_is_started(
     assert contents(output) == contents(tree)
 
 
-def test_the_tree_is_text_with_unix_line_ends_that_ruff_would_not_change(tree: Path) -> None:
+def test_generated_files_have_unix_line_ends_and_are_formatted(tree: Path) -> None:
     assert not [name for name, content in contents(tree).items() if b"\r" in content]
     command = [sys.executable, "-m", "ruff", "format", "--isolated", "--no-cache", "--check", tree]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -114,7 +115,9 @@ def test_the_effective_document_is_the_spec_as_the_overlay_corrects_it(tree: Pat
     "envelope",
     [{"status": "unheardOf"}, {"content": None}, {"errorData": None}, {"errorData": [1]}],
 )
-def test_the_effective_document_allows_what_mesh_may_answer(tree: Path, envelope: Any) -> None:
+def test_effective_document_allows_the_answers_that_mesh_may_give(
+    tree: Path, envelope: Any
+) -> None:
     effective = read_document(tree / generate.PACKAGE / "openapi.yaml")
     schemas = effective["components"]["schemas"]
     schema = schemas["B2BBrokerAccountBalanceModelApiResult"] | {"components": {"schemas": schemas}}
@@ -168,13 +171,13 @@ def test_every_description_of_the_spec_is_found_in_the_docstrings(tree: Path) ->
 # --- what the overlay is for, in the committed client -------------------------------------------
 
 
-def test_the_request_takes_any_broker_and_the_list_of_brokers_stays() -> None:
+def test_request_accepts_any_broker_and_the_enum_of_brokers_stays() -> None:
     assert get_type_hints(BalanceBrokerBaseRequest)["type_"] is str
     assert BrokerType.COINBASE == "coinbase"
 
 
 @pytest.mark.parametrize("envelope", [ApiResult, B2BBrokerAccountBalanceModelApiResult])
-def test_an_envelope_takes_any_status_and_the_list_of_statuses_stays(envelope: Any) -> None:
+def test_envelope_accepts_any_status_and_the_enum_of_statuses_stays(envelope: Any) -> None:
     assert get_type_hints(envelope, localns=MODELS)["status"] == str | Unset
     assert envelope.from_dict({"status": "unheardOf"}).status == "unheardOf"
     assert ApiResultStatus.OK == "ok"
@@ -204,7 +207,7 @@ def test_the_hosts_and_the_headers_of_the_keys_are_the_specs() -> None:
     }
 
 
-def test_the_script_is_a_command(
+def test_script_runs_as_a_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["generate.py", "--help"])
@@ -251,7 +254,7 @@ NOWHERE = {"$ref": "#/components/schemas/Nowhere"}
         (f"{HEAD}paths: {answering('a/b', **NOWHERE)}", "nothing at '/components/schemas/Nowhere'"),
     ],
 )
-def test_a_spec_that_is_none_is_refused_and_the_old_tree_stays(
+def test_invalid_spec_is_refused_and_the_old_tree_stays(
     capsys: pytest.CaptureFixture[str], old_tree: Path, tmp_path: Path, spec: str, complaint: str
 ) -> None:
     path = tmp_path / "spec.yaml"
@@ -264,7 +267,7 @@ def test_a_spec_that_is_none_is_refused_and_the_old_tree_stays(
     assert {path.name for path in tmp_path.iterdir()} == {"spec.yaml", "generated"}
 
 
-def test_what_the_generator_only_warns_of_is_an_error(
+def test_warning_of_the_generator_is_an_error(
     capsys: pytest.CaptureFixture[str], old_tree: Path, tmp_path: Path
 ) -> None:
     spec = spec_file(tmp_path, paths=answering("application/of-tomorrow"))
@@ -275,11 +278,11 @@ def test_what_the_generator_only_warns_of_is_an_error(
     assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
 
 
-def test_a_missing_spec_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_error_names_the_missing_spec(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "nowhere.yaml" in failure(capsys, f"--spec={tmp_path / 'nowhere.yaml'}")
 
 
-def test_an_overlay_that_does_not_fit_is_named(
+def test_error_names_the_overlay_that_does_not_fit(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     spec = spec_file(tmp_path, components={})
@@ -290,7 +293,7 @@ def test_an_overlay_that_does_not_fit_is_named(
 @pytest.mark.parametrize(
     "setting", ["post_hook: []", "class_overrides: {A: {clas_name: B}}", "literal_enums: perhaps"]
 )
-def test_a_setting_that_the_generator_does_not_know_is_refused(
+def test_unknown_setting_of_the_generator_is_refused(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -306,7 +309,7 @@ def test_a_setting_that_the_generator_does_not_know_is_refused(
     assert setting.partition(":")[0] in error
 
 
-def test_a_folder_that_holds_something_else_is_not_replaced(
+def test_folder_with_other_files_is_not_replaced(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.txt").write_text("work of years")
@@ -316,7 +319,7 @@ def test_a_folder_that_holds_something_else_is_not_replaced(
     assert contents(tmp_path) == {"thesis.txt": b"work of years"}
 
 
-def test_the_old_tree_stays_when_the_new_one_cannot_be_put_in_its_place(
+def test_old_tree_stays_if_the_new_one_cannot_be_moved(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, old_tree: Path
 ) -> None:
     rename = Path.rename
@@ -334,7 +337,7 @@ def test_the_old_tree_stays_when_the_new_one_cannot_be_put_in_its_place(
     assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
 
 
-def test_an_action_that_is_no_longer_needed_is_reported(
+def test_unneeded_action_of_the_overlay_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     overlay = tmp_path / "overlay.yaml"
@@ -350,7 +353,7 @@ def test_an_action_that_is_no_longer_needed_is_reported(
     assert "action 1: $.info: the spec says so already" in capsys.readouterr().out
 
 
-def test_headers_that_are_no_keys_and_parts_without_description_are_left_out(
+def test_other_headers_and_parts_without_description_are_left_out(
     tmp_path: Path,
 ) -> None:
     document = {
@@ -372,3 +375,100 @@ def test_headers_that_are_no_keys_and_parts_without_description_are_left_out(
         == "\n- UserId: Whose\n- 200: OK\n- None: A token"
     )
     assert "API_KEY_HEADERS: dict[str, str] = {}" in (tmp_path / "spec.py").read_text()
+
+
+# --- a package that cannot be imported ----------------------------------------------------------
+
+
+def test_package_that_cannot_be_imported_is_refused_and_the_old_tree_stays(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, old_tree: Path
+) -> None:
+    def generate_broken(package: Path) -> None:
+        (package / "__init__.py").touch()
+        (package / "models.py").write_text("from .nowhere import BrokerType\n")
+
+    monkeypatch.setattr(generate, "_run_generator", generate_broken)
+
+    error = failure(capsys, f"--output={old_tree}")
+
+    assert "the generated package cannot be imported, so nothing changed: ModuleNotFound" in error
+    assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let `--output` be the project's own, whose facade imports one class of the client."""
+    facade = tmp_path / generate.FACADE
+    facade.mkdir()
+    (facade / "__init__.py").write_text(f"from {generate.PACKAGE}.models import BrokerType\n")
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    monkeypatch.setattr(generate, "OUTPUT", tmp_path / "generated")
+    return tmp_path
+
+
+def test_package_that_the_facade_cannot_import_is_refused_and_the_old_tree_stays(
+    capsys: pytest.CaptureFixture[str], old_tree: Path, project: Path
+) -> None:
+    components = read_document(generate.SPEC)["components"]
+    components["schemas"]["Broker"] = components["schemas"].pop("BrokerType")
+    spec = spec_file(project, components=components)
+
+    error = failure(capsys, f"--spec={spec}", f"--output={old_tree}")
+
+    assert "mesh_facade cannot be imported with the new mesh_connect_client" in error
+    assert "cannot import name 'BrokerType'" in error
+    assert "`scripts/generate.py --output=FOLDER`" in error
+    assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
+
+
+def test_package_that_does_not_suit_the_facade_can_be_written_elsewhere(project: Path) -> None:
+    components = read_document(generate.SPEC)["components"]
+    components["schemas"]["Broker"] = components["schemas"].pop("BrokerType")
+    spec = spec_file(project, components=components)
+
+    assert generate.main([f"--spec={spec}", f"--output={project / 'elsewhere'}"]) == 0
+
+
+def test_package_that_the_facade_can_import_is_put_in_place_without_compiled_modules(
+    old_tree: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = project / "caller"
+    caller.mkdir()
+    (caller / "attrs.py").write_text("raise SystemExit('imported from the caller')")
+    monkeypatch.chdir(caller)
+    monkeypatch.setenv("PYTHONPATH", str(caller))
+    monkeypatch.setenv("SYSTEMROOT", "C:\\Windows")
+
+    assert generate.main([f"--output={old_tree}"]) == 0
+
+    assert "client.py" in {path.name for path in (old_tree / generate.PACKAGE).iterdir()}
+    assert not list(old_tree.rglob("__pycache__"))
+
+
+def test_error_holds_the_last_line_of_the_generators_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf 'Traceback\\n  File x\\nValueError: why\\n' >&2; exit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    error = failure(capsys, f"--output={tmp_path / 'generated'}")
+
+    assert error == "error: the generator failed: ValueError: why\n"
+
+
+def test_import_all_imports_every_module_of_a_package_and_its_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("made_up_client", "made_up_client/models", "made_up_facade"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    (tmp_path / "made_up_client/models/broker.py").touch()
+    (tmp_path / "made_up_facade/extra.py").write_text("raise ImportError('an extra is missing')")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    import_all.main([str(tmp_path / "made_up_client"), str(tmp_path / "made_up_facade")])
+
+    assert {"made_up_client.models.broker", "made_up_facade"} <= sys.modules.keys()
+    assert "made_up_facade.extra" not in sys.modules

@@ -70,7 +70,7 @@ def test_an_update_of_an_array_is_one_more_item_unless_it_is_there(overlay: Any)
     assert "action 2: $.schemas.One.required: the spec says so already" in notes[0]
 
 
-def test_what_an_update_adds_in_two_places_does_not_change_together(overlay: Any) -> None:
+def test_objects_added_in_two_places_are_independent(overlay: Any) -> None:
     changed = document()
     add = {"target": "$.schemas.*", "update": {"xml": {"name": "n"}, "tags": [{"t": 1}]}}
     change = {"target": "$.schemas.One.xml", "update": {"name": "other"}}
@@ -82,7 +82,7 @@ def test_what_an_update_adds_in_two_places_does_not_change_together(overlay: Any
     assert changed["schemas"]["Two"]["tags"] == [{"t": 1}]
 
 
-def test_a_removal_takes_all_that_its_target_matches(overlay: Any) -> None:
+def test_removal_removes_all_matches(overlay: Any) -> None:
     changed = document()
 
     apply_overlay(
@@ -98,7 +98,7 @@ def test_a_removal_takes_all_that_its_target_matches(overlay: Any) -> None:
 
 
 @pytest.mark.parametrize("target", ["$.tags[1, 0]", "$.tags[0, 1, 1]", "$.tags[1::-1]"])
-def test_a_removal_takes_items_in_whatever_order_they_match(overlay: Any, target: str) -> None:
+def test_removal_of_items_works_in_any_order(overlay: Any, target: str) -> None:
     changed = document()
 
     apply_overlay(overlay({"target": target, "remove": True}), changed)
@@ -106,7 +106,7 @@ def test_a_removal_takes_items_in_whatever_order_they_match(overlay: Any, target
     assert changed["tags"] == [{"name": "c"}]
 
 
-def test_an_update_that_says_it_is_no_removal_is_an_update(overlay: Any) -> None:
+def test_remove_false_beside_an_update_is_an_update(overlay: Any) -> None:
     changed = document()
 
     apply_overlay(overlay({"target": "$.info", "update": {"a": 1}, "remove": False}), changed)
@@ -114,7 +114,7 @@ def test_an_update_that_says_it_is_no_removal_is_an_update(overlay: Any) -> None
     assert changed["info"] == document()["info"] | {"a": 1}
 
 
-def test_an_action_whose_effect_is_there_already_is_reported(overlay: Any) -> None:
+def test_action_without_effect_is_reported(overlay: Any) -> None:
     changed = document()
 
     notes = apply_overlay(
@@ -151,7 +151,7 @@ def test_an_action_whose_effect_is_there_already_is_reported(overlay: Any) -> No
         ({"target": "$.schemas.One", "update": {"enum": "y"}}, "does not fit what is at"),
     ],
 )  # fmt: skip
-def test_an_action_that_cannot_be_applied_is_refused_with_its_number_and_reason(
+def test_inapplicable_action_is_refused_with_its_number_and_reason(
     overlay: Any, action: Any, complaint: str
 ) -> None:
     path = overlay({"target": "$.info", "update": {"version": "1"}}, action)
@@ -166,7 +166,7 @@ def test_an_action_that_cannot_be_applied_is_refused_with_its_number_and_reason(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "overlay: 1.0.0", "{overlay: 2.0.0, actions: []}"])
-def test_a_document_that_is_no_overlay_of_version_1_is_refused(tmp_path: Path, text: str) -> None:
+def test_document_other_than_an_overlay_of_version_1_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "overlay.yaml"
     path.write_text(text)
 
@@ -182,7 +182,7 @@ def test_a_document_that_is_not_yaml_is_refused_with_the_place_in_one_line(tmp_p
         read_document(path)
 
 
-def test_what_an_anchor_repeats_does_not_change_together(tmp_path: Path) -> None:
+def test_nodes_repeated_by_an_anchor_are_independent(tmp_path: Path) -> None:
     path = tmp_path / "anchors.yaml"
     path.write_text("a: &x {b: 1}\nc: *x\nday: 2024-01-01\n")
 

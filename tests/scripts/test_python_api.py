@@ -83,7 +83,7 @@ def test_the_use_of_a_class_decides_which_changes_of_its_attributes_break(
     assert [breaks for breaks, *_ in changes(tmp_path / "required", narrow, more)] == [required]
 
 
-def test_what_an_operation_may_answer_is_left_to_the_wire(tmp_path: Path) -> None:
+def test_answers_of_an_operation_are_left_to_the_wire_view(tmp_path: Path) -> None:
     for folder, answer in (("old", "A"), ("new", "A | B")):
         api = tmp_path / folder / "package" / "api"
         api.mkdir(parents=True)
@@ -94,7 +94,7 @@ def test_what_an_operation_may_answer_is_left_to_the_wire(tmp_path: Path) -> Non
     assert list(compare_packages(tmp_path / "old", tmp_path / "new", "package")) == []
 
 
-def test_what_a_private_base_passes_on_is_told_of_each_public_class(tmp_path: Path) -> None:
+def test_change_in_a_private_base_is_reported_for_each_public_class(tmp_path: Path) -> None:
     source = (
         "class _Base:\n  def __init__(self, *, a=1): ...\nclass A(_Base): ...\nclass B(_Base): ..."
     )
@@ -104,7 +104,7 @@ def test_what_a_private_base_passes_on_is_told_of_each_public_class(tmp_path: Pa
     assert [place for _, place, _ in found] == ["A.__init__(a)", "B.__init__(a)"]
 
 
-def test_what_a_public_base_passes_on_is_told_once(tmp_path: Path) -> None:
+def test_change_in_a_public_base_is_reported_once(tmp_path: Path) -> None:
     source = "class Base:\n  def f(self, *, a=1): ...\nclass A(Base): ..."
 
     found = changes(tmp_path, source, source.replace("a=1", "a"))

@@ -16,12 +16,12 @@ NEW = {"mesh.yaml": "new", "source/swagger.json": "new", "client.py": "new", "ov
 
 
 class KilledError(BaseException):
-    """Stands for a kill: nothing is done after it, not even in a `finally`."""
+    """Represents a kill: nothing runs after it, not even a `finally`."""
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a checkout that says `old` everywhere, and an update to `new` that takes no time."""
+    """Return a checkout that says `old` everywhere; an update writes `new` and takes no time."""
     root = tmp_path / "checkout"
     for path in ("openapi/source", "generated", ".venv"):
         (root / path).mkdir(parents=True)
@@ -39,13 +39,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (output.parent / "source/swagger.json").write_text("new")
         return 0
 
-    def generate_new(spec: Path, overlay: Path, output: Path) -> None:
+    def generate_new(spec: Path, overlay: Path, output: Path, facade: Path) -> None:
         assert (spec.read_text(), overlay) == ("new", root / "openapi/overlay.yaml")
+        assert facade == root / ".make/update/mesh_facade"
         (output / "client.py").write_text("new")
 
     def compare(old: Path, new: Path) -> Report:
         assert (old.read_text(), new.read_text()) == ("old", "new")
-        return Report([], "")
+        return Report([], "", "0.1.0")
 
     for name, value in {
         "ROOT": root,
@@ -74,7 +75,7 @@ def state(root: Path) -> dict[str, str]:
     }
 
 
-def test_an_update_replaces_spec_source_and_client_and_reports(
+def test_update_replaces_spec_source_and_client_and_writes_a_report(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert update.main(["page.md"]) == 0
@@ -86,7 +87,30 @@ def test_an_update_replaces_spec_source_and_client_and_reports(
     assert report in capsys.readouterr().out
 
 
-def test_without_a_source_it_is_the_one_of_the_settings(
+def test_report_begins_with_what_was_not_compared(
+    checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = Report([], "The wire view was left out, because of a test.", "0.1.0")
+    monkeypatch.setattr(update, "compare", lambda *_: report)
+
+    assert update.main(["page.md"]) == 0
+
+    notice = "Not everything was compared. The wire view was left out, because of a test."
+    assert (checkout / ".make/update.md").read_text().splitlines()[0] == notice
+    assert capsys.readouterr().out.splitlines()[0] == notice
+
+
+def test_update_needs_no_git_and_keeps_uncommitted_changes(checkout: Path) -> None:
+    changed = checkout / "docs.md"
+    changed.write_text("not committed")
+
+    assert update.main(["page.md"]) == 0
+
+    assert changed.read_text() == "not committed"
+    assert state(checkout) == NEW
+
+
+def test_default_source_comes_from_the_settings(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert update.main([]) == 0
@@ -96,7 +120,7 @@ def test_without_a_source_it_is_the_one_of_the_settings(
 
 
 @pytest.mark.parametrize(("code", "verdict"), [(0, "passed"), (1, "failed")])
-def test_the_tests_run_on_the_copy_and_decide(
+def test_update_happens_only_if_the_tests_of_the_copy_pass(
     checkout: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -121,14 +145,14 @@ def test_the_tests_run_on_the_copy_and_decide(
     assert not (checkout / ".make/update").exists()
 
 
-def test_a_source_that_cannot_be_imported_changes_nothing(checkout: Path) -> None:
+def test_failed_import_changes_nothing(checkout: Path) -> None:
     assert update.main(["broken"]) == 1
 
     assert state(checkout) == OLD
     assert not (checkout / ".make/update").exists()
 
 
-def test_an_overlay_that_does_not_fit_changes_nothing(
+def test_overlay_that_does_not_fit_changes_nothing(
     checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -155,7 +179,7 @@ STEPS = [
 
 
 def kill_at(step: int, patch: pytest.MonkeyPatch) -> list[str]:
-    """Let the process be killed before its nth step; return the steps that it was asked for."""
+    """Kill the process before its nth step; return the list of steps that it reached."""
     done: list[str] = []
 
     def killing(function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -173,7 +197,7 @@ def kill_at(step: int, patch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("step", range(1, 23))
-def test_a_kill_at_any_point_leaves_the_old_or_after_the_next_command_the_new(
+def test_killed_update_leaves_the_old_files_or_is_finished_by_the_next_command(
     checkout: Path, capsys: pytest.CaptureFixture[str], step: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -189,7 +213,7 @@ def test_a_kill_at_any_point_leaves_the_old_or_after_the_next_command_the_new(
     assert ("was finished" in capsys.readouterr().out) == was_moving
 
 
-def test_a_kill_while_it_is_finished_is_finished_too(checkout: Path) -> None:
+def test_finishing_can_be_killed_and_finished_again(checkout: Path) -> None:
     for step in (16, 2, 3):
         with pytest.MonkeyPatch.context() as patch:
             kill_at(step, patch)
@@ -201,7 +225,7 @@ def test_a_kill_while_it_is_finished_is_finished_too(checkout: Path) -> None:
     assert state(checkout) == NEW
 
 
-def test_what_a_killed_update_left_is_not_in_the_way_of_the_next(checkout: Path) -> None:
+def test_update_works_after_a_killed_one(checkout: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         kill_at(5, patch)
         with pytest.raises(KilledError):
@@ -212,7 +236,7 @@ def test_what_a_killed_update_left_is_not_in_the_way_of_the_next(checkout: Path)
     assert state(checkout) == NEW
 
 
-def test_the_script_is_a_command(
+def test_script_runs_as_a_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["update.py", "--help"])

@@ -105,7 +105,7 @@ def read_balance(balance: AccountBalance) -> None:
 
 def read_link_payload(payload: Mapping[str, object]) -> None:
     assert_type(LinkedAccount.from_link_payload(payload), list[LinkedAccount])
-    assert_type(LinkedAccount("a-token", "coinbase").key, object)
+    assert_type(LinkedAccount("a-token", "coinbase").key, Any)
 
 
 def read_row(row: CurrencyBalance) -> None:

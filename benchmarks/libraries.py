@@ -1,0 +1,273 @@
+"""HTTP libraries as contenders: the same request, the answer decoded, and no promises.
+
+Each function sets a client up and returns what makes a number of calls. Libraries are imported
+where they are used, so that no contender pays for another one.
+"""
+
+import http.client
+import json
+import socket
+from urllib.parse import urlsplit
+
+from workload import (
+    BODY,
+    HEADERS,
+    PATH,
+    Calls,
+    repeat,
+    repeat_async,
+    share_between_tasks,
+    share_between_threads,
+)
+
+SECONDS = 60
+"""The timeout where many calls wait for their turn."""
+
+
+def address(url: str) -> tuple[str, int]:
+    """Return the host and the port of a URL."""
+    parts = urlsplit(url)
+    assert parts.hostname
+    assert parts.port
+    return parts.hostname, parts.port
+
+
+# --- the floor: bytes over a socket, and the standard library -------------------------------------
+
+
+def request_bytes(url: str) -> bytes:
+    """Return the request as it goes over the wire."""
+    body = json.dumps(BODY)
+    lines = [f"POST {PATH} HTTP/1.1", f"Host: {urlsplit(url).netloc}"]
+    for name, value in HEADERS.items():
+        lines.append(f"{name}: {value}")
+    lines.append("Content-Type: application/json")
+    lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", body]).encode()
+
+
+def sync_socket(url: str) -> Calls:
+    """Write and read bytes, and decode."""
+    connection = socket.create_connection(address(url))
+    request = request_bytes(url)
+
+    def call() -> object:
+        connection.sendall(request)
+        received = connection.recv(65536)
+        _, _, body = received.partition(b"\r\n\r\n")
+        return json.loads(body)
+
+    return repeat(call)
+
+
+def sync_http_client(url: str) -> Calls:
+    """Use the standard library."""
+    host, port = address(url)
+    connection = http.client.HTTPConnection(host, port)
+    headers = HEADERS | {"Content-Type": "application/json"}
+
+    def call() -> object:
+        connection.request("POST", PATH, json.dumps(BODY), headers)
+        return json.loads(connection.getresponse().read())
+
+    return repeat(call)
+
+
+# --- httpx ----------------------------------------------------------------------------------------
+
+
+def sync_httpx(url: str) -> Calls:
+    """Use httpx as its documentation shows it."""
+    import httpx
+
+    client = httpx.Client(base_url=url, headers=HEADERS)
+
+    def call() -> object:
+        return client.post(PATH, json=BODY).json()
+
+    return repeat(call)
+
+
+def async_httpx(url: str) -> Calls:
+    """Use httpx as its documentation shows it."""
+    import httpx
+
+    client = httpx.AsyncClient(base_url=url, headers=HEADERS)
+
+    async def call() -> object:
+        response = await client.post(PATH, json=BODY)
+        return response.json()
+
+    return repeat_async(call)
+
+
+def tasks_httpx(url: str, concurrency: int) -> Calls:
+    """Share one client that may keep as many connections as there are tasks."""
+    import httpx
+
+    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+    client = httpx.AsyncClient(base_url=url, headers=HEADERS, limits=limits, timeout=SECONDS)
+
+    async def call() -> object:
+        response = await client.post(PATH, json=BODY)
+        return response.json()
+
+    return share_between_tasks(call, concurrency)
+
+
+def threads_httpx(url: str, concurrency: int) -> Calls:
+    """Share one client that may keep as many connections as there are threads."""
+    import httpx
+
+    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+    client = httpx.Client(base_url=url, headers=HEADERS, limits=limits, timeout=SECONDS)
+
+    def call() -> object:
+        return client.post(PATH, json=BODY).json()
+
+    return share_between_threads(call, concurrency)
+
+
+# --- httpx2, its maintained fork ------------------------------------------------------------------
+
+
+def sync_httpx2(url: str) -> Calls:
+    """Use httpx2 as its documentation shows it."""
+    import httpx2
+
+    client = httpx2.Client(base_url=url, headers=HEADERS)
+
+    def call() -> object:
+        return client.post(PATH, json=BODY).json()
+
+    return repeat(call)
+
+
+def async_httpx2(url: str) -> Calls:
+    """Use httpx2 as its documentation shows it."""
+    import httpx2
+
+    client = httpx2.AsyncClient(base_url=url, headers=HEADERS)
+
+    async def call() -> object:
+        response = await client.post(PATH, json=BODY)
+        return response.json()
+
+    return repeat_async(call)
+
+
+def tasks_httpx2(url: str, concurrency: int) -> Calls:
+    """Share one client that may keep as many connections as there are tasks."""
+    import httpx2
+
+    limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+    client = httpx2.AsyncClient(base_url=url, headers=HEADERS, limits=limits, timeout=SECONDS)
+
+    async def call() -> object:
+        response = await client.post(PATH, json=BODY)
+        return response.json()
+
+    return share_between_tasks(call, concurrency)
+
+
+def threads_httpx2(url: str, concurrency: int) -> Calls:
+    """Share one client that may keep as many connections as there are threads."""
+    import httpx2
+
+    limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+    client = httpx2.Client(base_url=url, headers=HEADERS, limits=limits, timeout=SECONDS)
+
+    def call() -> object:
+        return client.post(PATH, json=BODY).json()
+
+    return share_between_threads(call, concurrency)
+
+
+# --- pyreqwest and pyqwest, written in Rust: what is possible -------------------------------------
+
+
+def sync_pyreqwest(url: str) -> Calls:
+    """Use pyreqwest."""
+    from pyreqwest.client import SyncClient, SyncClientBuilder
+
+    client: SyncClient = SyncClientBuilder().base_url(url).default_headers(HEADERS).build()
+
+    def call() -> object:
+        return client.post(PATH).body_json(BODY).build().send().json()
+
+    return repeat(call)
+
+
+def threads_pyreqwest(url: str, concurrency: int) -> Calls:
+    """Share one client of pyreqwest."""
+    from pyreqwest.client import SyncClient, SyncClientBuilder
+
+    client: SyncClient = SyncClientBuilder().base_url(url).default_headers(HEADERS).build()
+
+    def call() -> object:
+        return client.post(PATH).body_json(BODY).build().send().json()
+
+    return share_between_threads(call, concurrency)
+
+
+def async_pyreqwest(url: str) -> Calls:
+    """Use pyreqwest."""
+    return tasks_pyreqwest(url, concurrency=1)
+
+
+def tasks_pyreqwest(url: str, concurrency: int) -> Calls:
+    """Share one client of pyreqwest."""
+    from pyreqwest.client import Client, ClientBuilder
+
+    client: Client = ClientBuilder().base_url(url).default_headers(HEADERS).build()
+
+    async def call() -> object:
+        response = await client.post(PATH).body_json(BODY).build().send()
+        return await response.json()
+
+    return share_between_tasks(call, concurrency)
+
+
+def sync_pyqwest(url: str) -> Calls:
+    """Use pyqwest."""
+    import pyqwest
+
+    client = pyqwest.SyncClient()
+    headers = HEADERS | {"Content-Type": "application/json"}
+
+    def call() -> object:
+        return client.post(url + PATH, headers, json.dumps(BODY).encode()).json()
+
+    return repeat(call)
+
+
+def threads_pyqwest(url: str, concurrency: int) -> Calls:
+    """Share one client of pyqwest."""
+    import pyqwest
+
+    client = pyqwest.SyncClient()
+    headers = HEADERS | {"Content-Type": "application/json"}
+
+    def call() -> object:
+        return client.post(url + PATH, headers, json.dumps(BODY).encode()).json()
+
+    return share_between_threads(call, concurrency)
+
+
+def async_pyqwest(url: str) -> Calls:
+    """Use pyqwest."""
+    return tasks_pyqwest(url, concurrency=1)
+
+
+def tasks_pyqwest(url: str, concurrency: int) -> Calls:
+    """Share one client of pyqwest."""
+    import pyqwest
+
+    client = pyqwest.Client()
+    headers = HEADERS | {"Content-Type": "application/json"}
+
+    async def call() -> object:
+        response = await client.post(url + PATH, headers, json.dumps(BODY).encode())
+        return response.json()
+
+    return share_between_tasks(call, concurrency)

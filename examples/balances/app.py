@@ -1,0 +1,200 @@
+"""A small web application that reads balances through Mesh and keeps them in a database.
+
+    GET  /                the page
+    GET  /balances        the same as JSON; amounts are strings
+    POST /accounts        the payload that Mesh Link hands over
+    POST /balances/read   read all balances now; answers with the JSON
+    POST /                the same for the page's button
+
+It has no log-in: let it listen on loopback only. Start it with
+`python -m uvicorn --factory examples.balances.app:create_app`.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.templating import Jinja2Templates
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from mesh_facade import AsyncMeshClient, MeshError
+
+from .store import DEFAULT_URL, URL_VARIABLE, Account, Store
+from .tokens import KEYS_VARIABLE, TokenCipher, read_link_payload
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+        "frame-ancestors 'self'; base-uri 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+router = APIRouter()
+templates = Jinja2Templates(Path(__file__).parent / "templates")
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    """Open the database and one Mesh client for as long as the application runs."""
+    store: Store = app.state.store
+    try:
+        await asyncio.to_thread(store.open)
+        async with AsyncMeshClient(deadline=20) as mesh:
+            app.state.mesh = mesh
+            yield
+    finally:
+        store.close()
+
+
+def create_app() -> FastAPI:
+    """Build the application from its environment variables.
+
+    Raises:
+        SettingsError: A variable is missing or cannot be used.
+    """
+    cipher = TokenCipher(os.environ.get(KEYS_VARIABLE, ""))
+    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    app.state.store = Store(os.environ.get(URL_VARIABLE, DEFAULT_URL), cipher)
+    app.include_router(router)
+    app.middleware("http")(protect)
+    # Another site's host name may be made to resolve to this machine.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    app.exception_handler(RequestValidationError)(refuse_body)
+    return app
+
+
+def _get_store(request: Request) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+def _get_mesh(request: Request) -> AsyncMeshClient:
+    mesh: AsyncMeshClient = request.app.state.mesh
+    return mesh
+
+
+StoreDependency = Annotated[Store, Depends(_get_store)]
+MeshDependency = Annotated[AsyncMeshClient, Depends(_get_mesh)]
+
+
+@router.post("/accounts", status_code=201)
+def link_accounts(payload: Annotated[Any, Body()], store: StoreDependency) -> dict[str, int]:
+    """Take in the payload of Link's success callback; the browser posts it as JSON."""
+    try:
+        links = read_link_payload(payload)
+    except (TypeError, ValueError) as error:  # the message names the field and quotes no token
+        raise HTTPException(422, str(error)) from None
+    store.link(links)
+    return {"linked": len(links)}
+
+
+@router.post("/balances/read")
+async def read_balances(store: StoreDependency, mesh: MeshDependency) -> dict[str, Any]:
+    """Read the balance of each account now, and return them all."""
+    await read_all_balances(store, mesh)
+    return await asyncio.to_thread(list_balances, store)
+
+
+@router.get("/balances")
+def list_balances(store: StoreDependency) -> dict[str, Any]:
+    """Return all accounts with their last balances."""
+    return {"accounts": [account_to_dict(account) for account in store.accounts()]}
+
+
+@router.get("/")
+def show_page(request: Request, store: StoreDependency) -> Response:
+    """Return the page."""
+    accounts = store.accounts()
+    context = {"accounts": accounts, "amount": format_amount}
+    return templates.TemplateResponse(request, "balances.html", context)
+
+
+@router.post("/")
+async def read_balances_for_page(store: StoreDependency, mesh: MeshDependency) -> Response:
+    """Read the balance of each account now, and show the page again."""
+    await read_all_balances(store, mesh)
+    return RedirectResponse("/", status_code=303)
+
+
+async def read_all_balances(store: Store, mesh: AsyncMeshClient) -> None:
+    """Read the balance of each account whose token is not known to be dead, many at a time."""
+    # An application that refreshes tokens does so here, before they expire: see
+    # docs/guides/tokens.md.
+    accounts = await asyncio.to_thread(store.readable_accounts)
+    unread = {account.key for account in accounts}
+    try:
+        async with contextlib.aclosing(mesh.get_account_balances(accounts)) as outcomes:
+            async for outcome in outcomes:
+                key = outcome.account.key
+                unread.remove(key)
+                if outcome.balance is not None:
+                    await asyncio.to_thread(store.record_balance, key, outcome.balance)
+                if outcome.error is not None:
+                    await asyncio.to_thread(store.record_error, key, outcome.error)
+    except MeshError as error:  # the client's keys were refused: no other account was read
+        for key in unread:
+            await asyncio.to_thread(store.record_error, key, error)
+
+
+def account_to_dict(account: Account) -> dict[str, Any]:
+    """Return an account ready for JSON: amounts as strings, no token."""
+    return {
+        "id": account.id,
+        "name": account.name,
+        "broker": account.broker,
+        "account_id": account.account_id,
+        "reconnect_required": account.reconnect_required,
+        "last_error": account.last_error,
+        "read_at": account.read_at,
+        "tokens_expire_at": account.tokens_expire_at,
+        "total_cash_usd": amount_to_string(account.total_cash_usd),
+        "total_buying_power_usd": amount_to_string(account.total_buying_power_usd),
+        "balances": [
+            {
+                "currency": row.currency,
+                "cash": amount_to_string(row.cash),
+                "buying_power": amount_to_string(row.buying_power),
+                "cryptocurrency_buying_power": amount_to_string(row.cryptocurrency_buying_power),
+            }
+            for row in account.rows
+        ],
+    }
+
+
+def amount_to_string(amount: Decimal | None) -> str | None:
+    """Return an amount as a string: most programs read a JSON number as a float."""
+    return None if amount is None else format(amount, "f")
+
+
+def format_amount(amount: Decimal | None) -> str:
+    """Return an amount for people; Mesh sends null where it does not know one."""
+    return "unknown" if amount is None else format(amount, ",f")
+
+
+async def protect(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """Refuse forms of other sites, and tell browsers to keep nothing."""
+    site = request.headers.get("sec-fetch-site", "none")
+    if request.method == "POST" and site not in {"none", "same-origin"}:
+        return PlainTextResponse("This request came from another site.", status_code=403)
+    response = await call_next(request)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+async def refuse_body(_: Request, error: RequestValidationError) -> Response:
+    """Say what is wrong with a body. FastAPI's own answer would quote it, tokens included."""
+    reasons = [f"{item['loc'][0]}: {item['msg']}" for item in error.errors()]
+    return JSONResponse({"detail": "; ".join(reasons)}, status_code=422)

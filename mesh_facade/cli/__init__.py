@@ -1,0 +1,22 @@
+"""The command line `mesh-balance`: balances for people and for programs. Needs the extra `cli`.
+
+`commands` has the commands and their options. Each other module has one subject:
+
+- `accounts` reads the accounts of `bulk`, and `results` writes their outcomes and resumes;
+- `bulk` runs from the one to the other, with a progress bar;
+- `doctor` checks the set-up of this machine;
+- `exit_codes` decides how a command ends, and `terminal` writes for people.
+
+Keys and environment come from the same variables as in `MeshClient`. A secret is never an argument,
+because other users of a machine can read those.
+"""
+
+import importlib.util
+import sys
+
+if importlib.util.find_spec("click") is None:
+    sys.exit("error: mesh-balance needs more packages: pip install 'mesh-facade[cli]'")
+
+from mesh_facade.cli.commands import main
+
+__all__ = ["main"]

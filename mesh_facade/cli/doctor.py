@@ -1,0 +1,137 @@
+"""`mesh-balance doctor`: checks keys, address, proxy, connection and clock of this machine."""
+
+import email.utils
+import os
+import ssl
+import time
+from collections.abc import Callable
+
+import attrs
+import httpx
+
+from mesh_facade import MeshClient, MeshConfigurationError, MeshConnectionError, MeshError
+from mesh_facade.cli.exit_codes import judge
+from mesh_facade.cli.terminal import one_line
+
+# Not public names: they say where a client would connect to.
+from mesh_facade.engine.proxies import find_proxy
+from mesh_facade.operations.servers import SERVER_BY_ENVIRONMENT
+from mesh_facade.options import find_base_url
+
+_MAX_CLOCK_DIFFERENCE = 60  # seconds
+_SANDBOX_PREFIX = "sk_sandbox_"
+_UNREAD_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # httpx reads neither
+
+
+@attrs.frozen
+class CheckResult:
+    """The result of one check: exit code 0 where it passed, and a line that explains it."""
+
+    name: str
+    exit_code: int
+    detail: str
+
+
+def run_checks(environment: str | None) -> list[CheckResult]:
+    """Run all checks; one that fails does not keep the next from running."""
+    return [
+        _run_check("keys", _check_keys, environment),
+        _run_check("connection", _check_connection, environment),
+    ]
+
+
+def _run_check(
+    name: str, check: Callable[[str | None], str], environment: str | None
+) -> CheckResult:
+    try:
+        detail = check(environment)
+    except (MeshError, OSError, ImportError) as error:
+        return CheckResult(name, judge(error).exit_code, one_line(str(error)))
+    return CheckResult(name, 0, detail)
+
+
+def _check_keys(environment: str | None) -> str:
+    """Check the keys and whatever else a client checks when it is built."""
+    try:
+        url = find_base_url(environment, None)
+    except MeshConfigurationError:
+        # The address is wrong, as the connection's check reports. Check the keys all the same.
+        MeshClient(environment="production", base_url="http://localhost").close()
+    else:
+        MeshClient(environment=environment).close()
+        _check_environment_of_keys(url.host)
+    return "present and well-formed; only a call shows whether Mesh takes them"
+
+
+def _check_environment_of_keys(host: str) -> None:
+    """Raise MeshConfigurationError if sandbox keys are used in production, or the reverse."""
+    hosts = [httpx.URL(server).host for server in SERVER_BY_ENVIRONMENT.values()]
+    if host not in hosts:
+        return  # a mock server, or a gateway
+    is_sandbox_host = "sandbox" in host
+    is_sandbox_key = os.environ["MESH_CLIENT_SECRET"].startswith(_SANDBOX_PREFIX)
+    if is_sandbox_key and not is_sandbox_host:
+        raise MeshConfigurationError(
+            f"MESH_CLIENT_SECRET is a sandbox key ({_SANDBOX_PREFIX}…), but {host} is the "
+            "production host: set MESH_ENVIRONMENT=sandbox, or use production keys"
+        )
+    if is_sandbox_host and not is_sandbox_key:
+        raise MeshConfigurationError(
+            f"MESH_CLIENT_SECRET is not a sandbox key ({_SANDBOX_PREFIX}…), but {host} is the "
+            "sandbox host: use sandbox keys, or set MESH_ENVIRONMENT=production"
+        )
+
+
+def _check_connection(environment: str | None) -> str:
+    """Send a request without keys, and compare the clock with the server's."""
+    url = find_base_url(environment, None)
+    proxy = find_proxy(url, None)
+    route = url.host
+    if proxy is not None:
+        route = f"{url.host} through the proxy {proxy.url.host}"
+    # The certificates are those of the environment, also where a proxy is used.
+    client = httpx.Client(proxy=proxy, verify=httpx.create_ssl_context(), trust_env=False)
+    try:
+        with client:
+            response = client.head(url)
+    except httpx.TransportError as error:
+        problem = f"{type(error).__name__}: {error}"
+        advice = "check the name, the network, the proxy, SSL_CERT_FILE"
+        if _is_tls_error(error):
+            advice += _describe_unread_variables()
+        raise MeshConnectionError(f"cannot reach {route} ({problem}): {advice}") from None
+
+    seconds_ahead = _compare_clocks(response)
+    if abs(seconds_ahead) > _MAX_CLOCK_DIFFERENCE:
+        raise MeshConfigurationError(
+            f"this clock is {seconds_ahead:.0f} s ahead of {url.host}: set it"
+        )
+    return f"{route} answers (HTTP {response.status_code}), and the clocks agree"
+
+
+def _compare_clocks(response: httpx.Response) -> float:
+    """Return how far this clock is ahead of the server's, 0 where the server sends no time."""
+    try:
+        server_time = email.utils.parsedate_to_datetime(response.headers["date"])
+    except (KeyError, ValueError):
+        return 0.0
+    return time.time() - server_time.timestamp()
+
+
+def _is_tls_error(error: BaseException | None) -> bool:
+    """Return True if this error, or one that led to it, is about TLS."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _describe_unread_variables() -> str:
+    """Return advice about variables that name certificates for other programs only."""
+    names = [name for name in _UNREAD_CERTIFICATE_VARIABLES if os.environ.get(name)]
+    if not names:
+        return ""
+    subject = " and ".join(names)
+    verb = "is" if len(names) == 1 else "are"
+    return f"; {subject} {verb} set, but not read here: set SSL_CERT_FILE to the same file"

@@ -1,0 +1,34 @@
+"""Recognises an account again, without storing its token.
+
+A fingerprint is a keyed hash (HMAC-SHA256) of an account's token and broker under a random salt. It
+shows whether an account is the one that an outcome was read for. It does not give the token away,
+because a token is long and random: there is nothing to guess it from. Each fingerprint has a salt
+of its own, so equal tokens do not have equal fingerprints.
+"""
+
+import hmac
+import json
+import secrets
+
+from mesh_facade import LinkedAccount
+
+_PREFIX = "hmac-sha256"
+_SALT_BYTES = 16
+
+
+def make_fingerprint(account: LinkedAccount) -> str:
+    """Return a new fingerprint of an account."""
+    salt = secrets.token_hex(_SALT_BYTES)
+    return f"{_PREFIX}:{salt}:{_hash(account, salt)}"
+
+
+def matches(fingerprint: str, account: LinkedAccount) -> bool:
+    """Return True if a fingerprint was made of this account's token and broker."""
+    _, _, salt_and_hash = fingerprint.partition(":")
+    salt, _, expected = salt_and_hash.partition(":")
+    return hmac.compare_digest(_hash(account, salt).encode(), expected.encode())
+
+
+def _hash(account: LinkedAccount, salt: str) -> str:
+    message = json.dumps([account.auth_token, str(account.broker)])
+    return hmac.digest(salt.encode(), message.encode(), "sha256").hex()

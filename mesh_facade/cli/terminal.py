@@ -1,0 +1,49 @@
+"""What people read: one-line messages, and the table of a balance."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from mesh_facade import AccountBalance
+
+_UNKNOWN = "-"  # None is not 0
+_HEADS = ("currency", "cash", "buying power", "crypto buying power")
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line, without characters that could control the terminal."""
+    printable = [char if char.isprintable() else " " for char in text]
+    return " ".join("".join(printable).split())
+
+
+def print_table(balance: AccountBalance) -> None:
+    """Print a row for each currency, then the totals, with aligned decimal points."""
+    from rich.console import Console  # noqa: PLC0415 — takes longer than all of --help
+    from rich.table import Table  # noqa: PLC0415 — the same
+
+    currencies = [one_line(row.currency or _UNKNOWN) for row in balance.rows]
+    cash = [row.cash for row in balance.rows]
+    buying_power = [row.buying_power for row in balance.rows]
+    crypto_buying_power = [row.cryptocurrency_buying_power for row in balance.rows]
+
+    currencies.append("total in USD")
+    cash.append(balance.total_cash_usd)
+    buying_power.append(balance.total_buying_power_usd)
+    crypto_buying_power.append(None)  # Mesh sends no such total
+
+    columns = [currencies, _align(cash), _align(buying_power), _align(crypto_buying_power)]
+    table = Table(*_HEADS, box=None, pad_edge=False)
+    for cells in zip(*columns, strict=True):
+        table.add_row(*cells)
+    # The width has no limit: an amount that loses a digit is another amount.
+    Console(width=10_000, markup=False, highlight=False).print(table)
+
+
+def _align(amounts: Sequence[Decimal | None]) -> list[str]:
+    """Write amounts so that their decimal points stand below each other."""
+    texts = [_UNKNOWN if amount is None else format(amount, "f") for amount in amounts]
+    whole_parts = [text.partition(".")[0] for text in texts]
+    width = max(len(whole_part) for whole_part in whole_parts)
+    return [
+        " " * (width - len(whole_part)) + text
+        for text, whole_part in zip(texts, whole_parts, strict=True)
+    ]

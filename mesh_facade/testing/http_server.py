@@ -1,0 +1,258 @@
+"""An HTTP/1.1 server on loopback: h11 reads and writes, asyncio moves the bytes.
+
+The event loop runs in a thread of its own, so that the server works in any process, whether or
+not that has an event loop itself.
+"""
+
+import asyncio
+import contextlib
+import functools
+import socket
+import struct
+import sys
+from collections.abc import Callable, Sequence
+
+import h11
+import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from mesh_facade.testing.answers import Answer, Failure
+
+_NO_CONTENT = 204
+_NOT_MODIFIED = 304
+_READ_SIZE = 65536
+_BACKLOG = 1024  # as many clients may connect at the same moment
+_LINGER = 1.0  # seconds in which the rest of a refused request is read and dropped
+
+# SO_LINGER, switched on with no time: closing resets the connection. Windows has shorter fields.
+_RESET_ON_CLOSE = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+Responder = Callable[[httpx.Request], tuple[Answer, bytes]]
+"""Returns the answer to a request, and the body to send with it."""
+
+
+def response_headers(answer: Answer, body: bytes) -> httpx.Headers:
+    """Return the headers of an answer: those that were chosen over those that every answer has."""
+    headers = httpx.Headers({"Content-Type": "application/json"})
+    if answer.status != _NO_CONTENT:  # HTTP forbids a length there
+        headers["Content-Length"] = str(len(body))
+    headers.update(answer.headers)
+    return headers
+
+
+def has_no_body(request: httpx.Request, status: int) -> bool:
+    """Return True where HTTP forbids a body."""
+    return request.method == "HEAD" or status in {_NO_CONTENT, _NOT_MODIFIED}
+
+
+class HTTPServer:
+    """Listens on 127.0.0.1 from `start` to `stop`, and serves any number of clients at once."""
+
+    def __init__(self, respond: Responder) -> None:
+        self._respond = respond
+        self._portal: BlockingPortal | None = None
+        self._running = contextlib.ExitStack()
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def start(self, port: int) -> str:
+        """Listen on a port, 0 for a free one, and return the server's URL.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        with contextlib.ExitStack() as stack:
+            listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+            stack.enter_context(listener)
+            listener.setblocking(False)  # noqa: FBT003 — the standard library's signature
+            portal = stack.enter_context(start_blocking_portal())
+            portal.call(self._start_accepting, listener)
+            stack.callback(portal.call, self._stop_accepting, listener)
+            self._portal = portal
+            self._running = stack.pop_all()
+            _, port = listener.getsockname()
+        return f"http://127.0.0.1:{port}"
+
+    def stop(self) -> None:
+        """Stop listening, drop all connections and end the thread."""
+        self._portal = None
+        self._running.close()
+
+    def drop_connections(self) -> None:
+        """Drop all connections, answered or not, and go on listening."""
+        if self._portal is not None:
+            self._portal.call(self._cancel_connections)
+
+    # asyncio.start_server would be shorter, but closing it leaves the connections open that it has
+    # accepted and not served yet.
+
+    async def _start_accepting(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    async def _stop_accepting(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(listener)
+        await self._cancel_connections()
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return  # the client has left again
+        task = asyncio.get_running_loop().create_task(self._serve(connection))
+        self._connections.add(task)
+        task.add_done_callback(functools.partial(self._forget, connection))
+
+    def _forget(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        self._connections.discard(task)
+        connection.close()  # if the task was cancelled before it began, nobody else does
+
+    async def _cancel_connections(self) -> None:
+        connections = list(self._connections)
+        if connections:
+            for task in connections:
+                task.cancel()
+            await asyncio.wait(connections)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
+        try:
+            await _Connection(reader, writer, self._respond).serve()
+            writer.close()
+            await writer.wait_closed()
+        except OSError:
+            pass  # the client is gone, or did not read what it was sent
+        finally:
+            writer.transport.abort()
+
+
+class _Connection:
+    """One client's connection: it may carry any number of requests, one after the other."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, respond: Responder
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._respond = respond
+        self._http = h11.Connection(h11.SERVER)
+
+    async def serve(self) -> None:
+        """Answer requests until one side wants to close."""
+        is_kept = True
+        while is_kept:
+            try:
+                request = await self._receive_request()
+            except h11.RemoteProtocolError as error:
+                await self._refuse(error)
+                return
+            if request is None:
+                return
+            answer, body = self._respond(request)
+            await asyncio.sleep(answer.delay)
+            if answer.failure is not None:
+                await self._fail(answer, body)
+                return
+            await self._send_answer(answer, body)
+            # HTTP/1.0 and `Connection: close` leave h11 in MUST_CLOSE instead.
+            is_kept = self._http.our_state is h11.DONE
+            if is_kept:
+                self._http.start_next_cycle()
+
+    async def _receive_request(self) -> httpx.Request | None:
+        """Wait for a request; None where the client has closed the connection instead."""
+        head = await self._next_event()
+        if not isinstance(head, h11.Request):
+            return None
+        body = bytearray()
+        while True:
+            event = await self._next_event()
+            if not isinstance(event, h11.Data):
+                break
+            body += event.data
+        request = httpx.Request(
+            head.method.decode("ascii"),
+            self._read_target(head.target.decode("ascii")),
+            headers=list(head.headers),
+            stream=httpx.ByteStream(bytes(body)),
+        )
+        request.read()
+        return request
+
+    async def _next_event(self) -> h11.Event:
+        while True:
+            event = self._http.next_event()
+            if isinstance(event, h11.Event):
+                return event
+            # It is NEED_DATA. (It is PAUSED only between an answer and the next request.)
+            if self._http.they_are_waiting_for_100_continue:
+                await self._send([h11.InformationalResponse(status_code=100, headers=[])])
+            self._http.receive_data(await self._reader.read(_READ_SIZE))
+
+    def _read_target(self, target: str) -> httpx.URL:
+        """Return the URL that was asked for: `target` is a path, or whole as for a proxy.
+
+        Raises:
+            h11.RemoteProtocolError: It is not a URL.
+        """
+        _, port = self._writer.get_extra_info("sockname")
+        origin = f"http://127.0.0.1:{port}"
+        try:
+            if target.startswith("/"):
+                return httpx.URL(origin + target)
+            return httpx.URL(origin).join(target)
+        except httpx.InvalidURL as error:
+            raise h11.RemoteProtocolError(f"the request's target is not a URL: {error}") from None
+
+    async def _refuse(self, error: h11.RemoteProtocolError) -> None:
+        """Say what is wrong with a malformed request, and see that the client can read it."""
+        message = f"{error}\n".encode()
+        head = h11.Response(
+            status_code=error.error_status_hint,
+            headers=[
+                ("Content-Type", "text/plain"),
+                ("Content-Length", str(len(message))),
+                ("Connection", "close"),
+            ],
+        )
+        await self._send([head, h11.Data(data=message), h11.EndOfMessage()])
+        # Closing while the client still sends would reset the connection and lose the answer.
+        self._writer.write_eof()
+        async with asyncio.timeout(_LINGER):
+            while await self._reader.read(_READ_SIZE):
+                pass
+
+    async def _send_answer(self, answer: Answer, body: bytes) -> None:
+        head = _head(answer, response_headers(answer, body))
+        if answer.byte_interval:
+            await self._send([head])
+            for byte in body:
+                await asyncio.sleep(answer.byte_interval)
+                await self._send([h11.Data(data=bytes([byte]))])
+            await self._send([h11.EndOfMessage()])
+        elif body:
+            await self._send([head, h11.Data(data=body), h11.EndOfMessage()])
+        else:
+            await self._send([head, h11.EndOfMessage()])
+
+    async def _fail(self, answer: Answer, body: bytes) -> None:
+        """Break the connection off; whoever called closes it."""
+        if answer.failure is Failure.RESET:
+            connection: socket.socket = self._writer.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        elif answer.failure is Failure.TRUNCATED:
+            headers = response_headers(answer, body)
+            headers["Content-Length"] = str(len(body) + 1)  # an empty body is cut short, too
+            half = body[: len(body) // 2]
+            await self._send([_head(answer, headers), h11.Data(data=half)])
+
+    async def _send(self, events: Sequence[h11.Event]) -> None:
+        data = [self._http.send(event) or b"" for event in events]
+        self._writer.write(b"".join(data))  # at once: a small second write waits for the client
+        await self._writer.drain()
+
+
+def _head(answer: Answer, headers: httpx.Headers) -> h11.Response:
+    return h11.Response(
+        status_code=answer.status,
+        reason=httpx.codes.get_reason_phrase(answer.status).encode(),
+        headers=headers.raw,
+    )

@@ -1,0 +1,367 @@
+"""The mock server as its users see it: what they tell it, and what it records."""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Generator, Mapping
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+import httpx
+
+from mesh_facade import AsyncMeshClient, MeshClient
+from mesh_facade.testing.answers import (
+    JSON,
+    Amount,
+    Amounts,
+    Answer,
+    Failure,
+    balance_content,
+    check_head,
+    envelope_with_content,
+    write_json,
+)
+from mesh_facade.testing.clients import HandedOutClients
+from mesh_facade.testing.faults import FAULTS
+from mesh_facade.testing.http_server import HTTPServer, has_no_body, response_headers
+
+if TYPE_CHECKING:
+    from mesh_facade.testing.contract import Contract
+
+_NOWHERE = "https://mock-server.invalid"  # a name that no host will ever have (RFC 6761)
+
+
+@attrs.frozen
+class Call:
+    """A request that came in. Its repr shows neither fields nor headers: they hold secrets.
+
+    Attributes:
+        method: The HTTP method, such as `POST`.
+        path: The path of the URL, without the query.
+        fields: The fields of the JSON body, and those of the query that are not empty, by name.
+            Where both have a name, it is the body's. A body that is not a JSON object has none.
+        headers: The headers as they came in, the client's keys among them; `headers["x-client-id"]`
+            finds one in upper or lower case.
+        time: When it came in, in the seconds of `time.monotonic()`.
+    """
+
+    method: str
+    path: str
+    fields: Mapping[str, JSON] = attrs.field(repr=False)
+    headers: httpx.Headers = attrs.field(repr=False)
+    time: float = attrs.field(factory=time.monotonic)
+
+
+@attrs.define
+class _DueFault:
+    """A fault that calls with a token will meet: `times` more of them, or all if it is None."""
+
+    answer: Answer
+    times: int | None
+
+
+class _Plan:
+    """What calls with one token get: first the faults that are due, then the answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._faults: list[_DueFault] = []
+
+    def add_fault(self, fault: _DueFault) -> None:
+        """Let a fault come before all that were due so far."""
+        self._faults.append(fault)
+
+    def next_answer(self) -> Answer:
+        """Return the answer for the next call."""
+        while self._faults:
+            fault = self._faults[-1]
+            if fault.times is None:
+                return fault.answer
+            if fault.times > 0:
+                fault.times -= 1
+                return fault.answer
+            self._faults.pop()
+        return self._answer
+
+
+class MockServer:
+    """A mock of Mesh. Use it as a context manager to let it listen on a port of this machine.
+
+    It serves all operations of an OpenAPI document: that of the generated client, unless another
+    is given. Paths, methods, key headers, checks of requests and default answers are the
+    document's. Without `with` (or `async with`) it opens no socket, and only its own clients
+    and transports reach it.
+
+    Attributes:
+        client_id: The client id that requests must carry.
+        client_secret: The client secret that requests must carry.
+        url: Where it listens; not a real address while it does not.
+        calls: The requests that came in, those that were refused as well, in order.
+
+    Args:
+        document: The OpenAPI document.
+        port: The port to listen on; 0 is any free one.
+    """
+
+    client_id = "mock-client-id"
+    client_secret = "mock-client-secret"
+
+    def __init__(self, document: Mapping[str, JSON] | None = None, *, port: int = 0) -> None:
+        # Importing this takes 0.3 seconds, which most runs of pytest with the plugin save.
+        from mesh_facade.testing import contract  # noqa: PLC0415
+
+        if document is None:
+            document = contract.load_document()
+        self._contract: Contract = contract.Contract(
+            document, client_id=self.client_id, client_secret=self.client_secret
+        )
+        self._port = port
+        self._server = HTTPServer(self._respond)
+        self._clients = HandedOutClients()
+        self._plans: dict[str, _Plan] = {}
+        self._lock = threading.Lock()  # in-process clients may call from many threads
+        self.url = _NOWHERE
+        self.calls: list[Call] = []
+
+    def __enter__(self) -> Self:
+        self.url = self._server.start(self._port)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._clients.close()
+        finally:
+            self._stop()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self._clients.aclose()
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        self.url = _NOWHERE
+        self._server.stop()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that point a client of another process here."""
+        return {
+            "MESH_CLIENT_ID": self.client_id,
+            "MESH_CLIENT_SECRET": self.client_secret,
+            "MESH_BASE_URL": self.url,
+        }
+
+    def client(self, **options: Any) -> MeshClient:
+        """Return a client of this mock server; `options` are those of MeshClient.
+
+        It is closed when the `with` block of the mock server ends, unless you close it earlier.
+        """
+        client = MeshClient(**self._with_defaults(options))
+        self._clients.add(client)
+        return client
+
+    def async_client(self, **options: Any) -> AsyncMeshClient:
+        """Return a client of this mock server; `options` are those of AsyncMeshClient.
+
+        It is closed when the `async with` block of the mock server ends, unless you close it
+        earlier. After a plain `with` in the event loop of the client, the loop closes it when it
+        next gets to run.
+        """
+        client = AsyncMeshClient(**self._with_defaults(options))
+        self._clients.add_async(client)
+        return client
+
+    def _with_defaults(self, options: dict[str, Any]) -> dict[str, Any]:
+        defaults: dict[str, Any] = {
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "base_url": self.url,
+        }
+        if self.url == _NOWHERE:
+            defaults["transport"] = self.transport()
+        return {**defaults, **options}
+
+    def transport(self) -> httpx.MockTransport:
+        """Return a transport for sync and async clients that answers in process, without waiting.
+
+        Where the network would fail, or the answer would take longer than the read timeout, it
+        raises the exception that httpx raises for that.
+        """
+        return httpx.MockTransport(self._respond_in_process)
+
+    def reset(self) -> None:
+        """Forget answers, faults and calls, and drop the connections, as if it had just started.
+
+        Clients stay open: their next call opens a new connection.
+        """
+        self._server.drop_connections()
+        with self._lock:
+            self._plans.clear()
+            self.calls.clear()
+
+    @contextlib.contextmanager
+    def isolated(self) -> Generator[Self]:
+        """Keep what happens in a `with` block, such as one test, from what comes before and after.
+
+        It calls `reset` at both ends, and closes the clients that were handed out in between.
+        Those from before stay open.
+        """
+        earlier = self._clients
+        self._clients = HandedOutClients()
+        self.reset()
+        try:
+            yield self
+        finally:
+            try:
+                self._clients.close()
+            finally:
+                self._clients = earlier
+                self.reset()
+
+    def answers(  # noqa: PLR0913 — one keyword for each part of an answer
+        self,
+        token: str,
+        *,
+        cash: Amounts = None,
+        buying_power: Amounts = None,
+        cryptocurrency_buying_power: Amounts = None,
+        total_cash_usd: Amount = None,
+        total_buying_power_usd: Amount = None,
+        content: JSON | EllipsisType = ...,
+        body: JSON | bytes | EllipsisType = ...,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        delay: float = 0.0,
+    ) -> None:
+        """Choose the answer to calls with a token, in place of earlier answers and faults.
+
+        Give the amounts and totals of a balance, or a whole `content`, or a whole `body`. With
+        none of them the body is the OpenAPI document's example for the status.
+
+        Args:
+            token: The user's token; it is looked for in all fields of a request.
+            cash: Amounts by currency, such as `{"USD": "158.5"}`. No digit is lost; None is null.
+            buying_power: The same for the buying power.
+            cryptocurrency_buying_power: The same for the buying power in cryptocurrencies.
+            total_cash_usd: Mesh's own total of the cash.
+            total_buying_power_usd: Mesh's own total of the buying power.
+            content: What stands in `content`, with the status `ok`.
+            body: The whole body: bytes as they are, anything else as JSON.
+            status: The HTTP status, from 200 to 999.
+            headers: Headers beside or in place of `Content-Type`.
+            delay: Seconds that pass before the answer.
+
+        Raises:
+            ValueError: An amount is not a number, or two arguments each make a whole body, or
+                no HTTP server can send this status and these headers.
+        """
+        amounts = [cash, buying_power, cryptocurrency_buying_power]
+        totals = [total_cash_usd, total_buying_power_usd]
+        bodies: list[bytes] = []
+        if any(each is not None for each in [*amounts, *totals]):
+            balance = balance_content(
+                cash=cash,
+                buying_power=buying_power,
+                cryptocurrency_buying_power=cryptocurrency_buying_power,
+                total_cash_usd=total_cash_usd,
+                total_buying_power_usd=total_buying_power_usd,
+            )
+            bodies.append(envelope_with_content(balance))
+        if not isinstance(content, EllipsisType):
+            bodies.append(envelope_with_content(content))
+        if isinstance(body, bytes):
+            bodies.append(body)
+        elif not isinstance(body, EllipsisType):
+            bodies.append(write_json(body).encode())
+        if len(bodies) > 1:
+            raise ValueError("give amounts, content or body: one of them, not several")
+        chosen = dict(headers or {})
+        check_head(status, chosen)
+        answer = Answer(
+            status=status, body=bodies[0] if bodies else None, headers=chosen, delay=delay
+        )
+        with self._lock:
+            self._plans[token] = _Plan(answer)
+
+    def fails(self, token: str, fault: str, times: int | None = None) -> None:
+        """Let calls with a token fail, then go on as before.
+
+        Args:
+            token: The user's token; it is looked for in all fields of a request.
+            fault: The name of one of `FAULTS`.
+            times: How many calls fail; None for all.
+
+        Raises:
+            ValueError: There is no such fault; the message lists those that there are.
+        """
+        if fault not in FAULTS:
+            raise ValueError(f"there is no fault {fault!r}; choose one of: {', '.join(FAULTS)}")
+        due = _DueFault(FAULTS[fault].answer, times)
+        with self._lock:
+            plan = self._plans.setdefault(token, _Plan(Answer()))
+            plan.add_fault(due)
+
+    def _respond(self, request: httpx.Request) -> tuple[Answer, bytes]:
+        """Record a request, and return the answer to it and the body to send."""
+        call = Call(request.method, request.url.path, _read_fields(request), request.headers)
+        with self._lock:
+            self.calls.append(call)
+        answer = self._choose_answer(request, call)
+        if has_no_body(request, answer.status):
+            return answer, b""
+        if answer.body is None:
+            return answer, self._contract.find_example(request, answer.status)
+        return answer, answer.body
+
+    def _choose_answer(self, request: httpx.Request, call: Call) -> Answer:
+        if not self._contract.has_right_keys(request):
+            return Answer(status=401)
+        problem = self._contract.find_problem(request)
+        if problem is not None:
+            return problem
+        # No document says which field is the token: it is the one that answers are chosen for.
+        with self._lock:
+            for value in call.fields.values():
+                if isinstance(value, str) and value in self._plans:
+                    return self._plans[value].next_answer()
+        return Answer()
+
+    def _respond_in_process(self, request: httpx.Request) -> httpx.Response:
+        answer, body = self._respond(request)
+        _raise_failure(request, answer, body)
+        return httpx.Response(
+            answer.status,
+            headers=response_headers(answer, body),
+            stream=httpx.ByteStream(body),
+        )
+
+
+def _read_fields(request: httpx.Request) -> dict[str, JSON]:
+    """Return the fields of a request's query and JSON body."""
+    query = request.url.params.multi_items()
+    fields: dict[str, JSON] = {name: value for name, value in query if value}
+    try:
+        body = json.loads(request.content)
+    except ValueError:
+        return fields  # the check against the document says what is wrong with it
+    if isinstance(body, dict):
+        fields.update(body)
+    return fields
+
+
+def _raise_failure(request: httpx.Request, answer: Answer, body: bytes) -> None:
+    """Raise what httpx raises where the answer is late or the connection fails."""
+    seconds = answer.delay + answer.byte_interval * len(body)
+    read_timeout = request.extensions.get("timeout", {}).get("read")
+    if read_timeout is not None and seconds > read_timeout:
+        raise httpx.ReadTimeout("the mock server's answer takes too long", request=request)
+    if answer.failure is Failure.RESET:
+        raise httpx.ReadError("the mock server resets the connection", request=request)
+    if answer.failure is not None:
+        raise httpx.RemoteProtocolError("the mock server closes the connection", request=request)

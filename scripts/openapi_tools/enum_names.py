@@ -1,0 +1,216 @@
+"""Names for the members of the generated enums, none of which depends on a position in a list.
+
+The generator numbers a value that does not begin with a letter (`VALUE_57`), fails where two values
+get one name, and drops an enum with a null. Names that this module derives reach the generator as
+`x-enum-varnames`. The rules:
+
+1. A value that begins with a letter is named by its own letters and digits in capitals, as the
+   generator does: `krakenDirect` is KRAKENDIRECT, `a-b` is A_B.
+2. Any other value gets the prefix VALUE_. The characters before its first letter or digit are
+   spelled by their Unicode names: `3commas` is VALUE_3COMMAS, `-1` is VALUE_HYPHEN_MINUS_1, and
+   the empty string is VALUE_EMPTY.
+3. Where several values would have the same name, the only one in camel case keeps it. Each other
+   one gets a suffix that is computed from the value alone: `Coinbase` beside `coinbase` is
+   COINBASE_ and eight digits.
+4. `x-enum-varnames` in the overlay overrides all of this. It maps a value to its name:
+   `x-enum-varnames: {3commas: THREE_COMMAS}`.
+"""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections import Counter
+
+from openapi_python_client.strings import DELIMITERS, in_double_quote_literal, sanitize, snake_case
+
+from openapi_tools.documents import Json, SpecError
+from openapi_tools.objects import SpecObject, correction, find_objects, quote, removal
+
+VARNAMES = "x-enum-varnames"
+
+Value = str | int
+
+_CAMEL_CASE = re.compile("[a-z][A-Za-z0-9]*")
+_SUFFIX_DIGITS = 8
+
+
+def name_enum_members(document: Json) -> list[str]:
+    """Give each enum stable names, in place; return notes for the reader.
+
+    There is a note on each name that rule 2 or 3 made up, and on each name in the overlay whose
+    value is gone. Raise SpecError where a value cannot be named, with the action to add to the
+    overlay.
+    """
+    notes: list[str] = []
+    for schema in find_objects(document):
+        values = schema.fields.get("enum")
+        if not isinstance(values, list):
+            continue
+        # The generator makes no enum of booleans, nor of a lone null.
+        if schema.fields.get("type") == "boolean" or values == [None]:
+            continue
+        notes += _name_members(schema)
+    return notes
+
+
+def _name_members(schema: SpecObject) -> list[str]:
+    given = _read_given_names(schema)
+    notes = _describe_idle_names(schema)
+    values = _read_values(schema)
+    names = _derive_names(values, given)
+    _check_names(schema, names)
+    schema.fields["enum"] = values
+    schema.fields.pop(VARNAMES, None)
+    if names == {value: _generator_name_of(value) for value in values}:
+        return notes
+    schema.fields[VARNAMES] = list(names.values())
+    for value, name in names.items():
+        if value not in given and name != _generator_name_of(value):
+            update = f"{{{VARNAMES}: {{{quote(value)}: NAME}}}}"
+            advice = correction(schema.path, update)
+            notes.append(f"{schema.path}: {value!a} is named {name}; for another name, {advice}")
+    return notes
+
+
+def _read_values(schema: SpecObject) -> list[Value]:
+    """Return the values of an enum, each one once; refuse those that the client would not hold."""
+    values: list[Value] = []
+    for value in schema.fields["enum"]:
+        problem = _describe_problem(value, schema, values)
+        if problem:
+            raise SpecError(f"{schema.path}.enum: {problem}; {removal(_path_of(value, schema))}")
+        if value not in values:
+            values.append(value)
+    return values
+
+
+def _describe_problem(value: object, schema: SpecObject, earlier: list[Value]) -> str:
+    """Return why a value cannot be a member beside the earlier ones, or the empty string."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return f"{value!a} is neither a string nor an integer"
+    if schema.fields.get("type") == "string" and not isinstance(value, str):
+        return f"{value} is a number in an enum of strings"
+    if earlier and type(value) is not type(earlier[0]):
+        return f"{value!a} and {earlier[0]!a} are of two types"
+    if isinstance(value, str) and json.loads(f'"{in_double_quote_literal(value)}"') != value:
+        return f"{value!a} holds a character that the generator drops"
+    return ""
+
+
+def _path_of(value: object, schema: SpecObject) -> str:
+    """Return the JSONPath of one value, or of the whole enum where no path can name the value."""
+    path = f"{schema.path}.enum"
+    if not isinstance(value, str | int | float):
+        return path
+    # Tools for JSONPath refuse control characters and lone surrogates, escaped or not.
+    categories = {unicodedata.category(character) for character in str(value)}
+    if categories & {"Cc", "Cs"}:
+        return path
+    return f"{path}[?@ == {quote(value)}]"
+
+
+def _read_given_names(schema: SpecObject) -> dict[Value, str]:
+    """Return the names that the spec or the overlay gives, by value."""
+    told = schema.fields.get(VARNAMES, {})
+    values: list[Value] = schema.fields["enum"]
+    path = f"{schema.path}[{quote(VARNAMES)}]"
+    if isinstance(told, dict):
+        given = {value: told[str(value)] for value in values if str(value) in told}
+    elif isinstance(told, list) and len(told) == len(values):
+        given = dict(zip(values, told, strict=True))
+    else:
+        problem = f"expected a mapping from value to name, or a list of {len(values)} names"
+        raise SpecError(f"{path}: {problem}; {removal(path)}")
+    for value, name in given.items():
+        if not isinstance(name, str):
+            raise SpecError(f"{path}: the name of {value!a} is not a string; {removal(path)}")
+        given[value] = _generator_name(name)
+    return given
+
+
+def _describe_idle_names(schema: SpecObject) -> list[str]:
+    told = schema.fields.get(VARNAMES, {})
+    if not isinstance(told, dict):
+        return []
+    known = {str(value) for value in schema.fields["enum"]}
+    path = f"{schema.path}[{quote(VARNAMES)}]"
+    return [
+        f"{path}: {value!a} is not in the enum any more" for value in told if value not in known
+    ]
+
+
+def _derive_names(values: list[Value], given: dict[Value, str]) -> dict[Value, str]:
+    """Return the name of each value, in the order of the values."""
+    plain: dict[Value, str] = {}
+    for value in values:
+        plain[value] = given[value] if value in given else _plain_name(value)
+    uses = Counter(plain.values())
+    names: dict[Value, str] = {}
+    for value, name in plain.items():
+        rivals = [each for each in values if plain[each] == name]
+        if uses[name] == 1 or value in given or _keeps_plain_name(value, rivals, given):
+            names[value] = name
+        else:
+            names[value] = f"{name}_{_suffix(value)}"
+    return names
+
+
+def _keeps_plain_name(value: Value, rivals: list[Value], given: dict[Value, str]) -> bool:
+    """Return True if a value is the only one in camel case among those with the same name."""
+    if any(rival in given for rival in rivals):
+        return False
+    in_camel_case = [rival for rival in rivals if _CAMEL_CASE.fullmatch(str(rival))]
+    return in_camel_case == [value]
+
+
+def _plain_name(value: Value) -> str:
+    """Return the name of a value by itself: rules 1 and 2."""
+    if isinstance(value, int):
+        return _generator_name_of(value)
+    if value[:1].isalpha() and _is_kept(value[0]):
+        return _generator_name(value.upper())
+    words = ["VALUE"]
+    rest = value
+    while rest and not _is_kept(rest[0]):
+        words.append(unicodedata.name(rest[0]))
+        rest = rest[1:]
+    words.append(rest if value else "EMPTY")
+    return _generator_name("_".join(words).upper())
+
+
+def _is_kept(character: str) -> bool:
+    """Return True if a character is a letter or digit that a Python name can hold."""
+    return sanitize(character) == character and character not in DELIMITERS
+
+
+def _generator_name_of(value: Value) -> str:
+    """Return the name that the generator itself would give, or nothing if that is a number."""
+    if isinstance(value, int):
+        return f"VALUE_NEGATIVE_{-value}" if value < 0 else f"VALUE_{value}"
+    return snake_case(value.upper()).upper() if value[:1].isalpha() else ""
+
+
+def _generator_name(name: str) -> str:
+    """Return a name as the generator will write it and Python will read it."""
+    return unicodedata.normalize("NFKC", snake_case(unicodedata.normalize("NFKC", name))).upper()
+
+
+def _suffix(value: Value) -> str:
+    digest = hashlib.sha256(str(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return digest[:_SUFFIX_DIGITS].upper()
+
+
+def _check_names(schema: SpecObject, names: dict[Value, str]) -> None:
+    """Refuse names that Python cannot read, or that two values share."""
+    taken: dict[str, Value] = {}
+    for value, name in names.items():
+        problem = ""
+        if not name.isidentifier() or _generator_name(name) != name:
+            problem = f"{value!a} gives no name for a member"
+        elif name in taken:
+            problem = f"{taken[name]!a} and {value!a} would both be named {name}"
+        if problem:
+            update = f"{{{VARNAMES}: {{{quote(value)}: NAME}}}}"
+            raise SpecError(f"{schema.path}.enum: {problem}; {correction(schema.path, update)}")
+        taken[name] = value

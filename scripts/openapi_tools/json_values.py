@@ -1,0 +1,59 @@
+"""JSON values, of which every document consists, and checks of their shape."""
+
+from collections.abc import Collection
+from typing import Any, TypeAlias
+
+JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
+"""Any value that JSON can express."""
+
+JSONObject: TypeAlias = dict[str, JSON]
+"""A JSON object: what YAML calls a mapping."""
+
+# A document that was checked as a whole: its values are used without a check of their types.
+Json = dict[str, Any]
+
+
+class SpecError(Exception):
+    """A document that cannot be read, or does not fit. The message is one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+def fields(
+    value: JSON, place: str, needed: Collection[str] = (), optional: Collection[str] = ()
+) -> JSONObject:
+    """Return a copy of an object.
+
+    Raise SpecError if `value` is not an object, if it lacks a needed key, or if it has a key that
+    is neither needed nor optional. Without needed and optional keys, every key is allowed.
+    """
+    if not isinstance(value, dict):
+        raise SpecError(f"{place}: a mapping is expected, not {value!r:.60}")
+    for key in needed:
+        if key not in value:
+            raise SpecError(f"{place}: '{key}' is missing")
+    if needed or optional:
+        for key in value:
+            if key not in needed and key not in optional:
+                raise SpecError(f"{place}: '{key}' is not known here")
+    return dict(value)
+
+
+def items(value: JSON, place: str) -> list[JSONObject]:
+    """Return copies of the objects in a list; raise SpecError for anything else."""
+    return [fields(item, place) for item in elements(value, place)]
+
+
+def elements(value: JSON, place: str) -> list[JSON]:
+    """Return a list; raise SpecError for anything else."""
+    if not isinstance(value, list):
+        raise SpecError(f"{place}: a list is expected, not {value!r:.60}")
+    return value
+
+
+def text(value: JSON, place: str) -> str:
+    """Return a string; raise SpecError for anything else."""
+    if not isinstance(value, str):
+        raise SpecError(f"{place}: a text is expected, not {value!r:.60}")
+    return value

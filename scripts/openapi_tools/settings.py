@@ -1,0 +1,49 @@
+"""The settings of the importer: what openapi/import.yaml says."""
+
+from pathlib import Path
+from typing import TypedDict
+
+from openapi_tools.documents import read_document
+from openapi_tools.json_values import JSON, JSONObject, fields, text
+
+
+class PinnedOperation(TypedDict):
+    """Our name and tag of an operation."""
+
+    operationId: str
+    tag: str
+
+
+class Settings(TypedDict):
+    """The settings, by the names that they have in the file."""
+
+    source: str
+    info: JSONObject
+    operations: dict[str, PinnedOperation]
+    securitySchemes: dict[str, str]
+    schemas: dict[str, str]
+
+
+def read_settings(path: Path) -> Settings:
+    """Return the settings in a file; raise SpecError for a word that is missing or not known."""
+    needed = ("source", "info", "operations", "securitySchemes", "schemas")
+    words = fields(read_document(path), str(path), needed)
+    operations: dict[str, PinnedOperation] = {}
+    for name, value in fields(words["operations"], f"{path}: operations").items():
+        place = f"{path}: operations.{name}"
+        pinned = fields(value, place, ("operationId", "tag"))
+        operations[name] = PinnedOperation(
+            operationId=text(pinned["operationId"], f"{place}.operationId"),
+            tag=text(pinned["tag"], f"{place}.tag"),
+        )
+    return Settings(
+        source=text(words["source"], f"{path}: source"),
+        info=fields(words["info"], f"{path}: info"),
+        operations=operations,
+        securitySchemes=_read_names(words["securitySchemes"], f"{path}: securitySchemes"),
+        schemas=_read_names(words["schemas"], f"{path}: schemas"),
+    )
+
+
+def _read_names(value: JSON, place: str) -> dict[str, str]:
+    return {name: text(ours, f"{place}.{name}") for name, ours in fields(value, place).items()}

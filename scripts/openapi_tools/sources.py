@@ -1,0 +1,50 @@
+"""Recognises what a source is, by its content, and reads it as an OpenAPI document."""
+
+from attrs import frozen
+
+from openapi_tools.code_blocks import Page, split_page
+from openapi_tools.docs_page import to_openapi
+from openapi_tools.documents import parse
+from openapi_tools.json_values import JSONObject, SpecError, fields
+
+
+@frozen
+class Source:
+    """A source that has been read."""
+
+    document: JSONObject
+    """What it says, as an OpenAPI document, of version 3.0 or 3.1."""
+    suffix: str
+    """The suffix of a file with its content."""
+
+
+def parse_source(content: bytes) -> Source:
+    """Read a docs page, in its older or newer shape, or a whole OpenAPI document."""
+    text = content.decode("utf-8-sig").replace("\r\n", "\n")
+    page = split_page(text)
+    if page is not None:
+        return Source(_read_page(page), ".md")
+    document = _parse(text)
+    if not _is_openapi(document):
+        raise SpecError("this is neither a docs page nor an OpenAPI document, 3.0 or 3.1")
+    suffix = ".yaml"
+    if text.lstrip().startswith("{"):
+        suffix = ".json"
+    return Source(document, suffix)
+
+
+def _read_page(page: Page) -> JSONObject:
+    document = _parse(page.block)
+    if _is_openapi(document):
+        return document
+    if "openapi" in document:
+        raise SpecError("this is neither a docs page nor an OpenAPI document, 3.0 or 3.1")
+    return to_openapi(page.prose, document)
+
+
+def _parse(text: str) -> JSONObject:
+    return fields(parse(text, "this is neither YAML nor JSON"), "document")
+
+
+def _is_openapi(document: JSONObject) -> bool:
+    return str(document.get("openapi")).startswith(("3.0", "3.1"))

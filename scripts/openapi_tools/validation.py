@@ -1,0 +1,77 @@
+"""Checks that a document is valid OpenAPI 3.0."""
+
+from collections.abc import Iterable, Iterator
+
+from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
+from openapi_spec_validator import OpenAPIV30SpecValidator
+from referencing.exceptions import Unresolvable
+
+from openapi_tools.json_values import JSON, JSONObject, SpecError
+from openapi_tools.references import find_target
+
+
+def check_openapi(document: JSONObject, name: str = "") -> None:
+    """Raise SpecError, with the place and the reason, unless a document is valid OpenAPI 3.0."""
+    try:
+        error = next(OpenAPIV30SpecValidator(document).iter_errors(), None)
+    except Unresolvable as unresolvable:
+        raise SpecError(f"{name} there is nothing at '{unresolvable.ref}'") from None
+    if error is None:
+        return
+    place = error.json_path
+    if _value_at(document, error.absolute_path) is not error.instance:
+        place = _place_of_default(document, error) or place
+    while error.context:
+        error = _innermost(error.context)
+        place = error.json_path
+    raise SpecError(f"{name} {place}: {error.message:.200}")
+
+
+def _innermost(errors: list[ValidationError]) -> ValidationError:
+    """Return the error that says most of those that the alternatives of a schema gave."""
+    return max(errors, key=lambda error: (len(error.absolute_path), error.validator != "required"))
+
+
+def _place_of_default(document: JSONObject, error: ValidationError) -> str | None:
+    """Return the place of a default that does not fit its schema, or None.
+
+    The validator says only where in the default the error is, not where the default is. But it
+    says which part of a schema the default does not fit.
+    """
+    for place, schema in _find_schemas_with_default(document, "$"):
+        if _part_of_schema(document, schema, error.absolute_schema_path) is error.schema:
+            return f"{place}.default"
+    return None
+
+
+def _find_schemas_with_default(value: JSON, place: str) -> Iterator[tuple[str, JSONObject]]:
+    if isinstance(value, dict):
+        if "default" in value:
+            yield place, value
+        for key, member in value.items():
+            here = f"{place}.{key}" if key.isidentifier() else f"{place}['{key}']"
+            yield from _find_schemas_with_default(member, here)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _find_schemas_with_default(item, f"{place}[{index}]")
+
+
+def _part_of_schema(document: JSONObject, schema: JSON, path: Iterable[str | int]) -> JSON:
+    """Return the part of a schema to which an error's path leads; its last step is a keyword."""
+    for part in list(path)[:-1]:
+        schema = _value_at(schema, [part])
+        if isinstance(schema, dict) and "$ref" in schema:  # the path leaves references out
+            schema = find_target(document, str(schema["$ref"]), "$ref")
+    return schema
+
+
+def _value_at(value: JSON, path: Iterable[str | int]) -> JSON:
+    """Return what is at a path, or None if nothing is."""
+    for part in path:
+        if isinstance(value, dict) and isinstance(part, str):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            return None
+    return value

@@ -1,0 +1,247 @@
+"""`mesh-balance bulk`: the files that accounts are read from."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from mesh_facade.cli import accounts as accounts_module
+from mesh_facade.cli.accounts import STDIN, open_accounts
+from mesh_facade.testing import MockServer
+from tests.cli.support import TOKEN, read_lines, run
+
+
+def test_csv_as_a_spreadsheet_saves_it_is_read(mesh: MockServer, tmp_path: Path) -> None:
+    accounts, output = tmp_path / "accounts.csv", tmp_path / "balances.jsonl"
+    accounts.write_bytes(b"\xef\xbb\xbfbroker,auth_token\r\ncoinbase,some-token\r\n")
+
+    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
+    assert [line["key"] for line in read_lines(output)] == ["1"]
+    assert len(mesh.calls) == 1
+
+
+def test_zero_is_a_key_and_null_is_none(mesh: MockServer, tmp_path: Path) -> None:
+    accounts, output = tmp_path / "accounts.jsonl", tmp_path / "balances.jsonl"
+    keys = [0, 1, None]
+    records = [{"auth_token": TOKEN, "broker": "coinbase", "key": key} for key in keys]
+    accounts.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
+    assert sorted(line["key"] for line in read_lines(output)) == ["0", "1", "3"]
+    assert len(mesh.calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "holds no account"),
+        ("\n \n", "holds no account"),
+        ("auth_token,broker\n", "holds no account: CSV or JSON lines are expected"),
+        (",\n ,\n", "missing columns 'auth_token' and 'broker'"),
+        ("auth_token,broker\n\n,\n", "holds no account: CSV or JSON lines are expected"),
+        (
+            "token,broker\nt,coinbase\n",
+            (
+                "accounts.csv: missing column 'auth_token' (found: token,broker). The first line "
+                "must name the columns auth_token, broker and, if you like, key, separated by "
+                "commas, semicolons or tabs."
+            ),
+        ),
+        ("auth_token|broker|key\nt|b|k\n", "missing columns 'auth_token' and 'broker'"),
+        ("auth_token|broker|key\nt|b|k\n", "(found: auth_token|broker|key)"),
+        ("Auth_Token;Key\nt;k\n", "missing column 'broker' (found: Auth_Token;Key)"),
+        ("auth_token,broker,Broker\nt,b,c\n", "column 'broker' is there more than once"),
+        ("auth_token,broker\nt,coinbase\nt\n", "line 3: 'broker' is empty"),
+        ("auth_token,broker\nt,b,c\n", "line 2: 3 cells, but the first line names 2 columns"),
+        ('auth_token,broker\n\nt,"b\n', "line 3: unexpected end of data"),
+        ("auth_token,broker,key\nt,b,1\nt,b,1\n", "line 3: the key is the same as in line 2"),
+        ('{"auth_token": "t", "broker": "b"}\n{"auth_tok\n', "line 2: not a JSON object"),
+        ('{"auth_token": "t", "key": 1}\n', "missing field 'broker' (found: auth_token,key)"),
+        ('{"auth_token": "", "broker": "b"}\n', "line 1: 'auth_token' is empty"),
+        ('{"auth_token": null, "broker": "b"}\n', "line 1: 'auth_token' is empty"),
+        ('{"auth_token": "t", "broker": "b", "key": [1]}\n', "'key' must be a string or a number"),
+        ('[{"auth_token": "t", "broker": "b"}]\n', "accounts.csv: a JSON array. JSON lines are"),
+        ('auth_token,broker,key\nt,b,"1\n2"\n', "line 2: 'key' contains a line end"),
+        ('auth_token,broker,key\n"t\nu",b,1\n', "line 2: 'auth_token' contains a line end"),
+        ('{"auth_token": "t", "broker": "b\\nc"}\n', "line 1: 'broker' contains a line end"),
+        ('{"auth_token": "t", "broker": "b\\rc"}\n', "line 1: 'broker' contains a line end"),
+        ('{"auth_token": "t", "broker": 1}\n', "line 1: 'broker' must be a string"),
+        ('{"auth_token": "t", "broker": "b"}\n[]\n', "line 2: not a JSON object"),
+        ('{"auth_token": ' + "[" * 100_000, "line 1: not a JSON object"),
+        ('{"auth_token": "t", "broker": "b", "key": "\\ud800"}\n', "surrogates not allowed"),
+        (b"auth_token,broker\n\xff,b\n", "accounts.csv: 'utf-8' codec can't decode"),
+        (b"auth_token,broker\n\xff,b\n", "Save the file as UTF-8 or UTF-16."),
+    ],
+)
+def test_bad_accounts_file_is_refused_before_anything_is_read_or_written(
+    mesh: MockServer, tmp_path: Path, text: str | bytes, told: str
+) -> None:
+    accounts, output = tmp_path / "accounts.csv", tmp_path / "balances.jsonl"
+    accounts.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls, output.exists()) == (2, [], False)
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_accounts_are_read_from_a_named_pipe(mesh: MockServer, tmp_path: Path) -> None:
+    pipe = tmp_path / "accounts.jsonl"
+    output = tmp_path / "balances.jsonl"
+    os.mkfifo(pipe)
+    text = b'{"auth_token": "t", "broker": "b"}\n'
+    writer = threading.Thread(target=pipe.write_bytes, args=(text,), daemon=True)
+    writer.start()
+
+    result = run("bulk", str(pipe), "-o", str(output))
+
+    writer.join(5)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [line["key"] for line in read_lines(output)] == ["1"]
+    assert len(mesh.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{TOKEN},coinbase,alice\n",
+        f"{TOKEN}\n",
+        f"auth_token,{TOKEN}\nbroker,coinbase\n",
+        f'"auth_token,{TOKEN}\n',
+        f"auth_token broker\n{TOKEN} coinbase\n",
+        f'auth_token,broker\n"{TOKEN}",\n',
+        f'auth_token,broker\n"{TOKEN}"x,b\n',
+        f"auth_token,broker,key\nt,b,{TOKEN}\nu,b,{TOKEN}\n",
+        f'[{{"auth_token": "{TOKEN}"}}]\n',
+        f'{{"{TOKEN}": "coinbase"}}\n',
+        f'{{"auth_token": "{TOKEN}"\n',
+        f'{{"auth_token": "{TOKEN}", "broker": 1}}\n',
+    ],
+)
+def test_error_about_an_accounts_file_quotes_no_cell(
+    mesh: MockServer, tmp_path: Path, text: str
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    accounts.write_text(text)
+
+    result = run("bulk", str(accounts), "-o", str(tmp_path / "balances.jsonl"))
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert "accounts.csv" in result.stderr
+    assert TOKEN not in result.output
+
+
+def test_first_line_without_column_names_is_not_shown(mesh: MockServer, tmp_path: Path) -> None:
+    accounts = tmp_path / "accounts.csv"
+    accounts.write_text(f"{TOKEN};coinbase\n")
+
+    result = run("bulk", str(accounts), "-o", str(tmp_path / "balances.jsonl"))
+
+    assert mesh.calls == []
+    assert "(found: ?;?). ? hides a text that may be a token." in result.stderr
+
+
+ROWS = [
+    ["Auth_Token", " BROKER ", "Note\nof ours", "key"],
+    ["token-1", "coinbase", "one\r\ntwo", "alice"],
+    ["", "", "", ""],
+    [" token-2 ", "robinhood", 'a "quoted" word', "bob"],
+]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_csv_is_read_in_every_common_dialect_and_encoding(
+    mesh: MockServer, tmp_path: Path, delimiter: str, line_end: str, encoding: str
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=line_end, quoting=csv.QUOTE_ALL)
+    writer.writerows(ROWS)
+    blank_line = line_end
+    accounts.write_bytes((text.getvalue() + blank_line).encode(encoding))
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    stored = {line["key"]: line["broker"] for line in read_lines(output)}
+    assert stored == {"alice": "coinbase", "bob": "robinhood"}
+    assert sorted(call.fields["authToken"] for call in mesh.calls) == ["token-1", "token-2"]
+
+
+def test_line_ends_in_quoted_cells_belong_to_the_cell(mesh: MockServer, tmp_path: Path) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    accounts.write_text('"auth_token\n","a\nnote","broker"\n"t","one\n\ntwo","b"\n"u","","b"\n')
+
+    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
+    assert sorted(line["key"] for line in read_lines(output)) == ["1", "2"]
+    assert len(mesh.calls) == 2
+
+
+def test_big_endian_utf_16_with_a_byte_order_mark_is_read(mesh: MockServer, tmp_path: Path) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    text = "auth_token,broker\nt,b\n"
+    accounts.write_bytes(codecs.BOM_UTF16_BE + text.encode("utf-16-be"))
+
+    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
+    assert len(mesh.calls) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_blank_json_lines_are_skipped(mesh: MockServer, tmp_path: Path, encoding: str) -> None:
+    accounts = tmp_path / "accounts.jsonl"
+    output = tmp_path / "balances.jsonl"
+    record = json.dumps({"auth_token": "t", "broker": "bröker"}, ensure_ascii=False)
+    accounts.write_bytes(f"\n{record}\n  \n\r\n{record}\n\n".encode(encoding))
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert sorted(line["key"] for line in read_lines(output)) == ["1", "2"]
+    assert {line["broker"] for line in read_lines(output)} == {"bröker"}
+    assert len(mesh.calls) == 2
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_accounts_are_read_from_stdin(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(accounts_module, "_SPOOL_SIZE", size)
+    output = tmp_path / "balances.jsonl"
+    text = "auth_token;broker;key\nt;coinbase;alice\nu;coinbase;bob\n"
+
+    result = run("bulk", "-", "-o", str(output), input=text)
+    again = run("bulk", "-", "-o", str(output), input=text)
+
+    assert (result.exit_code, again.exit_code) == (0, 0)
+    assert sorted(line["key"] for line in read_lines(output)) == ["alice", "bob"]
+    assert len(mesh.calls) == 2
+
+
+def test_bad_accounts_on_stdin_are_reported_as_such(mesh: MockServer, tmp_path: Path) -> None:
+    output = tmp_path / "balances.jsonl"
+
+    result = run("bulk", "-", "-o", str(output), input="auth_token,broker\nt,\n")
+
+    assert (result.exit_code, mesh.calls, output.exists()) == (2, [], False)
+    assert result.stderr == "error: stdin, line 2: 'broker' is empty.\n"
+
+
+def test_closed_stdin_holds_no_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", None)
+        with pytest.raises(ValueError, match="stdin is closed"), open_accounts(STDIN):
+            pass

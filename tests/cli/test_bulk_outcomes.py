@@ -1,0 +1,180 @@
+"""`mesh-balance bulk`: the outcomes of a run, and how a run ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from mesh_facade import (
+    AccountBalance,
+    AuthenticationError,
+    FailedOutcome,
+    LinkedAccount,
+    Outcome,
+    SuccessfulOutcome,
+)
+from mesh_facade.cli import bulk
+from mesh_facade.testing import MockServer
+from tests.cli.support import TOKEN, read_lines, run, write_accounts
+
+
+def test_bulk_writes_one_outcome_per_account(in_process: MockServer, tmp_path: Path) -> None:
+    accounts, output = write_accounts(tmp_path / "accounts.csv", 5), tmp_path / "balances.jsonl"
+    in_process.answers(f"{TOKEN}-1", cash={"USD": "12345678901234567.89"})
+    in_process.fails(f"{TOKEN}-2", "unauthorized-token")
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert result.exit_code == 1
+    assert result.stderr == f"1 of 5 accounts failed: see {output}\n"
+    told = {line["key"]: line for line in read_lines(output)}
+    assert sorted(told) == [f"account-{number}" for number in range(5)]
+    assert told["account-1"]["rows"][0]["cash"] == "12345678901234567.89"
+    assert told["account-1"]["error"] is None
+    assert (told["account-2"]["error"], told["account-2"]["rows"]) == ("BadRequestError", None)
+    assert told["account-2"]["error_type"] == "unauthorizedToken"
+    assert (output.stat().st_mode & 0o777) == 0o600
+    assert TOKEN not in output.read_text()
+
+
+def test_bulk_reads_json_lines_and_writes_csv(in_process: MockServer, tmp_path: Path) -> None:
+    accounts, output = tmp_path / "accounts.jsonl", tmp_path / "balances.csv"
+    records = [{"auth_token": f"{TOKEN}-{number}", "broker": "coinbase"} for number in range(3)]
+    accounts.write_text("".join(json.dumps(record) + "\n" for record in records))
+    in_process.answers(f"{TOKEN}-1", cash={"USD": "1.50"}, total_cash_usd="1.50")
+
+    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
+
+    with output.open(newline="") as file:
+        told = {line["key"]: line for line in csv.DictReader(file)}
+    assert sorted(told) == ["1", "2", "3"]
+    assert told["2"]["total_cash_usd"] == "1.50"
+    assert json.loads(told["2"]["rows"])[0]["cash"] == "1.50"
+    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
+    assert len(in_process.calls) == 3
+
+
+def test_refused_keys_end_the_run_and_are_not_written_as_outcomes(
+    in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts, output = write_accounts(tmp_path / "accounts.csv", 50), tmp_path / "balances.jsonl"
+    right = os.environ["MESH_CLIENT_SECRET"]
+    monkeypatch.setenv("MESH_CLIENT_SECRET", "another-secret")
+
+    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 3
+    assert output.read_text() == ""
+
+    monkeypatch.setenv("MESH_CLIENT_SECRET", right)
+    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
+    assert len(read_lines(output)) == 50
+    assert len(in_process.calls) < 100
+
+
+def test_run_that_reaches_mesh_for_no_account_exits_with_code_four(
+    in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts, output = write_accounts(tmp_path / "accounts.csv", 3), tmp_path / "balances.jsonl"
+    for number in range(3):
+        in_process.fails(f"{TOKEN}-{number}", "reset")
+    monkeypatch.setattr("mesh_facade.engine.retries.random.uniform", lambda _, __: 0.0)
+
+    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 4
+    assert {line["error"] for line in read_lines(output)} == {"MeshConnectionError"}
+
+
+def test_progress_is_shown_on_a_terminal(mesh: MockServer, tmp_path: Path) -> None:
+    accounts, output = write_accounts(tmp_path / "accounts.csv", 3), tmp_path / "balances.jsonl"
+
+    result = run("bulk", str(accounts), "-o", str(output), env={"FORCE_COLOR": "1"})
+
+    assert mesh.calls
+    assert "3/3" in result.stderr
+    assert "0 failed" in result.stderr
+
+
+class ScriptedClient:
+    """Yields outcomes that are given, and then raises an error, if one is given."""
+
+    def __init__(self, outcomes: list[Outcome], error: Exception | None = None) -> None:
+        self._outcomes = outcomes
+        self._error = error
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def get_account_balances(
+        self, _accounts: object, *, concurrency: int, max_pause: float | None
+    ) -> AsyncIterator[Outcome]:
+        assert (concurrency, max_pause) == (20, None)
+        for outcome in self._outcomes:
+            yield outcome
+        if self._error is not None:
+            raise self._error
+
+
+def make_outcome(number: int, error: Exception | None) -> Outcome:
+    account = LinkedAccount(f"{TOKEN}-{number}", "coinbase", f"account-{number}")
+    if error is None:
+        return SuccessfulOutcome(account, AccountBalance((), None, None), None, 1, 0.1)
+    return FailedOutcome(account, None, error, 1, 0.1)
+
+
+@pytest.mark.parametrize("refused", [(0,), (2,), (4,), (0, 1, 3, 4), (0, 1, 2, 3, 4)])
+def test_unauthorized_answer_is_an_outcome_where_the_run_goes_on(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: tuple[int, ...]
+) -> None:
+    """Such an answer may be about one token, so the client decides when the keys are refused."""
+    outcomes = [
+        make_outcome(number, AuthenticationError("HTTP 401") if number in refused else None)
+        for number in range(5)
+    ]
+    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: ScriptedClient(outcomes))
+    accounts = write_accounts(tmp_path / "accounts.csv", 5)
+    output = tmp_path / "balances.jsonl"
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    errors = {line["key"]: line["error"] for line in read_lines(output)}
+    assert (result.exit_code, mesh.calls) == (1, [])
+    assert result.stderr == f"{len(refused)} of 5 accounts failed: see {output}\n"
+    assert errors == {
+        f"account-{number}": "AuthenticationError" if number in refused else None
+        for number in range(5)
+    }
+
+
+def test_unauthorized_answers_before_refused_keys_are_not_written(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = AuthenticationError("HTTP 401")
+    outcomes = [make_outcome(0, None), *(make_outcome(number, refusal) for number in range(1, 5))]
+    client = ScriptedClient(outcomes, refusal)
+    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: client)
+    accounts = write_accounts(tmp_path / "accounts.csv", 9)
+    output = tmp_path / "balances.jsonl"
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (3, [])
+    assert [line["key"] for line in read_lines(output)] == ["account-0"]
+
+
+def test_max_pause_bounds_the_pauses_of_a_run(in_process: MockServer, tmp_path: Path) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    in_process.fails(f"{TOKEN}-0", "rate-limited")
+    output = tmp_path / "out.jsonl"
+
+    result = run("bulk", str(accounts), "-o", str(output), "--max-pause", "0.5")
+
+    assert result.exit_code == 1
+    assert json.loads(output.read_text())["error"] == "RateLimitError"
+    assert len(in_process.calls) == 1

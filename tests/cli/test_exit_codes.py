@@ -1,0 +1,66 @@
+"""Exit codes, and the line on stderr that comes with them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mesh_facade.testing import MockServer
+from tests.cli.support import TOKEN, run
+
+
+@pytest.mark.parametrize(
+    ("failure", "exit_code", "advice"),
+    [
+        ("unauthorized-token", 1, "link the account again"),
+        ("server-failure-200", 1, "try again later"),
+        ("rate-limited", 1, "try again later"),
+        ("permission-denied", 1, "HTTP 403"),
+        ("not-json", 1, "cannot be used"),
+        ("reset", 4, "`mesh-balance doctor` tells more"),
+    ],
+)
+def test_failure_prints_one_line_and_sets_the_exit_code(
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch, failure: str, exit_code: int, advice: str
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    mesh.fails(TOKEN, failure)
+
+    result = run("get", "--broker", "coinbase", input=TOKEN)
+
+    assert result.exit_code == exit_code
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert advice in result.stderr
+    assert TOKEN not in result.stderr
+
+
+def test_refused_keys_exit_with_code_three(mesh: MockServer) -> None:
+    result = run(
+        "get", "--broker", "coinbase", input=TOKEN, env={"MESH_CLIENT_SECRET": "another-secret"}
+    )
+
+    assert mesh.calls
+    assert result.exit_code == 3
+    assert "doctor" in result.stderr
+    assert "another-secret" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["get"], "--broker"),
+        (["get", "--broker", "x", "--token", "t"], "--token"),
+        (["get", "--broker", "x"], "auth_token is empty"),
+        (["get", "--broker", "x", "--environment", "moon"], "environment must be one of"),
+        (["bulk", "nowhere.csv", "-o", "x"], "nowhere.csv"),
+        (["nothing"], "nothing"),
+    ],
+)
+def test_wrong_usage_exits_with_code_two(mesh: MockServer, arguments: list[str], told: str) -> None:
+    result = run(*arguments)
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert told in result.stderr

@@ -1,0 +1,81 @@
+"""`mesh-balance get`: one account."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+import pytest
+
+from mesh_facade import cli
+from mesh_facade.testing import MockServer
+from tests.cli.support import TOKEN, run
+
+
+def test_get_prints_a_table_with_aligned_decimal_points(mesh: MockServer) -> None:
+    mesh.answers(TOKEN, cash={"USD": "158.5", "EUR": "-12345678901234567.891", "JPY": 7})
+
+    result = run("get", "--broker", "coinbase", input=f"{TOKEN}\n")
+
+    assert result.exit_code == 0, result.output
+    head, *rows = result.stdout.splitlines()
+    assert head.split() == ["currency", "cash", "buying", "power", "crypto", "buying", "power"]
+    assert [row.split()[:2] for row in rows] == [
+        ["USD", "158.5"],
+        ["EUR", "-12345678901234567.891"],
+        ["JPY", "7"],
+        ["total", "in"],
+    ]
+    usd, eur = (row.index(".") for row in rows[:2])
+    assert usd == eur
+    assert rows[2].index("7") == usd - 1
+
+
+def test_get_prints_json_for_programs(mesh: MockServer) -> None:
+    mesh.answers(TOKEN, cash={"USD": "0.10"}, total_cash_usd="0.10")
+
+    result = run("get", "--broker", "coinbase", "--json", env={"MESH_AUTH_TOKEN": TOKEN})
+
+    assert json.loads(result.stdout)["rows"][0]["cash"] == "0.10"
+    assert json.loads(result.stdout)["total_cash_usd"] == "0.10"
+
+
+def test_get_asks_for_the_token_on_a_terminal_without_echoing_it(
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh.answers(TOKEN, cash={"USD": 1})
+    asked: list[dict[str, Any]] = []
+
+    def prompt(_: str, **options: Any) -> str:
+        asked.append(options)
+        return TOKEN
+
+    monkeypatch.setattr(click, "prompt", prompt)
+    monkeypatch.setattr(sys.modules["click.testing"]._NamedTextIOWrapper, "isatty", lambda _: True)
+
+    assert run("get", "--broker", "coinbase").exit_code == 0
+    assert asked == [{"hide_input": True, "err": True}]
+
+
+def test_closed_stdin_is_reported_as_an_empty_token(
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["get", "--broker", "coinbase"])
+
+    assert (exit_.value.code, mesh.calls) == (2, [])
+    assert capsys.readouterr().err.startswith("error: auth_token")
+
+
+def test_control_characters_from_the_server_do_not_reach_the_terminal(mesh: MockServer) -> None:
+    said = {"currencyCode": "\x1b[31mU\nSD", "cash": 1, "buyingPower": None}
+    mesh.answers(TOKEN, content={"balances": [{**said, "cryptocurrencyBuyingPower": None}]})
+
+    result = run("get", "--broker", "x", input=TOKEN)
+
+    assert "\x1b" not in result.stdout
+    assert result.stdout.splitlines()[1].split() == ["[31mU", "SD", "1", "-", "-"]

@@ -1,0 +1,467 @@
+"""The example application: accounts are linked, balances are read, kept and shown."""
+
+from __future__ import annotations
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import Numeric, Text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from examples.balances import store, tokens
+from mesh_facade.testing import MockServer
+from tests.examples.support import Browser, account_token, cash_of, payload, running
+
+# --- linking --------------------------------------------------------------------------------------
+
+
+def test_each_account_of_a_payload_is_linked(browser: Browser) -> None:
+    linked = payload(account_token(account_id="a-1"), account_token(account_id="a-2"))
+
+    answer = browser.http.post("/accounts", json=linked)
+
+    assert (answer.status_code, answer.json()) == (201, {"linked": 2})
+    assert [account["account_id"] for account in browser.accounts()] == ["a-1", "a-2"]
+
+
+def test_a_linked_account_has_no_balance_until_it_is_read(browser: Browser) -> None:
+    browser.link()
+
+    [account] = browser.accounts()
+
+    assert (account["balances"], account["read_at"]) == ([], None)
+    assert "Coinbase · Main The balance has not been read yet." in browser.text()
+
+
+def test_the_page_says_when_no_account_is_linked(browser: Browser) -> None:
+    assert "No account is linked yet." in browser.text()
+
+
+def test_the_same_account_at_another_broker_is_another_account(browser: Browser) -> None:
+    browser.link(brokerType="coinbase")
+    browser.link(brokerType="kraken")
+
+    assert [account["broker"] for account in browser.accounts()] == ["coinbase", "kraken"]
+
+
+def test_the_time_when_tokens_expire_is_kept(browser: Browser) -> None:
+    browser.link(expiresInSeconds=3600)
+
+    [account] = browser.accounts()
+
+    left = datetime.fromisoformat(account["tokens_expire_at"]) - datetime.now(UTC)
+    assert timedelta(seconds=3500) < left <= timedelta(seconds=3600)
+
+
+@pytest.mark.parametrize("seconds", [None, "3600", 0, -1, 10**30, 1.5, True])
+def test_an_unusable_lifetime_is_not_kept(seconds: Any) -> None:
+    [link] = tokens.read_link_payload(payload(expiresInSeconds=seconds))
+
+    assert link.lifetime is None
+
+
+@pytest.mark.parametrize("name", [None, "", " ", 7, "two\nlines", "nul\0"])
+def test_an_unusable_name_is_replaced_by_what_identifies_the_account(name: Any) -> None:
+    account = account_token()
+    account["account"]["accountName"] = name
+
+    [link] = tokens.read_link_payload(payload(account, brokerName=name))
+
+    assert link.name == "coinbase · account-1"
+
+
+def test_a_payload_without_a_refresh_token_is_taken_in() -> None:
+    [link] = tokens.read_link_payload(payload(account_token(refreshToken=None)))
+
+    assert link.tokens == tokens.Tokens("token-canary-1", None)
+
+
+MALFORMED = [
+    ({}, "accessToken is missing"),
+    ([], "payload must be a mapping"),
+    (None, "body: Field required"),
+    ({"delayedAuth": {"refreshToken": "canary"}}, "no access token yet, but delayedAuth"),
+    (payload(account_token(token="")), "accessToken.accountTokens[0].accessToken is empty"),
+    (payload(account_token(account={})), "accountTokens[0].account.accountId is missing"),
+    (payload(account_token(account_id="canary\0")), "accountId must be at most 255 printable"),
+    (payload(account_token(account_id="canary" * 50)), "accountId must be at most 255 printable"),
+    (payload(brokerType="canary\n"), "accessToken.brokerType must be at most 255 printable"),
+    (payload(account_token(), "canary"), "accountTokens[1] must be an object, not str"),
+]
+
+
+@pytest.mark.parametrize(("body", "reason"), MALFORMED)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_malformed_payload_is_answered_with_422_that_names_the_field(
+    browser: Browser, body: Any, reason: str
+) -> None:
+    answer = browser.http.post("/accounts", json=body)
+
+    assert answer.status_code == 422
+    assert reason in answer.json()["detail"]
+    assert "canary" not in answer.text
+    assert browser.accounts() == []
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "reason"),
+    [
+        ("application/json", '{"accessToken": "canary', "body: JSON decode error"),
+        ("text/plain", '{"accessToken": "canary"}', "payload must be a mapping"),
+        ("application/x-www-form-urlencoded", "accessToken=canary", "payload must be a mapping"),
+    ],
+)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_body_that_is_not_json_is_answered_with_422(
+    browser: Browser, content_type: str, body: str, reason: str
+) -> None:
+    headers = {"Content-Type": content_type}
+
+    answer = browser.http.post("/accounts", content=body, headers=headers)
+
+    assert answer.status_code == 422
+    assert reason in answer.json()["detail"]
+    assert "canary" not in answer.text
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def test_balances_are_read_and_returned_as_json(browser: Browser, mesh: MockServer) -> None:
+    mesh.answers(
+        "token-canary-1",
+        cash={"USD": "158.50", "EUR": "-102.88", "CHF": None},
+        buying_power={"USD": "258.5"},
+        total_cash_usd="10",
+    )
+    browser.link()
+    before = datetime.now(UTC)
+
+    [account] = browser.read()
+
+    assert before <= datetime.fromisoformat(account.pop("read_at")) <= datetime.now(UTC)
+    nothing = {"buying_power": None, "cryptocurrency_buying_power": None}
+    assert account == {
+        "id": 1,
+        "name": "Coinbase · Main",
+        "broker": "coinbase",
+        "account_id": "account-1",
+        "reconnect_required": False,
+        "last_error": None,
+        "tokens_expire_at": None,
+        "total_cash_usd": "10",
+        "total_buying_power_usd": None,
+        "balances": [
+            {"currency": "USD", "cash": "158.50", **nothing, "buying_power": "258.5"},
+            {"currency": "EUR", "cash": "-102.88", **nothing},
+            {"currency": "CHF", "cash": None, **nothing},
+        ],
+    }
+
+
+def test_balances_are_shown_on_the_page(browser: Browser, mesh: MockServer) -> None:
+    mesh.answers("token-canary-1", cash={"USD": "1158.50", "CHF": None}, total_cash_usd="-2")
+    browser.link()
+
+    answer = browser.http.post("/", timeout=60)
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    text = browser.text()
+    assert re.search(r"Read on \d\d \w+ \d{4} at \d\d:\d\d:\d\d UTC", text)
+    assert "USD 1,158.50 unknown unknown CHF unknown unknown unknown" in text
+    assert "Total in USD, as Mesh reports it -2 unknown" in text
+
+
+@pytest.mark.parametrize(
+    "amount", ["12345678901234567.89", "-0.000000000000000001", "1E+308", "0", "158.50"]
+)
+def test_amounts_keep_each_digit(browser: Browser, mesh: MockServer, amount: str) -> None:
+    mesh.answers("token-canary-1", cash={"USD": amount}, total_cash_usd=amount)
+    browser.link()
+
+    [account] = browser.read()
+
+    expected = {"1E+308": f"1{'0' * 308}"}.get(amount, amount)
+    assert cash_of(account) == {"USD": expected}
+    assert account["total_cash_usd"] == expected
+    assert cash_of(browser.accounts()[0]) == {"USD": expected}
+
+
+def test_a_new_balance_takes_the_place_of_the_last_one(browser: Browser, mesh: MockServer) -> None:
+    mesh.answers("token-canary-1", cash={"USD": "1", "EUR": "2"})
+    browser.link()
+    browser.read()
+    mesh.answers("token-canary-1", cash={"EUR": "3"})
+
+    [account] = browser.read()
+
+    assert cash_of(account) == {"EUR": "3"}
+
+
+def test_all_accounts_are_read_with_one_client(browser: Browser, mesh: MockServer) -> None:
+    for number in range(30):
+        browser.link(f"token-{number:02}", f"account-{number:02}")
+        mesh.answers(f"token-{number:02}", cash={"USD": number})
+
+    accounts = browser.read()
+
+    assert [cash_of(account)["USD"] for account in accounts] == [str(n) for n in range(30)]
+    assert len(mesh.calls) == 30
+
+
+def test_concurrent_readings_do_not_double_rows(browser: Browser, mesh: MockServer) -> None:
+    for number in range(5):
+        browser.link(f"token-{number}", f"account-{number}")
+        mesh.answers(f"token-{number}", cash={"USD": "1", "EUR": "2"})
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: browser.read(), range(16)))
+
+    assert len(mesh.calls) == 16 * 5
+    for accounts in [*answers, browser.accounts()]:
+        for account in accounts:
+            assert [row["currency"] for row in account["balances"]] in ([], ["USD", "EUR"])
+    assert all(cash_of(account) == {"USD": "1", "EUR": "2"} for account in browser.accounts())
+
+
+def test_concurrent_payloads_for_one_account_link_it_once(browser: Browser) -> None:
+    first = payload(account_token(account_id="a-1"), account_token(account_id="a-2"))
+    second = payload(account_token(account_id="a-2"), account_token(account_id="a-1"))
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda body: browser.http.post("/accounts", json=body), [first, second] * 8)
+        )
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert [account["account_id"] for account in browser.accounts()] == ["a-1", "a-2"]
+
+
+# --- failures -------------------------------------------------------------------------------------
+
+
+def test_an_account_whose_token_is_dead_must_be_linked_again(
+    browser: Browser, mesh: MockServer
+) -> None:
+    mesh.answers("token-canary-1", cash={"USD": "7"})
+    browser.link()
+    [before] = browser.read()
+    mesh.fails("token-canary-1", "unauthorized-token")
+
+    [account] = browser.read()
+
+    assert account["reconnect_required"] is True
+    assert account["last_error"] == "BadRequestError"
+    assert cash_of(account) == {"USD": "7"}
+    assert account["read_at"] == before["read_at"]
+    assert "Coinbase · Main Link this account again." in browser.text()
+
+
+def test_only_the_account_whose_token_is_dead_is_marked(browser: Browser, mesh: MockServer) -> None:
+    mesh.fails("token-1", "unauthorized-token")
+    browser.link("token-1", "account-1")
+    browser.link("token-2", "account-2")
+
+    accounts = browser.read()
+
+    assert [account["reconnect_required"] for account in accounts] == [True, False]
+    assert browser.page().count("Link this account again.") == 1
+
+
+def test_a_dead_token_is_not_sent_again(browser: Browser, mesh: MockServer) -> None:
+    mesh.fails("token-canary-1", "unauthorized-token")
+    browser.link()
+    browser.read()
+
+    browser.read()
+
+    assert len(mesh.calls) == 1
+
+
+def test_a_new_payload_for_the_same_account_mends_it(browser: Browser, mesh: MockServer) -> None:
+    mesh.fails("token-canary-1", "unauthorized-token")
+    browser.link("token-canary-1")
+    browser.read()
+    mesh.answers("token-canary-2", cash={"USD": "8"})
+
+    browser.link("token-canary-2")
+
+    [account] = browser.accounts()
+    assert (account["reconnect_required"], account["last_error"]) == (False, None)
+    assert "Link this account again." not in browser.page()
+    assert cash_of(browser.read()[0]) == {"USD": "8"}
+
+
+@pytest.mark.parametrize(
+    ("fault_name", "error"),
+    [("server-failure", "ServerError"), ("null-content", "MeshResponseError")],
+)
+def test_another_failure_keeps_the_last_balance_and_shows_the_error_class(
+    browser: Browser, mesh: MockServer, fault_name: str, error: str
+) -> None:
+    mesh.answers("token-canary-1", cash={"USD": "7"})
+    browser.link()
+    [before] = browser.read()
+    mesh.fails("token-canary-1", fault_name)
+
+    [account] = browser.read()
+
+    assert account == before | {"last_error": error}
+    assert f"The last attempt to read the balance failed: {error} ." in browser.text()
+    assert "Link this account again." not in browser.page()
+
+
+def test_a_balance_after_a_failure_clears_the_error(browser: Browser, mesh: MockServer) -> None:
+    mesh.fails("token-canary-1", "null-content", times=1)
+    browser.link()
+    assert browser.read()[0]["last_error"] == "MeshResponseError"
+
+    [account] = browser.read()
+
+    assert account["last_error"] is None
+    assert "failed" not in browser.page()
+
+
+@pytest.mark.usefixtures("encryption_key")
+@pytest.mark.parametrize("count", [2, 50])
+def test_refused_client_keys_are_noted_on_each_account(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setenv("MESH_CLIENT_SECRET", "not-the-secret")
+    with running() as browser:
+        for number in range(count):
+            browser.link(f"token-{number}", f"account-{number}")
+
+        accounts = browser.read()
+
+    assert [account["last_error"] for account in accounts] == ["AuthenticationError"] * count
+    assert not any(account["reconnect_required"] for account in accounts)
+
+
+ALIVE = {"status": "ok", "content": {"balances": [{"currencyCode": "USD", "cash": 7}]}}
+DEAD = {"status": "badRequest", "errorType": "unauthorizedToken"}
+
+
+@pytest.mark.parametrize("body", [ALIVE, DEAD])
+def test_an_outcome_of_the_old_tokens_does_not_touch_an_account_linked_anew(
+    browser: Browser, mesh: MockServer, body: dict[str, Any]
+) -> None:
+    browser.link("token-canary-1")
+    mesh.answers("token-canary-2", cash={"USD": "8"})
+    mesh.answers("token-canary-1", body=body, delay=1.0)
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(browser.read)
+        while not mesh.calls:
+            time.sleep(0.01)
+        browser.link("token-canary-2")
+        [account] = reading.result()
+
+    assert (account["reconnect_required"], account["last_error"]) == (False, None)
+    assert account["balances"] == []
+    assert cash_of(browser.read()[0]) == {"USD": "8"}
+
+
+def test_a_balance_read_after_all_with_the_same_token_unmarks_the_account(
+    browser: Browser, mesh: MockServer, encryption_key: str, database_url: str
+) -> None:
+    """Of two readings at a time, Mesh may refuse the token to the first one only."""
+    browser.link()
+    other_process = store.Store(database_url, tokens.TokenCipher(encryption_key))
+    [read_twice] = other_process.readable_accounts()
+    mesh.fails("token-canary-1", "unauthorized-token", times=1)
+    assert browser.read()[0]["reconnect_required"] is True
+    with mesh.client() as client:
+        balance = client.get_account_balance(read_twice.auth_token, read_twice.broker)
+
+    other_process.record_balance(read_twice.key, balance)
+    other_process.close()
+
+    [account] = browser.accounts()
+    assert (account["reconnect_required"], account["last_error"]) == (False, None)
+
+
+# --- the page and the browser -------------------------------------------------------------------
+
+
+def test_names_and_currencies_are_escaped_on_the_page(browser: Browser, mesh: MockServer) -> None:
+    mesh.answers("token-canary-1", cash={"<script>1</script>": "1"})
+    browser.link(brokerName="<script>alert('broker')</script>")
+    browser.read()
+
+    page = browser.page()
+
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(&#39;broker&#39;)&lt;/script&gt;" in page
+    assert "&lt;script&gt;1&lt;/script&gt;" in page
+
+
+def test_each_answer_forbids_scripts_and_caches(browser: Browser) -> None:
+    for path in ("/", "/balances"):
+        headers = browser.http.get(path).headers
+
+        assert headers["content-security-policy"].startswith("default-src 'none'; ")
+        assert headers["cache-control"] == "no-store"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/", "/balances/read", "/accounts"])
+def test_a_form_of_another_site_is_refused(browser: Browser, path: str) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site"}
+
+    answer = browser.http.post(path, json=payload(), headers=headers)
+
+    assert (answer.status_code, answer.text) == (403, "This request came from another site.")
+    assert browser.accounts() == []
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_the_pages_own_button_is_accepted(browser: Browser, site: str) -> None:
+    assert browser.http.post("/", headers={"Sec-Fetch-Site": site}).status_code == 303
+
+
+def test_another_host_name_for_this_machine_is_refused(browser: Browser) -> None:
+    answer = browser.http.get("/balances", headers={"Host": "attacker.example"})
+
+    assert (answer.status_code, answer.text) == (400, "Invalid host header")
+
+
+# --- the columns, without a database --------------------------------------------------------------
+
+
+def test_each_kind_of_database_has_a_driver_and_an_insert() -> None:
+    assert store.DRIVERS.keys() == store.INSERTS.keys()
+
+
+def test_an_amount_is_text_in_sqlite() -> None:
+    dialect = sqlite.dialect()
+
+    assert isinstance(store.Amount().load_dialect_impl(dialect), Text)
+    assert store.Amount().process_bind_param(Decimal("1E+2"), dialect) == "100"
+
+
+def test_an_amount_is_numeric_in_postgresql() -> None:
+    dialect = postgresql.dialect()
+    amount = Decimal("12345678901234567.89")
+
+    column = store.Amount().load_dialect_impl(dialect)
+
+    assert isinstance(column, Numeric)
+    assert (column.precision, column.scale) == (None, None)
+    assert store.Amount().process_bind_param(amount, dialect) is amount
+
+
+def test_a_time_is_in_utc_whatever_the_database_gives() -> None:
+    moment = datetime(2026, 6, 12, 20, 30, tzinfo=UTC)
+    column = store.UTCTime()
+
+    for given in (moment.replace(tzinfo=None), moment.astimezone(timezone(timedelta(hours=9)))):
+        read = column.process_result_value(given, sqlite.dialect())
+        assert (read, read and read.tzinfo) == (moment, UTC)
+    assert column.process_result_value(None, sqlite.dialect()) is None

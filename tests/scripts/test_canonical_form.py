@@ -1,0 +1,464 @@
+"""The rules of the canonical form, as openapi/import.yaml states them for any source."""
+
+import json
+from typing import Any
+
+import pytest
+from openapi_tools.canonical_form import SpecError, canonical, fields, items, operations_of
+
+Json = dict[str, Any]
+
+KEYS = {"X-Client-Id": "Client-Id", "X-Client-Secret": "Client-Secret"}
+OK: Json = {"200": {"description": "OK"}}
+
+
+def api(operation: Json, **rest: Any) -> Json:
+    return {"paths": {"/x": {"get": {"responses": OK, **operation}}}, **rest}
+
+
+def of(document: Json, **names: str) -> Json:
+    return canonical(document, operations_of(document).values(), KEYS, names)
+
+
+def operation_of(document: Json) -> Json:
+    return of(document)["paths"]["/x"]["get"]
+
+
+def schema_of(schema: Any, **schemas: Any) -> Any:
+    media = {"application/json": {"schema": schema}}
+    responses = {"200": {"description": "OK", "content": media}}
+    carried = operation_of(api({"responses": responses}, components={"schemas": schemas}))
+    return carried["responses"]["200"]["content"]["application/json"]["schema"]
+
+
+def test_operations_are_named_by_method_and_path() -> None:
+    document = {"paths": {"/b": {"get": {}, "parameters": []}, "/a": {"post": {}, "get": {}}}}
+    assert operations_of(document) == {
+        "GET /b": ("/b", "get"),
+        "GET /a": ("/a", "get"),
+        "POST /a": ("/a", "post"),
+    }
+
+
+def test_a_document_without_operations_gives_an_empty_spec() -> None:
+    assert of({"paths": {}}) == {}
+
+
+def test_an_extension_is_carried_untouched() -> None:
+    told = {"deprecated": False, "required": ["b", "a"], "$ref": "nowhere"}
+
+    assert schema_of({"type": "string", "x-told": told}) == {"type": "string", "x-told": told}
+
+
+def test_only_the_wanted_operations_and_their_schemas_are_carried() -> None:
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/A"}}}}
+    document = {
+        "info": {"title": "theirs"},
+        "paths": {"/x": {"get": {"requestBody": body}, "put": {}}, "/y": {"get": {}}},
+        "components": {
+            "schemas": {
+                "A": {"items": {"$ref": "#/components/schemas/B"}},
+                "B": {"properties": {"a": {"$ref": "#/components/schemas/A"}}},
+                "C": {},
+            }
+        },
+    }
+    spec = canonical(document, [("/x", "get")], {}, {})
+    assert spec == {
+        "paths": {"/x": {"get": {"requestBody": body}}},
+        "components": {"schemas": {n: document["components"]["schemas"][n] for n in "AB"}},
+    }
+
+
+def test_a_reference_to_a_response_is_replaced_by_the_response() -> None:
+    document = api(
+        {"responses": {"400": {"$ref": "#/components/responses/a~1b~0"}}},
+        components={"responses": {"a/b~": {"description": "Bad"}}},
+    )
+    assert operation_of(document)["responses"] == {"400": {"description": "Bad"}}
+
+
+@pytest.mark.parametrize("reference", ["#/components/schemas/Gone", "other.yaml#/X", "#/x/y"])
+def test_a_reference_to_nothing_is_refused(reference: str) -> None:
+    with pytest.raises(SpecError, match=reference):
+        schema_of({"$ref": reference})
+
+
+def test_servers_and_security_of_all_operations_stand_at_the_root() -> None:
+    own = {"servers": [{"url": "https://a"}], "security": [{"K": []}], "responses": OK}
+    schemes = {"securitySchemes": {"K": {"type": "http", "scheme": "bearer"}}}
+    told_by_each = {"paths": {"/x": {"get": own, "put": own}}, "components": schemes}
+    told_at_the_root = {
+        "paths": {"/x": {"get": {"responses": OK}, "put": {"responses": OK}}},
+        "components": schemes,
+        **{word: own[word] for word in ("servers", "security")},
+    }
+    assert of(told_by_each) == of(told_at_the_root) == told_at_the_root
+
+
+def test_servers_and_security_that_differ_stand_at_each_operation() -> None:
+    document = {
+        "servers": [{"url": "https://a"}],
+        "security": [{"K": []}],
+        "paths": {
+            "/x": {
+                "servers": [{"url": "https://b"}],
+                "get": {"responses": OK},
+                "put": {"responses": OK, "servers": [{"url": "https://c"}], "security": []},
+            }
+        },
+        "components": {"securitySchemes": {"K": {"type": "http", "scheme": "bearer"}}},
+    }
+    spec = of(document)
+    assert "servers" not in spec
+    assert "security" not in spec
+    assert spec["paths"]["/x"] == {
+        "get": {"responses": OK, "servers": [{"url": "https://b"}], "security": [{"K": []}]},
+        "put": {"responses": OK, "servers": [{"url": "https://c"}], "security": []},
+    }
+
+
+def test_security_schemes_are_named_by_the_settings() -> None:
+    theirs = {"type": "apiKey", "in": "header", "name": "x-client-id", "description": "Ask"}
+    query = {"type": "apiKey", "in": "query", "name": "X-Client-Id"}
+    document = api(
+        {}, security=[{"A": [], "B": []}], components={"securitySchemes": {"A": theirs, "B": query}}
+    )
+    spec = of(document)
+    assert spec["security"] == [{"Client-Id": [], "B": []}]
+    assert spec["components"] == {"securitySchemes": {"Client-Id": theirs, "B": query}}
+
+
+def header(name: str, **more: Any) -> Json:
+    return {"name": name, "in": "header", "schema": {"type": "string"}, **more}
+
+
+def test_header_parameters_that_hold_keys_become_security_schemes() -> None:
+    secret = header("X-Client-Secret", description="Hush", required=True)
+    document = api({"parameters": [header("X-Other"), secret, header("X-Client-Id")]})
+    spec = of(document)
+    assert spec["paths"]["/x"]["get"]["parameters"] == [header("X-Other")]
+    assert spec["security"] == [{"Client-Id": [], "Client-Secret": []}]
+    assert spec["components"]["securitySchemes"] == {
+        "Client-Id": {"type": "apiKey", "in": "header", "name": "X-Client-Id"},
+        "Client-Secret": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-Client-Secret",
+            "description": "Hush",
+        },
+    }
+
+
+def test_keys_among_the_parameters_are_required_in_each_alternative() -> None:
+    document = api(
+        {"parameters": [header("X-Client-Id")], "security": [{"T": []}, {}]},
+        components={"securitySchemes": {"T": {"type": "http", "scheme": "bearer"}}},
+    )
+    assert of(document)["security"] == [{"Client-Id": [], "T": []}, {"Client-Id": []}]
+
+
+def test_the_parameters_of_a_path_move_to_its_operations() -> None:
+    ours, theirs = {"name": "a", "in": "query", "description": "own"}, {"name": "a", "in": "query"}
+    shared = [theirs, {"name": "b", "in": "path"}, {"name": "a", "in": "cookie"}]
+    document = {"paths": {"/x": {"parameters": shared, "get": {"parameters": [ours]}, "put": {}}}}
+    paths = of(document)["paths"]["/x"]
+    assert paths["get"]["parameters"] == [shared[2], shared[1], ours]
+    assert paths["put"]["parameters"] == [shared[2], shared[1], theirs]
+
+
+@pytest.mark.parametrize(
+    "says_nothing",
+    [
+        {"deprecated": False, "nullable": False, "readOnly": False},
+        {"required": [], "properties": {}},
+    ],
+)
+def test_keywords_that_say_nothing_are_dropped(says_nothing: Json) -> None:
+    assert schema_of({"type": "string", **says_nothing}) == {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        {"additionalProperties": False},
+        {"minimum": 0},
+        {"default": False},
+        {"example": {"b": {"required": []}}},
+        {"enum": ["b", "a"]},
+        {"allOf": [{"type": "string"}, {"minLength": 1}]},
+        {"allOf": [{"type": "string"}], "nullable": True},
+        {"properties": {"deprecated": {}, "example": {"type": "string"}, "required": {}}},
+        {"type": "object", "x-thing": {"any": [1]}},
+        {"type": ["string", "integer"]},
+        {"oneOf": [{"type": "string"}, {"type": "integer"}]},
+        {"examples": ["a", "b"]},
+        {"contentMediaType": "application/octet-stream", "format": "byte"},
+        {"unknown": 1},
+    ],
+)
+def test_keywords_that_state_a_fact_are_carried_unchanged(fact: Json) -> None:
+    assert schema_of(fact) == fact
+
+
+@pytest.mark.parametrize(
+    ("enum", "carried"),
+    [
+        ({"enum": ["a", None]}, {"enum": ["a"], "nullable": True}),
+        ({"enum": [None, "a"], "nullable": True}, {"enum": ["a"], "nullable": True}),
+        (
+            {"type": ["string", "null"], "enum": ["a", None]},
+            {"type": "string", "enum": ["a"], "nullable": True},
+        ),
+        ({"enum": [0, None]}, {"enum": [0], "nullable": True}),
+        ({"enum": [None]}, {"enum": [None], "nullable": True}),
+        ({"enum": ["null", "~"]}, {"enum": ["null", "~"]}),
+    ],
+)
+def test_null_in_an_enum_means_nullable(enum: Json, carried: Json) -> None:
+    assert schema_of(enum) == carried
+
+
+def test_names_that_are_also_keywords_are_kept_as_names() -> None:
+    names = ("default", "deprecated", "discriminator", "enum", "example", "required", "x-a", "$ref")
+    referring = {"type": ["string", "null"]}
+    schema = schema_of({"properties": dict.fromkeys(names, referring)})
+    plain = {"type": "string", "nullable": True}
+    assert schema == {"properties": dict.fromkeys(names, plain)}
+
+
+def test_names_of_callbacks_links_and_scopes_are_kept_as_names() -> None:
+    operation: Json = {
+        "callbacks": {"default": {"{$url}": {"post": {"responses": OK}}}},
+        "responses": {
+            "200": {
+                "description": "OK",
+                "links": {"value": {"parameters": {"required": "", "deprecated": "$url"}}},
+            }
+        },
+    }
+    assert operation_of(api(operation)) == operation
+    flow = {"tokenUrl": "https://a", "scopes": {"deprecated": "", "required": ""}}
+    scheme = {"type": "oauth2", "flows": {"clientCredentials": flow}}
+    document = api({}, security=[{"O": []}], components={"securitySchemes": {"O": scheme}})
+    assert of(document)["components"]["securitySchemes"] == {"O": scheme}
+
+
+def test_required_is_a_set() -> None:
+    assert schema_of({"required": ["b", "a"]}) == {"required": ["a", "b"]}
+    assert schema_of({"required": ["b", 1]}) == {"required": [1, "b"]}
+    assert schema_of({"required": ["b", "a", "b"]}) == {"required": ["a", "b"]}
+
+
+def test_an_all_of_with_one_schema_is_replaced_by_that_schema() -> None:
+    assert schema_of({"allOf": [{"allOf": [{"type": "string"}]}]}) == {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({"type": ["string", "null"]}, {"type": "string", "nullable": True}),
+        ({"type": ["string"]}, {"type": "string"}),
+        ({"const": "a"}, {"enum": ["a"]}),
+        ({"examples": ["a"]}, {"example": "a"}),
+        (
+            {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "T"},
+            {"allOf": [{"type": "string"}], "title": "T", "nullable": True},
+        ),
+        (
+            {"oneOf": [{"type": "null"}, {"title": "A"}, {"title": "B"}]},
+            {"oneOf": [{"title": "A"}, {"title": "B"}], "nullable": True},
+        ),
+        (
+            {"allOf": [{"title": "A"}], "oneOf": [{"title": "B"}]},
+            {"allOf": [{"title": "A"}, {"title": "B"}]},
+        ),
+        ({"type": "null"}, {"nullable": True, "enum": [None]}),
+        ({"type": ["null"]}, {"nullable": True, "enum": [None]}),
+        ({"const": None}, {"nullable": True, "enum": [None]}),
+        ({"contentEncoding": "base64"}, {"format": "byte"}),
+        ({"contentMediaType": "application/octet-stream"}, {"format": "binary"}),
+        ({"exclusiveMinimum": 1}, {"minimum": 1, "exclusiveMinimum": True}),
+        ({"exclusiveMaximum": 1.5}, {"maximum": 1.5, "exclusiveMaximum": True}),
+        ({"minimum": 1, "exclusiveMinimum": 1}, {"minimum": 1, "exclusiveMinimum": True}),
+        ({"minimum": 2, "exclusiveMinimum": 1}, {"minimum": 2}),
+        ({"maximum": 2, "exclusiveMaximum": 1}, {"maximum": 1, "exclusiveMaximum": True}),
+        ({"maximum": 1, "exclusiveMaximum": 2}, {"maximum": 1}),
+        ({"minimum": 1, "exclusiveMinimum": True}, {"minimum": 1, "exclusiveMinimum": True}),
+    ],
+)
+def test_openapi_3_1_is_translated_to_3_0(said: Json, meant: Json) -> None:
+    assert schema_of(said) == meant
+
+
+def schema_of_3_1(schema: Json) -> Json:
+    response = {"description": "OK", "content": {"a/b": {"schema": schema}}}
+    document = api({"responses": {"200": response}}, openapi="3.1.0")
+    document["components"] = {"schemas": {"A": {}}}
+    carried: Json = operation_of(document)["responses"]["200"]["content"]["a/b"]["schema"]
+    return carried
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("examples", ["a", "b"]),
+        ("contentEncoding", "quoted-printable"),
+        ("contentMediaType", "image/png"),
+        ("propertyNames", {"maxLength": 3}),
+        ("$comment", "Why"),
+        ("embed", True),
+    ],
+)
+def test_a_word_that_only_openapi_3_1_allows_is_carried_as_an_extension(
+    word: str, value: Any
+) -> None:
+    inner = {"type": "string", word: value}
+    carried = {"type": "string", f"x-{word}": value}
+    assert schema_of_3_1(inner) == carried
+    for outer in ({"items": inner}, {"properties": {"p": inner}}, {"oneOf": [inner, {}]}):
+        assert json.dumps(carried) in json.dumps(schema_of_3_1(outer))
+
+
+@pytest.mark.parametrize("word", ["if", "contains", "$recursiveRef", "patternProperties", "$id"])
+def test_a_restricting_word_of_openapi_3_1_is_kept_so_that_validation_refuses_it(
+    word: str,
+) -> None:
+    assert schema_of_3_1({word: {}}) == {word: {}}
+
+
+def test_words_of_other_objects_than_schemas_are_kept() -> None:
+    document = api({"unknown": 1, "servers": []}, openapi="3.1.0")
+    assert operation_of(document)["unknown"] == 1
+
+
+def test_a_name_in_a_schema_of_openapi_3_1_is_no_word() -> None:
+    schema = {"properties": {"embed": {"type": "string"}}, "x-told": {"embed": 1}}
+    assert schema_of_3_1(schema) == schema
+
+
+@pytest.mark.parametrize(
+    ("array", "items"),
+    [
+        ({"maxItems": 2}, {"anyOf": [{"title": "A"}, {"title": "B"}]}),
+        ({"items": False}, {"anyOf": [{"title": "A"}, {"title": "B"}]}),
+        ({"items": {"title": "C"}}, {"anyOf": [{"title": "A"}, {"title": "B"}, {"title": "C"}]}),
+        ({"items": {"title": "B"}}, {"anyOf": [{"title": "A"}, {"title": "B"}]}),
+        ({"items": True}, {}),
+        ({"maxItems": 3}, {}),
+        ({}, {}),
+    ],
+)
+def test_a_schema_for_each_position_of_an_array_becomes_an_alternative(
+    array: Json, items: Json
+) -> None:
+    positions = [{"title": "A"}, {"title": "B"}]
+    carried = schema_of_3_1({"type": "array", "prefixItems": positions, **array})
+    assert carried == {"type": "array", **array, "items": items, "x-prefixItems": positions}
+
+
+def test_an_array_whose_positions_all_have_one_schema_has_that_of_its_items() -> None:
+    array = {"type": "array", "prefixItems": [{"title": "A"}] * 2, "maxItems": 2}
+    assert schema_of_3_1(array)["items"] == {"title": "A"}
+
+
+def test_keywords_beside_a_reference_go_around_it() -> None:
+    pointer = {"$ref": "#/components/schemas/A"}
+    assert schema_of(pointer, A={}) == pointer
+    assert schema_of({**pointer, "readOnly": False}, A={}) == pointer
+    assert schema_of({**pointer, "title": "T"}, A={}) == {"allOf": [pointer], "title": "T"}
+    both = schema_of({**pointer, "allOf": [{"title": "A"}, {"title": "B"}]}, A={})
+    assert both == {"allOf": [pointer, {"title": "A"}, {"title": "B"}]}
+
+
+@pytest.mark.parametrize(
+    ("told", "carried"),
+    [
+        ({"examples": {"example": {"value": 0}}}, {"example": 0}),
+        ({"examples": {}}, {}),
+        *(
+            ({"examples": examples}, {"examples": examples})
+            for examples in (
+                {"other": {"value": 1}},
+                {"example": {"value": 1, "summary": "One"}},
+                {"example": {"value": 1}, "other": {"value": 2}},
+            )
+        ),
+    ],
+)
+def test_the_only_example_becomes_the_media_types_example(told: Json, carried: Json) -> None:
+    document = api({"requestBody": {"content": {"application/json": told}}})
+    assert operation_of(document)["requestBody"] == {"content": {"application/json": carried}}
+
+
+def test_a_renamed_schema_is_renamed_everywhere() -> None:
+    theirs = "#/components/schemas/Theirs"
+    document = api(
+        {"parameters": [{"name": "a", "in": "query", "schema": {"$ref": theirs}}]},
+        components={"schemas": {"Theirs": {"items": {"$ref": theirs}}}},
+    )
+    spec = of(document, Theirs="Ours")
+    ours = {"$ref": "#/components/schemas/Ours"}
+    assert spec["components"] == {"schemas": {"Ours": {"items": ours}}}
+    assert spec["paths"]["/x"]["get"]["parameters"][0]["schema"] == ours
+
+
+@pytest.mark.parametrize(
+    "schema", [{"$ref": "#/components/schemas/A", "allOf": 5}, {"allOf": None, "oneOf": [{}]}]
+)
+def test_an_all_of_must_be_a_list(schema: Json) -> None:
+    place = r"paths\./x\.get\.responses\.200\.content\.application/json\.schema\.allOf"
+    with pytest.raises(SpecError, match=rf"^{place}: a list is expected, not"):
+        schema_of(schema, A={})
+
+
+def test_renaming_a_missing_schema_is_refused() -> None:
+    with pytest.raises(SpecError, match="settings rename the schema 'Gone', which is not there"):
+        of(api({}), Gone="Ours")
+
+
+def test_two_schemas_cannot_get_one_name() -> None:
+    both = [{"$ref": "#/components/schemas/A"}, {"$ref": "#/components/schemas/B"}]
+    document = api({"requestBody": {"anyOf": both}}, components={"schemas": {"A": {}, "B": {}}})
+    with pytest.raises(SpecError, match="the name of another"):
+        of(document, A="B")
+
+
+@pytest.mark.parametrize(
+    ("document", "place"),
+    [
+        ({}, "paths: a mapping"),
+        ({"paths": {"/x": []}}, r"paths\./x: a mapping"),
+        ({"paths": {"/x": {"get": []}}}, r"paths\./x\.get: a mapping"),
+        (api({"parameters": None}), r"paths\./x\.get\.parameters: a list"),
+        (api({"parameters": [1]}), r"paths\./x\.get\.parameters: a mapping"),
+        (api({"security": {}}), r"paths\./x\.get\.security: a list"),
+        (api({"security": [1]}), r"paths\./x\.get\.security: a mapping"),
+    ],
+)
+def test_a_malformed_document_is_refused(document: Json, place: str) -> None:
+    with pytest.raises(SpecError, match=f"^{place} is expected"):
+        of(document)
+
+
+def test_fields_copies_a_mapping_and_checks_its_keys() -> None:
+    told = {"a": 1, "b": 2}
+    assert fields(told, "here") == told
+    assert fields(told, "here") is not told
+    assert fields(told, "here", ["a"], ["b", "c"]) == told
+    with pytest.raises(SpecError, match=r"^here: 'c' is missing$"):
+        fields(told, "here", ["c"], ["a", "b"])
+    with pytest.raises(SpecError, match=r"^here: 'b' is not known here$"):
+        fields(told, "here", ["a"])
+    with pytest.raises(SpecError, match=r"^here: 'a' is not known here$"):
+        fields(told, "here", (), ["b"])
+
+
+def test_items_copies_the_mappings_in_a_list() -> None:
+    told = {"a": 1}
+    assert items([told], "here") == [told]
+    assert items([told], "here")[0] is not told
+    with pytest.raises(SpecError, match=r"^here: a mapping is expected, not 1$"):
+        items([1], "here")
+    with pytest.raises(SpecError, match=r"^here: a list is expected, not 'text'$"):
+        items("text", "here")

@@ -1,0 +1,93 @@
+"""The check that a document is valid OpenAPI 3.0, which reports the place of a fault."""
+
+from typing import Any
+
+import pytest
+from openapi_tools.documents import SpecError
+from openapi_tools.validation import check_openapi
+
+Json = dict[str, Any]
+
+INFO = {"title": "T", "version": "1"}
+
+
+def refusal(schema: Json) -> str:
+    document: Json = {"openapi": "3.0.3", "info": INFO, "paths": {}}
+    document["components"] = {"schemas": {"A": schema, "Text": {"type": "string"}}}
+    with pytest.raises(SpecError) as refused:
+        check_openapi(document, "a.yaml:")
+    return str(refused.value)
+
+
+def test_a_valid_document_is_accepted() -> None:
+    check_openapi({"openapi": "3.0.3", "info": INFO, "paths": {}})
+
+
+def test_a_fault_is_reported_with_the_name_of_the_document_and_the_place() -> None:
+    assert refusal({"items": {"type": "text"}}) == (
+        "a.yaml: $.components.schemas.A.items.type: 'text' is not one of"
+        " ['array', 'boolean', 'integer', 'number', 'object', 'string']"
+    )
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        (
+            {"properties": {"x": {"type": "string", "default": {}}}},
+            "properties.x.default: {} is not of type 'string'",
+        ),
+        (
+            {"properties": {"x-y": {"type": "string", "default": {}}}},
+            "properties['x-y'].default: {} is not of type 'string'",
+        ),
+        (
+            {"allOf": [{}, {"required": ["k"], "default": {"l": 1}}]},
+            "allOf[1].default: 'k' is a required property",
+        ),
+        (
+            {"properties": {"a": {"default": {}}, "b": {"type": "string", "default": {}}}},
+            "properties.b.default: {} is not of type 'string'",
+        ),
+        (
+            {"properties": {"a": {"default": None}, "b": {"type": "string", "default": None}}},
+            "properties.b.default: None for not nullable",
+        ),
+        (
+            {"properties": {"a": {"default": 1}, "b": {"allOf": [{"enum": [2]}], "default": 1}}},
+            "properties.b.default: 1 is not one of [2]",
+        ),
+        (
+            {
+                "properties": {
+                    "a": {"allOf": [{"type": "integer"}], "default": 1},
+                    "b": {"allOf": [{"$ref": "#/components/schemas/Text"}], "default": 1},
+                }
+            },
+            "properties.b.default: 1 is not of type 'string'",
+        ),
+        (
+            {"type": "array", "items": {"type": "integer"}, "default": [1, "zwei"]},
+            "default: 'zwei' is not of type 'integer'",
+        ),
+        (
+            {"properties": {"k": {"type": "object"}}, "default": {"k": [2]}},
+            "default: [2] is not of type 'object'",
+        ),
+    ],
+)
+def test_a_default_that_does_not_fit_its_schema_is_reported_with_its_place(
+    schema: Json, reason: str
+) -> None:
+    place = "$.components.schemas.A" + ("" if reason.startswith("[") else ".")
+    assert refusal(schema) == f"a.yaml: {place}{reason}"
+
+
+def test_a_reference_to_nothing_is_reported() -> None:
+    reference = "/components/schemas/Gone"
+    document: Json = {"openapi": "3.0.3", "info": INFO, "components": {"schemas": {}}}
+    content = {"a/b": {"schema": {"$ref": f"#{reference}"}}}
+    responses = {"200": {"description": "OK", "content": content}}
+    document["paths"] = {"/x": {"get": {"responses": responses}}}
+    with pytest.raises(SpecError, match=f"there is nothing at '{reference}'"):
+        check_openapi(document)
