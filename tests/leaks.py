@@ -84,6 +84,7 @@ ECHOED_FIELDS = {
     "displayMessage": SPELLINGS[0],
     "errorType": SPELLINGS[1],
     "errorHash": SPELLINGS[2],
+    "teamCode": SPELLINGS[3],
     "errorData": {spelling: [spelling, {"deep": spelling}] for spelling in SPELLINGS},
 }
 

@@ -177,7 +177,7 @@ def test_each_error_has_attempts_and_api_errors_have_their_fields() -> None:
         assert getattr(errors, name)("x").attempts == 0
     refusal = mesh_facade.MeshAPIError("x")
     fields = "http_status status error_type message display_message error_hash error_data"
-    for field in [*fields.split(), "retry_after", "reconnect_required", "request_id"]:
+    for field in [*fields.split(), "team_code", "retry_after", "reconnect_required", "request_id"]:
         assert hasattr(refusal, field)
 
 
