@@ -83,7 +83,10 @@ def test_program_that_leaves_a_run_during_a_pause_ends_within_a_second(way: str,
             assert program.stdout is not None
             assert program.stdout.readline() == "leaving\n"
             left_at = time.monotonic()
-            _, errors = program.communicate(timeout=20)
+            try:
+                _, errors = program.communicate(timeout=20)
+            finally:
+                program.kill()  # has no effect on a program that has ended
             seconds.append(time.monotonic() - left_at)
         assert program.returncode == code
         assert ("LookupError" in errors) is (code == 1)
