@@ -100,6 +100,14 @@ def test_argument_with_a_control_character_raises_value_error(
     assert script.requests == []
 
 
+def test_argument_with_an_invisible_character_is_sent_unchanged(mode: Mode) -> None:
+    script = Script(OK)
+
+    mode.client(transport=script).read("to\u200bken", "bro\u00adker")
+
+    assert script.requests[0].fields == {"authToken": "to\u200bken", "type": "bro\u00adker"}
+
+
 def test_user_agent_is_sent_with_each_attempt_of_each_client(mode: Mode, clock: Clock) -> None:
     script = Script(response(500, b""), OK)
     caller = mode.client(transport=script)
