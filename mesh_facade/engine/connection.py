@@ -42,6 +42,8 @@ class Connection:
             came in.
         has_received: Whether anything has come in since the current call began.
         idle_since: When it was last given back to the pool.
+        lacks_descriptor: Whether the system had no descriptor left to open it.
+        may_be_replaced: In that case, whether another connection may be had; set by the pool.
     """
 
     home: "Home"
@@ -53,6 +55,8 @@ class Connection:
         self.is_reused = False
         self.is_clean = False
         self.idle_since = 0.0
+        self.lacks_descriptor = False
+        self.may_be_replaced = False
         self._received = bytearray()
 
     @property

@@ -21,7 +21,7 @@ def connection_error(error: Exception, timeout: float) -> MeshConnectionError:
         return MeshTimeoutError(f"no answer within the timeout of {timeout:g} s ({kind})")
     error_class = MeshConnectionError
     reason = ""
-    for cause in _causes(error):
+    for cause in causes_of(error):
         if isinstance(cause, OSError) and cause.strerror:
             reason = f": {cause.strerror}"
         if type(cause) in _TLS_REFUSALS:
@@ -29,7 +29,7 @@ def connection_error(error: Exception, timeout: float) -> MeshConnectionError:
     return error_class(f"the connection failed ({kind}){reason}")
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and its causes; they can lead to each other in circles.
 
     Contexts are left out: there may stand an error that the caller is just handling.

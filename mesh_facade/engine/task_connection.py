@@ -5,7 +5,9 @@ on anyio's streams, as httpcore's own backend does: on those a call takes three 
 """
 
 import asyncio
+import contextlib
 import math
+import os
 import selectors
 import socket
 import ssl
@@ -33,6 +35,9 @@ class TaskConnection(
         super().__init__()
         self._transport = TaskTransport(self, url, ssl_context, proxy)
         self._stream: asyncio.Transport | None = None
+        self._lowest_transport: asyncio.BaseTransport | None = None  # the stream's, under TLS
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
         self._unread = bytearray()
         self._is_over = False  # nothing more will come in
         self._arrival: asyncio.Future[None] | None = None  # somebody waits for data
@@ -53,8 +58,26 @@ class TaskConnection(
 
     def close(self) -> None:
         self._is_over = True
-        if self._stream is not None:
+        if self._stream is None:
+            return
+        if self._loop is None or self._loop.is_closed() or self._process != os.getpid():
+            self._abandon()
+        else:
             self._stream.abort()
+
+    def _abandon(self) -> None:
+        """Close the socket without its event loop, which has ended or is another process's.
+
+        asyncio's transports close through their event loop alone. In a forked child that would
+        take the parent's sockets out of the parent's event loop. So this calls the method that the
+        event loop would call in the end, which is private to asyncio.
+        """
+        finish = getattr(self._lowest_transport, "_call_connection_lost", None)
+        self._stream = None
+        self._lowest_transport = None
+        if finish is not None:
+            with contextlib.suppress(Exception):  # TLS asks the event loop for a last call
+                finish(None)
 
     # What httpcore calls on a network backend.
 
@@ -71,6 +94,8 @@ class TaskConnection(
             raise httpcore.ConnectError("the connection was closed")
         self.is_open = True
         loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._process = os.getpid()
         looking_up = loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         found = await self._connecting(looking_up, self._time_left(timeout))
         addresses = [(str(address[0]), int(address[1])) for *_, address in found]
@@ -143,6 +168,7 @@ class TaskConnection(
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._stream = cast("asyncio.Transport", transport)
+        self._lowest_transport = transport
         self._unread = bytearray()
 
     def data_received(self, data: bytes) -> None:
