@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import ssl
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,26 +232,26 @@ def test_a_certificate_variable_that_names_nothing_is_refused(
 
 
 @pytest.mark.parametrize(
-    "proxy", ["proxy.example:8080", "ftp://proxy.example", "", 5, "http://host:port", "/path"]
+    "proxy",
+    ["http://proxy example:8080", "ftp://proxy.example", "", 5, "http://host:port", "/path"],
 )
 def test_a_proxy_that_is_none_is_refused(mode: Mode, proxy: Any) -> None:
     with pytest.raises(MeshConfigurationError, match="proxy must look like http://host:port"):
         mode.client(proxy=proxy)
 
 
-def test_a_proxy_s_password_is_not_echoed(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "ftp://user:canary@proxy.example")
-
+def test_a_proxy_s_password_is_not_echoed(mode: Mode) -> None:
     with pytest.raises(MeshConfigurationError, match="proxy must") as caught:
-        mode.client()
+        mode.client(proxy="ftp://user:canary@proxy.example")
 
     assert "canary" not in str(caught.value)
     assert caught.value.__context__ is None
 
 
-def test_a_socks_proxy_says_what_to_install(mode: Mode) -> None:
-    with pytest.raises(MeshConfigurationError, match=r"pip install socksio"):
-        mode.client(proxy="socks5://127.0.0.1:1080")
+def test_a_socks_proxy_needs_no_package_more(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+
+    assert mode.client(proxy="socks5://127.0.0.1:1080")
 
 
 def test_https_takes_any_proxy_for_it_sees_no_key(mode: Mode) -> None:
@@ -292,7 +293,7 @@ def test_the_environment_s_proxy_is_used_for_https(
     monkeypatch.setenv(variable, proxy.url)
     caller = mode.client(base_url="https://mesh.invalid", max_attempts=1)
 
-    with pytest.raises(MeshConnectionError, match="ProxyError"):
+    with pytest.raises(MeshConnectionError, match="the proxy refused to connect: HTTP 403"):
         caller.read()
 
     [request] = proxy.requests
@@ -321,7 +322,7 @@ def test_a_proxy_that_is_given_wins_over_no_proxy(
     monkeypatch.setenv("NO_PROXY", "*")
     caller = mode.client(base_url="https://mesh.invalid", proxy=proxy.url, max_attempts=1)
 
-    with pytest.raises(MeshConnectionError, match="ProxyError"):
+    with pytest.raises(MeshConnectionError, match="the proxy refused to connect: HTTP 403"):
         caller.read()
 
     assert proxy.connections == 1

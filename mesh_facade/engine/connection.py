@@ -40,6 +40,7 @@ class Connection:
         is_reused: Whether it was open before the current call.
         is_clean: Whether another call may use it: the last answer's last byte is the last that
             came in.
+        is_nested: Whether it is TLS within TLS: what lies behind an answer cannot be seen there.
         has_received: Whether anything has come in since the current call began.
         idle_since: When it was last given back to the pool.
         lacks_descriptor: Whether the system had no descriptor left to open it.
@@ -54,6 +55,7 @@ class Connection:
         self.is_open = False
         self.is_reused = False
         self.is_clean = False
+        self.is_nested = False
         self.idle_since = 0.0
         self.lacks_descriptor = False
         self.may_be_replaced = False
@@ -92,7 +94,7 @@ class Connection:
         What lies behind it would be taken for the answer to the next call, which may be another
         user's. Where that cannot be told for sure, the connection is not used again.
         """
-        if not 0 < len(self._received) <= MOST_BYTES_KEPT:
+        if self.is_nested or not 0 < len(self._received) <= MOST_BYTES_KEPT:
             return
         _, *rest = _END_OF_HEAD.split(self._received, maxsplit=1)
         body = b"".join(rest)

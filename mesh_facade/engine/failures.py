@@ -3,19 +3,26 @@
 The texts of other libraries are not repeated: they may quote what was sent.
 """
 
+import re
 import ssl
 from collections.abc import Iterator
 
 import httpx
 
+from mesh_facade.engine.socks import SocksRefusal
 from mesh_facade.errors import MeshConnectionError, MeshTimeoutError, MeshTLSError
 
 # Exactly these: the other kinds of SSLError mean that the connection was cut off.
 _TLS_REFUSALS = (ssl.SSLError, ssl.SSLCertVerificationError)
+_SERVER_ERRORS = 500
+_TRANSIENT_STATUSES = {408, 429}  # a proxy that is slow or busy
 
 
 def connection_error(error: Exception, timeout: float) -> MeshConnectionError:
     """Return the error for a failure that httpx, or a transport of the caller's, has raised."""
+    refusal = _refusal_of_a_proxy(error)
+    if refusal is not None:
+        return refusal
     kind = type(error).__name__
     if isinstance(error, httpx.TimeoutException):
         return MeshTimeoutError(f"no answer within the timeout of {timeout:g} s ({kind})")
@@ -27,6 +34,27 @@ def connection_error(error: Exception, timeout: float) -> MeshConnectionError:
         if type(cause) in _TLS_REFUSALS:
             error_class = MeshTLSError
     return error_class(f"the connection failed ({kind}){reason}")
+
+
+def _refusal_of_a_proxy(error: Exception) -> MeshConnectionError | None:
+    """Return the error for a proxy that refused to connect; None if that is not what happened."""
+    if not isinstance(error, httpx.ProxyError):
+        return None
+    cause = error.__cause__
+    # httpcore tells the status of the answer to CONNECT in its text alone.
+    status = re.match(r"([1-9]\d\d)\b", str(error))
+    if isinstance(cause, SocksRefusal):
+        reason = cause.reason
+        is_transient = cause.is_transient
+    elif status is not None:
+        code = int(status[1])
+        reason = f"HTTP {code}"
+        is_transient = code >= _SERVER_ERRORS or code in _TRANSIENT_STATUSES
+    else:
+        return None
+    refusal = MeshConnectionError(f"the proxy refused to connect: {reason}")
+    refusal.is_transient = is_transient
+    return refusal
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:

@@ -19,6 +19,8 @@ import httpx
 
 from mesh_facade.engine.connection import MOST_BYTES_KEPT, Connection, HeadJoiner
 from mesh_facade.engine.forks import handshakes
+from mesh_facade.engine.proxies import is_socks
+from mesh_facade.engine.socks import SOCKS_PORT, Negotiation, Step, advance, negotiate
 from mesh_facade.engine.transports import TaskTransport
 
 T = TypeVar("T")
@@ -42,6 +44,8 @@ class TaskConnection(
         self._is_over = False  # nothing more will come in
         self._arrival: asyncio.Future[None] | None = None  # somebody waits for data
         self._head = HeadJoiner()
+        self._socks_proxy = proxy if is_socks(proxy) else None
+        self._is_encrypted = False
 
     async def send_async(self, request: httpx.Request) -> httpx.Response:
         return await self._transport.handle_async_request(request)
@@ -96,6 +100,16 @@ class TaskConnection(
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._process = os.getpid()
+        if self._socks_proxy is None:
+            await self._connect(host, port, timeout)
+        else:
+            proxy_url = self._socks_proxy.url
+            await self._connect(proxy_url.host, proxy_url.port or SOCKS_PORT, timeout)
+            await self._negotiate(negotiate(host, port, self._socks_proxy.raw_auth), timeout)
+        return self
+
+    async def _connect(self, host: str, port: int, timeout: float | None) -> None:
+        loop = asyncio.get_running_loop()
         looking_up = loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         found = await self._connecting(looking_up, self._time_left(timeout))
         addresses = [(str(address[0]), int(address[1])) for *_, address in found]
@@ -110,7 +124,20 @@ class TaskConnection(
                     raise
             else:
                 break
-        return self
+
+    async def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
+        """Send what a negotiation asks for, and feed it the replies."""
+        step: Step | None = next(negotiation)
+        while step is not None:
+            self._opened.write(step.request)
+            reply = b""
+            while len(reply) < step.reply_size:
+                data = await self.read(step.reply_size - len(reply), timeout)
+                if not data:
+                    raise httpcore.RemoteProtocolError("the proxy closed the connection")
+                reply += data
+            step = advance(negotiation, reply)
+        self._received.clear()  # those bytes were the proxy's
 
     # What httpcore calls on a network stream.
 
@@ -132,6 +159,8 @@ class TaskConnection(
         with handshakes:
             stream = await self._connecting(shaking_hands, self._time_left(timeout))
         self._stream = cast("asyncio.Transport", stream)
+        self.is_nested = self._is_encrypted
+        self._is_encrypted = True
         self._received.clear()  # those bytes were a proxy's
         return self
 

@@ -16,6 +16,9 @@ import httpx
 
 from mesh_facade.engine.connection import MOST_BYTES_WRITTEN, Connection, HeadJoiner
 from mesh_facade.engine.forks import handshakes
+from mesh_facade.engine.nested_tls import NestedTlsStream
+from mesh_facade.engine.proxies import is_socks
+from mesh_facade.engine.socks import SOCKS_PORT, Negotiation, Step, advance, negotiate
 from mesh_facade.engine.transports import ThreadTransport
 
 # A name look-up imports this when it is first made; a fork in that moment would hang its child.
@@ -32,6 +35,8 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         self._transport = ThreadTransport(self, url, ssl_context, proxy)
         self._stream: httpcore.NetworkStream | None = None
         self._head = HeadJoiner()
+        self._socks_proxy = proxy if is_socks(proxy) else None
+        self._is_encrypted = False
 
     def send(self, request: httpx.Request) -> httpx.Response:
         return self._transport.handle_request(request)
@@ -58,10 +63,31 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         if self.is_open:  # httpcore's proxies would replace a connection that they find closed
             raise httpcore.ConnectError("the connection was closed")
         self.is_open = True
+        if self._socks_proxy is None:
+            self._connect(host, port, timeout)
+        else:
+            proxy_url = self._socks_proxy.url
+            self._connect(proxy_url.host, proxy_url.port or SOCKS_PORT, timeout)
+            self._negotiate(negotiate(host, port, self._socks_proxy.raw_auth), timeout)
+        return self
+
+    def _connect(self, host: str, port: int, timeout: float | None) -> None:
         # The addresses of a host are tried in turn, each with a share of the time.
         seconds = self._bounded(timeout) / _count_addresses(host, port)
         self._stream = httpcore.SyncBackend().connect_tcp(host, port, seconds)
-        return self
+
+    def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
+        """Send what a negotiation asks for, and feed it the replies."""
+        step: Step | None = next(negotiation)
+        while step is not None:
+            self._opened.write(step.request, self._bounded(timeout))
+            reply = b""
+            while len(reply) < step.reply_size:
+                data = self._opened.read(step.reply_size - len(reply), self._bounded(timeout))
+                if not data:
+                    raise httpcore.RemoteProtocolError("the proxy closed the connection")
+                reply += data
+            step = advance(negotiation, reply)
 
     # What httpcore calls on a network stream.
 
@@ -72,8 +98,15 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         timeout: float | None = None,
     ) -> Self:
         with handshakes:
-            seconds = self._bounded(timeout)
-            self._stream = self._opened.start_tls(ssl_context, server_hostname, seconds)
+            if self._is_encrypted:
+                self.is_nested = True
+                stream = NestedTlsStream(self._opened, ssl_context, server_hostname, self._bounded)
+                self._stream = stream
+                stream.shake_hands(timeout)
+            else:
+                seconds = self._bounded(timeout)
+                self._stream = self._opened.start_tls(ssl_context, server_hostname, seconds)
+        self._is_encrypted = True
         self._received.clear()  # those bytes were a proxy's
         return self
 
