@@ -15,15 +15,15 @@ _NEEDED_BY_A_LOOKUP = 4
 """Descriptors: to look up a name, the system opens its lists of hosts and servers, and a socket."""
 
 
-def is_out_of_descriptors(error: Exception) -> bool:
-    """Return True if an error, of httpx or of the system, comes from a lack of descriptors."""
-    for cause in causes_of(error):
-        if isinstance(cause, OSError) and cause.errno in _TOO_MANY_OPEN:
+def is_out_of_descriptors(error: Exception, cause: BaseException | None) -> bool:
+    """Return True if an error, or a cause that it does not show, is a lack of descriptors."""
+    for each in [*causes_of(error), *causes_of(cause)]:
+        if isinstance(each, OSError) and each.errno in _TOO_MANY_OPEN:
             return True
         # The look-up of a name hides the reason: it says that there is no such name, or EBUSY.
-        if isinstance(cause, socket.gaierror):
+        if isinstance(each, socket.gaierror):
             return _are_short()
-        if isinstance(cause, OSError) and cause.errno == errno.EBUSY:
+        if isinstance(each, OSError) and each.errno == errno.EBUSY:
             return _are_short()
     return False
 

@@ -222,12 +222,12 @@ class Caller:
             return await engine.waiting.exchange(connection, request, remaining)
         except (httpx.RequestError, OSError) as raised:  # OSError: from a caller's transport
             failure = raised
-            connection.lacks_descriptor = is_out_of_descriptors(raised)
+            connection.lacks_descriptor = is_out_of_descriptors(raised, connection.cause)
         finally:
             engine.pool.release(connection)
         if _has_passed(connection.deadline_at):
             return self._deadline_error("answer")
-        return connection_error(failure, engine.timeout)
+        return connection_error(failure, connection.cause, engine.timeout)
 
     def _was_stale(self, connection: Connection, error: MeshError) -> bool:
         """Return True if the server had closed a kept connection before the request came."""

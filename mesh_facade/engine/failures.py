@@ -18,8 +18,13 @@ _SERVER_ERRORS = 500
 _TRANSIENT_STATUSES = {408, 429}  # a proxy that is slow or busy
 
 
-def connection_error(error: Exception, timeout: float) -> MeshConnectionError:
-    """Return the error for a failure that httpx, or a transport of the caller's, has raised."""
+def connection_error(
+    error: Exception, cause: BaseException | None, timeout: float
+) -> MeshConnectionError:
+    """Return the error for a failure that httpx, or a transport of the caller's, has raised.
+
+    Its causes are searched and, where the connection knows of another one, that one's too.
+    """
     refusal = _refusal_of_a_proxy(error)
     if refusal is not None:
         return refusal
@@ -28,10 +33,10 @@ def connection_error(error: Exception, timeout: float) -> MeshConnectionError:
         return MeshTimeoutError(f"no answer within the timeout of {timeout:g} s ({kind})")
     error_class = MeshConnectionError
     reason = ""
-    for cause in causes_of(error):
-        if isinstance(cause, OSError) and cause.strerror:
-            reason = f": {cause.strerror}"
-        if type(cause) in _TLS_REFUSALS:
+    for each in [*causes_of(error), *causes_of(cause)]:
+        if isinstance(each, OSError) and each.strerror:
+            reason = f": {each.strerror}"
+        if type(each) in _TLS_REFUSALS:
             error_class = MeshTLSError
     return error_class(f"the connection failed ({kind}){reason}")
 
@@ -57,13 +62,13 @@ def _refusal_of_a_proxy(error: Exception) -> MeshConnectionError | None:
     return refusal
 
 
-def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and its causes; they can lead to each other in circles.
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, if there is one, and its causes; they can lead to each other in circles.
 
     Contexts are left out: there may stand an error that the caller is just handling.
     """
     seen: list[BaseException] = []
-    cause: BaseException | None = error
+    cause = error
     while cause is not None and cause not in seen:
         seen.append(cause)
         yield cause

@@ -1,13 +1,16 @@
-"""TLS within TLS, for threads: the server's connection within that to an `https://` proxy.
+"""TLS within TLS: the server's connection within that to an `https://` proxy.
 
 Python's sockets cannot do that. httpcore's stream for it bounds each read of the socket, but not
 the handshake as a whole: a proxy that sends a byte a second could hold a call beyond its deadline.
-Here each wait gets what is left of the deadline.
+asyncio can do it, but in Python 3.11 a server's certificate that is refused there ends in a
+TypeError. So TLS runs in memory here, and each wait for bytes gets what is left of the deadline.
 """
 
+import contextlib
+import functools
 import ssl
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
 
 import httpcore
 
@@ -16,89 +19,158 @@ T = TypeVar("T")
 _BYTES_READ = 16 * 1024  # about one record of TLS
 
 
-class NestedTlsStream(httpcore.NetworkStream):
-    """A TLS stream on another stream.
+class RawStream(Protocol):
+    """The connection to the proxy; each read and write ends at the call's deadline."""
 
-    Args:
-        outer: The stream that the encrypted bytes go through.
-        ssl_context: Verifies the server.
-        server_hostname: The name in its certificate.
-        time_left: Returns the seconds that a wait may take, given its timeout; raises if none are
-            left.
+    def read_raw(self, max_bytes: int, timeout: float | None) -> bytes: ...
+
+    def write_raw(self, data: bytes, timeout: float | None) -> None: ...
+
+
+class AsyncRawStream(Protocol):
+    """The same for tasks."""
+
+    async def read_raw(self, max_bytes: int, timeout: float | None) -> bytes: ...
+
+    def write_raw(self, data: bytes) -> None: ...
+
+
+class _TlsInMemory:
+    """What both streams share: TLS between two buffers."""
+
+    def __init__(self, ssl_context: ssl.SSLContext, server_hostname: str | None) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self.tls = ssl_context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=server_hostname
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Take what came in; nothing means that the connection has ended."""
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def take_outgoing(self) -> bytes:
+        """Return what is to be sent."""
+        return self._outgoing.read()
+
+
+@contextlib.contextmanager
+def _shaking_hands() -> Iterator[None]:
+    """Raise httpcore's errors of connecting."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise httpcore.ConnectError("the handshake failed") from error
+    except httpcore.ReadTimeout as error:
+        raise httpcore.ConnectTimeout("the handshake took too long") from error
+
+
+@contextlib.contextmanager
+def _exchanging() -> Iterator[None]:
+    """Raise httpcore's error of a connection that breaks."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise httpcore.ReadError("the connection broke") from error
+
+
+class NestedTlsStream(httpcore.NetworkStream):
+    """TLS on a stream for threads.
+
+    Raises:
+        httpcore.ConnectError: The server was refused, or refuses.
+        httpcore.ConnectTimeout: A wait of the handshake took too long.
     """
 
     def __init__(
         self,
-        outer: httpcore.NetworkStream,
+        raw: RawStream,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None,
-        time_left: Callable[[float | None], float],
+        timeout: float | None,
     ) -> None:
-        self._outer = outer
-        self._time_left = time_left
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = ssl_context.wrap_bio(
-            self._incoming, self._outgoing, server_hostname=server_hostname
-        )
-
-    def shake_hands(self, timeout: float | None) -> None:
-        """Agree with the server on keys, and verify it.
-
-        Raises:
-            httpcore.ConnectError: The server or this side refuses.
-            httpcore.ConnectTimeout: A wait took too long.
-        """
-        try:
-            self._run(self._tls.do_handshake, timeout)
-        except ssl.SSLError as error:
-            raise httpcore.ConnectError(str(error)) from error
-        except httpcore.ReadTimeout as error:
-            raise httpcore.ConnectTimeout(str(error)) from error
+        self._raw = raw
+        self._memory = _TlsInMemory(ssl_context, server_hostname)
+        with _shaking_hands():
+            self._run(self._memory.tls.do_handshake, timeout)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        try:
-            return self._run(lambda: self._tls.read(max_bytes), timeout)
-        except ssl.SSLEOFError:  # the connection ended without a word: so do sockets report it
-            return b""
-        except ssl.SSLError as error:
-            raise httpcore.ReadError(str(error)) from error
+        with _exchanging():
+            try:
+                return self._run(lambda: self._memory.tls.read(max_bytes), timeout)
+            except ssl.SSLEOFError:  # it ended without TLS's farewell: sockets report that so
+                return b""
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        rest = buffer
-        try:
+        rest = memoryview(buffer)
+        with _exchanging():
             while rest:
-                piece = rest
-                written = self._run(lambda: self._tls.write(piece), timeout)  # noqa: B023 — runs now
+                written = self._run(functools.partial(self._memory.tls.write, rest), timeout)
                 rest = rest[written:]
-        except ssl.SSLError as error:
-            raise httpcore.WriteError(str(error)) from error
-
-    def close(self) -> None:
-        self._outer.close()
 
     def get_extra_info(self, info: str) -> object:
-        if info == "ssl_object":
-            return self._tls
-        return self._outer.get_extra_info(info)
+        return self._memory.tls if info == "ssl_object" else None
 
     def _run(self, operation: Callable[[], T], timeout: float | None) -> T:
-        """Run an operation of TLS until it has all that it needs from the peer."""
+        """Run an operation of TLS until it has all that it needs from the server."""
         while True:
             try:
                 return operation()
             except ssl.SSLWantReadError:
                 pass
             finally:
-                self._flush(timeout)
-            data = self._outer.read(_BYTES_READ, self._time_left(timeout))
-            if data:
-                self._incoming.write(data)
-            else:
-                self._incoming.write_eof()
+                data = self._memory.take_outgoing()
+                if data:
+                    self._raw.write_raw(data, timeout)
+            self._memory.feed(self._raw.read_raw(_BYTES_READ, timeout))
 
-    def _flush(self, timeout: float | None) -> None:
-        """Send what TLS has to say."""
-        data = self._outgoing.read()
-        if data:
-            self._outer.write(data, self._time_left(timeout))
+
+class AsyncNestedTlsStream(httpcore.AsyncNetworkStream):
+    """TLS on a stream for tasks; its handshake is a step of its own."""
+
+    def __init__(
+        self, raw: AsyncRawStream, ssl_context: ssl.SSLContext, server_hostname: str | None
+    ) -> None:
+        self._raw = raw
+        self._memory = _TlsInMemory(ssl_context, server_hostname)
+
+    async def shake_hands(self, timeout: float | None) -> None:
+        """Verify the server, and agree with it on keys; raises as `NestedTlsStream` does."""
+        with _shaking_hands():
+            await self._run(self._memory.tls.do_handshake, timeout)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _exchanging():
+            try:
+                return await self._run(lambda: self._memory.tls.read(max_bytes), timeout)
+            except ssl.SSLEOFError:  # as above
+                return b""
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        rest = memoryview(buffer)
+        with _exchanging():
+            while rest:
+                write = functools.partial(self._memory.tls.write, rest)
+                rest = rest[await self._run(write, timeout) :]
+
+    async def aclose(self) -> None:
+        """Do nothing: the connection below is closed by the pool."""
+
+    def get_extra_info(self, info: str) -> object:
+        return self._memory.tls if info == "ssl_object" else None
+
+    async def _run(self, operation: Callable[[], T], timeout: float | None) -> T:
+        """Run an operation of TLS until it has all that it needs from the server."""
+        while True:
+            try:
+                return operation()
+            except ssl.SSLWantReadError:
+                pass
+            finally:
+                data = self._memory.take_outgoing()
+                if data:
+                    self._raw.write_raw(data)
+            self._memory.feed(await self._raw.read_raw(_BYTES_READ, timeout))

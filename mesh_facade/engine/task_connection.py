@@ -19,6 +19,7 @@ import httpx
 
 from mesh_facade.engine.connection import MOST_BYTES_KEPT, Connection, HeadJoiner
 from mesh_facade.engine.forks import handshakes
+from mesh_facade.engine.nested_tls import AsyncNestedTlsStream
 from mesh_facade.engine.proxies import is_socks
 from mesh_facade.engine.socks import SOCKS_PORT, Negotiation, Step, advance, negotiate
 from mesh_facade.engine.transports import TaskTransport
@@ -46,6 +47,7 @@ class TaskConnection(
         self._head = HeadJoiner()
         self._socks_proxy = proxy if is_socks(proxy) else None
         self._is_encrypted = False
+        self._nested: AsyncNestedTlsStream | None = None
 
     async def send_async(self, request: httpx.Request) -> httpx.Response:
         return await self._transport.handle_async_request(request)
@@ -129,10 +131,10 @@ class TaskConnection(
         """Send what a negotiation asks for, and feed it the replies."""
         step: Step | None = next(negotiation)
         while step is not None:
-            self._opened.write(step.request)
+            self.write_raw(step.request)
             reply = b""
             while len(reply) < step.reply_size:
-                data = await self.read(step.reply_size - len(reply), timeout)
+                data = await self.read_raw(step.reply_size - len(reply), timeout)
                 if not data:
                     raise httpcore.RemoteProtocolError("the proxy closed the connection")
                 reply += data
@@ -149,6 +151,18 @@ class TaskConnection(
     ) -> Self:
         if self._unread:  # not encrypted: it would be taken for the server's answer
             raise httpcore.ConnectError("the proxy sent more than the answer to CONNECT")
+        with handshakes:
+            if self._is_encrypted:
+                await self._start_nested_tls(ssl_context, server_hostname, timeout)
+            else:
+                await self._start_tls(ssl_context, server_hostname, timeout)
+        self._is_encrypted = True
+        self._received.clear()  # those bytes were a proxy's
+        return self
+
+    async def _start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
+    ) -> None:
         shaking_hands = asyncio.get_running_loop().start_tls(
             self._opened,
             self,
@@ -156,15 +170,25 @@ class TaskConnection(
             server_hostname=server_hostname,
             ssl_handshake_timeout=math.inf,  # the wait below has a bound of its own
         )
-        with handshakes:
-            stream = await self._connecting(shaking_hands, self._time_left(timeout))
+        stream = await self._connecting(shaking_hands, self._time_left(timeout))
         self._stream = cast("asyncio.Transport", stream)
-        self.is_nested = self._is_encrypted
-        self._is_encrypted = True
-        self._received.clear()  # those bytes were a proxy's
-        return self
+
+    async def _start_nested_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
+    ) -> None:
+        self.is_nested = True
+        nested = AsyncNestedTlsStream(self, ssl_context, server_hostname)
+        with self.recording_cause():
+            await nested.shake_hands(timeout)
+        self._nested = nested
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._nested is not None:
+            return await self._nested.read(max_bytes, timeout)
+        return await self.read_raw(max_bytes, timeout)
+
+    async def read_raw(self, max_bytes: int, timeout: float | None) -> bytes:
+        """Read what came in on the connection itself."""
         if not self._unread and not self._is_over:
             self._arrival = asyncio.get_running_loop().create_future()
             try:
@@ -182,8 +206,16 @@ class TaskConnection(
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         del timeout  # it waits for nothing: asyncio sends as the peer takes it
         data = self._head.join(buffer)
-        if data:
-            self._opened.write(data)
+        if not data:
+            return
+        if self._nested is not None:
+            await self._nested.write(data)
+        else:
+            self.write_raw(data)
+
+    def write_raw(self, data: bytes) -> None:
+        """Write on the connection itself."""
+        self._opened.write(data)
 
     def get_extra_info(self, info: str) -> object:
         if info == "is_readable":
@@ -229,12 +261,13 @@ class TaskConnection(
 
     async def _connecting(self, awaitable: Awaitable[T], seconds: float) -> T:
         """Wait for a step of connecting, and raise httpcore's errors if it fails."""
-        try:
-            return await self._within(awaitable, seconds)
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout("connecting took too long") from error
-        except OSError as error:
-            raise httpcore.ConnectError("connecting failed") from error
+        with self.recording_cause():
+            try:
+                return await self._within(awaitable, seconds)
+            except TimeoutError as error:
+                raise httpcore.ConnectTimeout("connecting took too long") from error
+            except OSError as error:
+                raise httpcore.ConnectError("connecting failed") from error
 
     async def _within(self, awaitable: Awaitable[T], seconds: float) -> T:
         async with asyncio.timeout(seconds):

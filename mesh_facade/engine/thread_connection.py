@@ -9,7 +9,7 @@ import contextlib
 import importlib
 import socket
 import ssl
-from typing import Self
+from typing import Self, cast
 
 import httpcore
 import httpx
@@ -37,6 +37,7 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         self._head = HeadJoiner()
         self._socks_proxy = proxy if is_socks(proxy) else None
         self._is_encrypted = False
+        self._outer: httpcore.NetworkStream | None = None  # to a proxy, under TLS within TLS
 
     def send(self, request: httpx.Request) -> httpx.Response:
         return self._transport.handle_request(request)
@@ -45,9 +46,10 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         return bool(self._opened.get_extra_info("is_readable"))
 
     def close(self) -> None:
-        if self._stream is not None:
+        stream = self._outer or self._stream
+        if stream is not None:
             with contextlib.suppress(Exception):  # it is closed already, or the peer has gone
-                self._stream.close()
+                stream.close()
 
     # What httpcore calls on a network backend.
 
@@ -74,7 +76,8 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
         # The addresses of a host are tried in turn, each with a share of the time.
         seconds = self._bounded(timeout) / _count_addresses(host, port)
-        self._stream = httpcore.SyncBackend().connect_tcp(host, port, seconds)
+        with self.recording_cause():
+            self._stream = httpcore.SyncBackend().connect_tcp(host, port, seconds)
 
     def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
         """Send what a negotiation asks for, and feed it the replies."""
@@ -97,12 +100,11 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> Self:
-        with handshakes:
+        with handshakes, self.recording_cause():
             if self._is_encrypted:
                 self.is_nested = True
-                stream = NestedTlsStream(self._opened, ssl_context, server_hostname, self._bounded)
-                self._stream = stream
-                stream.shake_hands(timeout)
+                self._outer = self._opened
+                self._stream = NestedTlsStream(self, ssl_context, server_hostname, timeout)
             else:
                 seconds = self._bounded(timeout)
                 self._stream = self._opened.start_tls(ssl_context, server_hostname, seconds)
@@ -119,6 +121,14 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         data = self._head.join(buffer)
         for start in range(0, len(data), MOST_BYTES_WRITTEN):
             self._opened.write(data[start : start + MOST_BYTES_WRITTEN], self._bounded(timeout))
+
+    def read_raw(self, max_bytes: int, timeout: float | None) -> bytes:
+        """Read what the TLS to a proxy carries."""
+        return cast("httpcore.NetworkStream", self._outer).read(max_bytes, self._bounded(timeout))
+
+    def write_raw(self, data: bytes, timeout: float | None) -> None:
+        """Write into the TLS to a proxy."""
+        cast("httpcore.NetworkStream", self._outer).write(data, self._bounded(timeout))
 
     def get_extra_info(self, info: str) -> object:
         return self._opened.get_extra_info(info)

@@ -329,9 +329,10 @@ def test_lack_of_descriptors_is_told_from_other_errors(
     cause: OSError | None, *, is_shortage: bool
 ) -> None:
     error = httpx.ConnectError("text")
-    error.__cause__ = cause
+    assert descriptors.is_out_of_descriptors(error, cause) == is_shortage
 
-    assert descriptors.is_out_of_descriptors(error) == is_shortage
+    error.__cause__ = cause
+    assert descriptors.is_out_of_descriptors(error, None) == is_shortage
 
 
 def test_system_without_that_limit_is_described_too(monkeypatch: pytest.MonkeyPatch) -> None:
