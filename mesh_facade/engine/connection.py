@@ -10,7 +10,7 @@ import contextlib
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import httpx
@@ -111,7 +111,7 @@ class Connection:
             self.is_clean = lengths == [str(len(body))]
 
     @contextlib.contextmanager
-    def recording_cause(self) -> Iterator[None]:
+    def recording_cause(self) -> Generator[None]:
         """Keep the cause of an error of httpcore's that passes through."""
         try:
             yield

@@ -9,7 +9,7 @@ TypeError. So TLS runs in memory here, and each wait for bytes gets what is left
 import contextlib
 import functools
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Protocol, TypeVar
 
 import httpcore
@@ -58,7 +58,7 @@ class _TlsInMemory:
 
 
 @contextlib.contextmanager
-def _shaking_hands() -> Iterator[None]:
+def _shaking_hands() -> Generator[None]:
     """Raise httpcore's errors of connecting."""
     try:
         yield
@@ -69,7 +69,7 @@ def _shaking_hands() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _exchanging() -> Iterator[None]:
+def _exchanging() -> Generator[None]:
     """Raise httpcore's error of a connection that breaks."""
     try:
         yield
@@ -118,14 +118,22 @@ class NestedTlsStream(httpcore.NetworkStream):
         """Run an operation of TLS until it has all that it needs from the server."""
         while True:
             try:
-                return operation()
+                result = operation()
             except ssl.SSLWantReadError:
-                pass
-            finally:
-                data = self._memory.take_outgoing()
-                if data:
-                    self._raw.write_raw(data, timeout)
+                self._flush(timeout)
+            except ssl.SSLError:
+                with contextlib.suppress(httpcore.WriteError, httpcore.WriteTimeout):
+                    self._flush(timeout)  # it says why, if the server still listens
+                raise
+            else:
+                self._flush(timeout)
+                return result
             self._memory.feed(self._raw.read_raw(_BYTES_READ, timeout))
+
+    def _flush(self, timeout: float | None) -> None:
+        data = self._memory.take_outgoing()
+        if data:
+            self._raw.write_raw(data, timeout)
 
 
 class AsyncNestedTlsStream(httpcore.AsyncNetworkStream):
@@ -169,7 +177,7 @@ class AsyncNestedTlsStream(httpcore.AsyncNetworkStream):
                 return operation()
             except ssl.SSLWantReadError:
                 pass
-            finally:
+            finally:  # writing waits for nothing, and raises nothing
                 data = self._memory.take_outgoing()
                 if data:
                     self._raw.write_raw(data)

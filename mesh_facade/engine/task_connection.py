@@ -117,15 +117,18 @@ class TaskConnection(
         addresses = [(str(address[0]), int(address[1])) for *_, address in found]
         # They are tried in turn, each with a share of the time.
         seconds = self._time_left(timeout) / len(addresses)
-        for number, (ip_address, its_port) in enumerate(addresses, start=1):
-            connecting = loop.create_connection(lambda: self, ip_address, its_port)
+        *others, last = addresses
+        for address in others:
             try:
-                await self._connecting(connecting, seconds)
+                await self._connect_to(address, seconds)
             except (httpcore.ConnectTimeout, httpcore.ConnectError):
-                if number == len(addresses):
-                    raise
-            else:
-                break
+                continue
+            return
+        await self._connect_to(last, seconds)
+
+    async def _connect_to(self, address: tuple[str, int], seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        await self._connecting(loop.create_connection(lambda: self, *address), seconds)
 
     async def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
         """Send what a negotiation asks for, and feed it the replies."""
