@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import socket
 import ssl
+import time
 from typing import Any
 
 import httpcore
@@ -11,10 +14,10 @@ import httpx
 import pytest
 
 from mesh_facade.engine.connection import Connection
-from mesh_facade.engine.pool import ConnectionPool
+from mesh_facade.engine.pool import ConnectionPool, Home
 from mesh_facade.engine.task_connection import TaskConnection
 from mesh_facade.engine.thread_connection import ThreadConnection
-from mesh_facade.engine.waiting import ThreadWaiting, run_blocking
+from mesh_facade.engine.waiting import ThreadSlots, ThreadWaiting, run_blocking
 from tests.conftest import Mode, Serve
 
 
@@ -71,3 +74,19 @@ def test_two_threads_that_find_a_home_gone_close_it_once() -> None:
     pool.close()
 
     assert not pool._homes
+
+
+@pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
+def test_connection_is_not_opened_after_the_deadline(connection_class: Any) -> None:
+    connection = connection_class(
+        httpx.URL("http://127.0.0.1:1"), ssl.create_default_context(), None
+    )
+    connection.begin(time.monotonic() - 1, Home(ThreadSlots(1)))
+
+    async def open_it() -> None:
+        opening = connection.connect_tcp("127.0.0.1", 1)
+        if inspect.isawaitable(opening):
+            await opening
+
+    with pytest.raises(httpcore.TimeoutException):
+        asyncio.run(open_it())
