@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,19 +203,27 @@ def test_plain_http_to_loopback_ignores_proxies_of_the_environment(
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize(
-    "script",
+    ("attempts", "script"),
     [
-        lambda _: [head("Content-Length: 0", status="HTTP/1.1 407 Proxy Authentication Required")],
-        lambda _: [head("Content-Length: 0", status="HTTP/1.1 502 Bad Gateway")],
-        lambda _: [head("Content-Length: 0", status="HTTP/1.1 301 Moved")],
-        lambda _: [CLOSE],
-        lambda _: [RESET],
-        lambda _: [b"nonsense\r\n\r\n", CLOSE],
+        (
+            1,
+            lambda _: [
+                head("Content-Length: 0", status="HTTP/1.1 407 Proxy Authentication Required")
+            ],
+        ),
+        (3, lambda _: [head("Content-Length: 0", status="HTTP/1.1 502 Bad Gateway")]),
+        (1, lambda _: [head("Content-Length: 0", status="HTTP/1.1 301 Moved")]),
+        (3, lambda _: [CLOSE]),
+        (3, lambda _: [RESET]),
+        (3, lambda _: [b"nonsense\r\n\r\n", CLOSE]),
     ],
     ids=["407", "502", "301", "closed", "reset", "nonsense"],
 )
 def test_refusing_proxy_raises_connection_error_and_sees_no_secret(
-    mode: Mode, fault_server: FaultServer, script: Callable[[Answer], list[bytes]]
+    mode: Mode,
+    fault_server: FaultServer,
+    attempts: int,
+    script: Callable[[Answer], list[bytes]],
 ) -> None:
     proxy = fault_server.open(script)
     proxy.fall_ill()
@@ -225,33 +233,47 @@ def test_refusing_proxy_raises_connection_error_and_sees_no_secret(
     error = try_call(mesh.read, FIRST).error
 
     assert type(error) is MeshConnectionError
-    assert error.attempts == proxy.strikes == 3
+    assert error.attempts == proxy.strikes == attempts
     assert b"CONNECT mesh.example:443 " in proxy.received
     assert b"canary" not in proxy.received
     assert "canary" not in f"{error!r} {vars(error)} {mesh.client!r} {vars(mesh.client)}"
 
 
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {"HTTPS_PROXY": "nonsense"},
-        {"HTTPS_PROXY": "ftp://127.0.0.1:1"},
-        {"HTTPS_PROXY": "https://user:canary@127.0.0.1:1"},
-        {"ALL_PROXY": "http://[::"},
-        {"HTTPS_PROXY": "http://user:canary@127.0.0.1:no"},
-    ],
-    ids=str,
-)
-def test_malformed_proxy_raises_configuration_error_without_quoting_it(
-    mode: Mode, monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]
-) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+MALFORMED_PROXIES = [
+    "ftp://127.0.0.1:1",
+    "ftp://user:canary@127.0.0.1:1",
+    "http://[::",
+    "http://user:canary@127.0.0.1:no",
+]
 
+
+@pytest.mark.parametrize("proxy", MALFORMED_PROXIES)
+def test_malformed_proxy_raises_configuration_error_without_quoting_it(
+    mode: Mode, proxy: str
+) -> None:
     with pytest.raises(MeshConfigurationError, match="proxy") as caught:
-        mode.client(base_url="https://mesh.example")
+        mode.client(base_url="https://mesh.example", proxy=proxy)
 
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize("proxy", MALFORMED_PROXIES)
+def test_malformed_proxy_of_the_environment_is_skipped_with_a_warning_that_does_not_quote_it(
+    mode: Mode,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    variable: str,
+    proxy: str,
+) -> None:
+    monkeypatch.setenv(variable, proxy)
+
+    assert mode.client(base_url="https://mesh.example")
+
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"{variable} is ignored")
+    assert "canary" not in f"{record.getMessage()} {vars(record)}"
 
 
 # --- .netrc -------------------------------------------------------------------------------------
