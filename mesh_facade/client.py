@@ -355,9 +355,9 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
         open_connection = use_caller_transport
     else:
         found_proxy = find_proxy(url, proxy)
-        ssl_context = find_ssl_context(verify, is_tls=url.scheme == "https")
+        uses_tls = url.scheme == "https" or (found_proxy and found_proxy.url.scheme == "https")
+        ssl_context = find_ssl_context(verify, is_tls=bool(uses_tls))
         open_connection = functools.partial(connection_class, url, ssl_context, found_proxy)
-        _check_connection(open_connection)
     pool = ConnectionPool(waiting, open_connection, max_connections)
     return Engine(
         base_url=str(url),
@@ -371,16 +371,3 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
         stopped=pool.stopped,
         on_attempt=on_attempt,
     )
-
-
-def _check_connection(open_connection: Callable[[], Connection]) -> None:
-    """Make a connection, which does not open it, so that a missing package shows now."""
-    needs_package = False
-    try:
-        open_connection()
-    except RuntimeError:
-        needs_package = True
-    if needs_package:
-        raise MeshConfigurationError(
-            "a SOCKS proxy needs one more package: pip install 'httpx[socks]'"
-        )

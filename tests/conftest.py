@@ -1,4 +1,4 @@
-"""What every test starts from: an empty environment, both modes, a clock of its own."""
+"""Fixtures of all tests: a clean environment, both modes of the client, servers, a clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Serve = Callable[..., Server]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep keys, proxies and certificates of the machine out of the tests."""
     for name in os.environ:
         if name.startswith(("MESH_", "SSL_CERT_")) or name.lower().endswith("_proxy"):
@@ -32,7 +32,7 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible() -> None:
-    """Let Ctrl-C work as in a terminal: what a shell runs in the background ignores it."""
+    """Let Ctrl-C work as in a terminal: programs that a shell runs in the background ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -96,7 +96,7 @@ def serve() -> Iterator[Serve]:
 
 
 class Clock:
-    """Stands in for the module `time`: only a pause lets it go on."""
+    """Replaces the module `time`: only pauses, and tests, move it."""
 
     def __init__(self) -> None:
         self.now = 1000.0

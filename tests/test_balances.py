@@ -48,7 +48,7 @@ def balance() -> AccountBalance:
         ("0e400", "0E+400"),
     ],
 )
-def test_an_amount_is_what_the_number_s_own_text_says(text: str, amount: str) -> None:
+def test_amount_is_read_exactly_from_its_own_text(text: str, amount: str) -> None:
     cash = read(cash_body(text)).cash("USD")
 
     assert isinstance(cash, Decimal)
@@ -56,7 +56,7 @@ def test_an_amount_is_what_the_number_s_own_text_says(text: str, amount: str) ->
 
 
 @pytest.mark.parametrize("context", [NO_TRAPS, ALL_TRAPS], ids=["no traps", "all traps"])
-def test_no_digit_is_lost_whatever_the_caller_s_decimal_context(context: decimal.Context) -> None:
+def test_amounts_are_exact_in_any_decimal_context(context: decimal.Context) -> None:
     rows = ('{"currencyCode": "USD", "cash": 12345678901234567.89}',) * 2
     with decimal.localcontext(context):
         balance = read(balance_body(*rows, totalCashUsdValue="98765432109876543.21"))
@@ -69,7 +69,7 @@ def test_no_digit_is_lost_whatever_the_caller_s_decimal_context(context: decimal
     assert '"12345678901234567.89"' in written
 
 
-def test_null_and_what_is_missing_are_none_and_zero_is_zero() -> None:
+def test_null_and_missing_amounts_are_none_and_zero_stays_zero() -> None:
     balance = read(
         balance_body(
             '{"currencyCode": "USD", "cash": null, "buyingPower": 0}', totalCashUsdValue="null"
@@ -81,7 +81,7 @@ def test_null_and_what_is_missing_are_none_and_zero_is_zero() -> None:
     assert balance.total_buying_power_usd is None
 
 
-def test_the_totals_are_what_mesh_says_and_are_never_computed() -> None:
+def test_totals_are_taken_from_mesh_and_never_computed() -> None:
     balance = read(balance_body(USD, EUR, totalCashUsdValue="10", totalBuyingPowerUsdValue="-3.25"))
 
     assert balance.total_cash_usd == Decimal(10)
@@ -91,7 +91,9 @@ def test_the_totals_are_what_mesh_says_and_are_never_computed() -> None:
 # --- the mapping --------------------------------------------------------------------------------
 
 
-def test_it_is_a_mapping_by_upper_case_currency_in_mesh_s_order(balance: AccountBalance) -> None:
+def test_balance_is_a_mapping_by_upper_case_code_in_the_order_of_rows(
+    balance: AccountBalance,
+) -> None:
     assert list(balance) == ["USD", "EUR"]
     assert len(balance) == 2
     assert dict(balance) == {"USD": balance.rows[0], "EUR": balance.rows[1]}
@@ -99,7 +101,7 @@ def test_it_is_a_mapping_by_upper_case_currency_in_mesh_s_order(balance: Account
 
 
 @pytest.mark.parametrize("code", ["EUR", "eur", "Eur"])
-def test_a_currency_is_looked_up_in_any_case(balance: AccountBalance, code: str) -> None:
+def test_currency_is_looked_up_in_any_case(balance: AccountBalance, code: str) -> None:
     assert code in balance
     assert balance[code] is balance.rows[1]
     assert balance.cash(code) == Decimal("-102.88")
@@ -107,7 +109,7 @@ def test_a_currency_is_looked_up_in_any_case(balance: AccountBalance, code: str)
     assert balance.cryptocurrency_buying_power(code) == Decimal(7)
 
 
-def test_a_currency_that_mesh_writes_in_lower_case_is_found_in_upper_case() -> None:
+def test_lower_case_code_of_a_row_is_a_key_in_upper_case() -> None:
     balance = read(balance_body('{"currencyCode": "usd", "cash": 1}'))
 
     assert list(balance) == ["USD"]
@@ -115,7 +117,7 @@ def test_a_currency_that_mesh_writes_in_lower_case_is_found_in_upper_case() -> N
     assert balance.rows[0].currency == "usd"
 
 
-def test_a_currency_without_a_row_is_a_key_error_that_names_those_there_are(
+def test_unlisted_currency_raises_key_error_with_the_listed_ones(
     balance: AccountBalance,
 ) -> None:
     for lookup in (
@@ -129,19 +131,19 @@ def test_a_currency_without_a_row_is_a_key_error_that_names_those_there_are(
         assert caught.value.__context__ is None
 
 
-def test_the_key_error_of_an_account_without_rows_says_so() -> None:
+def test_key_error_of_an_empty_balance_says_that_it_is_empty() -> None:
     with pytest.raises(KeyError, match="this account lists no currency"):
         read(balance_body())["USD"]
 
 
 @pytest.mark.parametrize("key", [None, 5, b"USD", ("USD",)])
-def test_what_is_no_string_is_no_currency(balance: AccountBalance, key: Any) -> None:
+def test_key_that_is_not_a_string_raises_key_error(balance: AccountBalance, key: Any) -> None:
     assert key not in balance
     with pytest.raises(KeyError, match="this account lists USD, EUR"):
         balance[key]
 
 
-def test_the_rows_of_a_currency_listed_more_than_once_are_summed() -> None:
+def test_rows_of_the_same_currency_are_summed() -> None:
     balance = read(
         balance_body(
             '{"currencyCode": "USD", "cash": 0.1, "buyingPower": 1}',
@@ -156,15 +158,16 @@ def test_the_rows_of_a_currency_listed_more_than_once_are_summed() -> None:
     assert balance.rows[1].currency == "usd"
 
 
-def test_a_sum_stays_none_once_a_row_is_none_whichever_comes_first() -> None:
-    null, one = '{"currencyCode": "USD", "cash": null}', '{"currencyCode": "USD", "cash": 1}'
+def test_sum_is_none_if_any_row_is_none() -> None:
+    null = '{"currencyCode": "USD", "cash": null}'
+    one = '{"currencyCode": "USD", "cash": 1}'
 
     assert read(balance_body(null, one, one)).cash("USD") is None
     assert read(balance_body(one, one, null)).cash("USD") is None
 
 
 @pytest.mark.parametrize("code", ["null", '""'])
-def test_a_row_without_a_code_is_among_the_rows_alone(code: str) -> None:
+def test_row_without_a_code_is_only_in_rows(code: str) -> None:
     balance = read(balance_body(f'{{"currencyCode": {code}, "cash": 5}}', '{"cash": 6}', USD))
 
     assert [row.cash for row in balance.rows] == [Decimal(5), Decimal(6), Decimal("158.5")]
@@ -173,7 +176,7 @@ def test_a_row_without_a_code_is_among_the_rows_alone(code: str) -> None:
 
 
 @pytest.mark.parametrize("balances", ['"balances": null,', '"balances": [],', ""])
-def test_balances_null_empty_or_missing_are_a_balance_without_rows(balances: str) -> None:
+def test_null_empty_or_missing_balances_give_no_rows(balances: str) -> None:
     content = f'{{{balances} "totalCashUsdValue": 0}}'
     balance = read(f'{{"status": "ok", "content": {content}}}'.encode())
 
@@ -185,7 +188,7 @@ def test_balances_null_empty_or_missing_are_a_balance_without_rows(balances: str
 # --- a value ------------------------------------------------------------------------------------
 
 
-def test_it_is_frozen(balance: Any) -> None:
+def test_balance_is_frozen(balance: Any) -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         balance.rows = ()
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -194,7 +197,7 @@ def test_it_is_frozen(balance: Any) -> None:
         balance["USD"] = balance["EUR"]
 
 
-def test_equality_and_hash_are_over_rows_and_totals() -> None:
+def test_equality_and_hash_cover_rows_and_totals() -> None:
     one = read(balance_body(USD, totalCashUsdValue="10"))
     same = read(balance_body(USD, totalCashUsdValue="10.0", ofTomorrow='"new"'))
     others = [
@@ -223,7 +226,7 @@ def test_equality_and_hash_are_over_rows_and_totals() -> None:
         ),
     ],
 )
-def test_it_survives_copying_and_pickling(balance: AccountBalance, clone: object) -> None:
+def test_balance_survives_copying_and_pickling(balance: AccountBalance, clone: object) -> None:
     assert callable(clone)
     again = clone(balance)
 
@@ -234,7 +237,7 @@ def test_it_survives_copying_and_pickling(balance: AccountBalance, clone: object
     assert clone(balance["EUR"]) == balance["EUR"]
 
 
-def test_its_repr_shows_totals_and_rows_and_nothing_else() -> None:
+def test_repr_shows_totals_and_rows_only() -> None:
     balance = read(balance_body(USD, totalCashUsdValue="10", ofTomorrow='"new"'))
 
     assert repr(balance) == (
@@ -244,10 +247,10 @@ def test_its_repr_shows_totals_and_rows_and_nothing_else() -> None:
     )
 
 
-# --- taken elsewhere ----------------------------------------------------------------------------
+# --- conversions ----------------------------------------------------------------------------
 
 
-def test_raw_is_the_envelope_as_sent_with_fields_that_no_spec_knows() -> None:
+def test_raw_is_the_envelope_with_unknown_fields() -> None:
     balance = read(
         b'{"status": "ok", "message": "hi", "teamCode": 7, "content": {"totalCashUsdValue": 10.50,'
         b' "staked": [0.1], "balances": [{"currencyCode": "USD", "cash": 1.10, "lien": null}]}}'
@@ -273,7 +276,7 @@ def test_raw_is_a_fresh_copy_each_time(balance: AccountBalance) -> None:
     assert len(balance.raw["content"]["balances"]) == len(balance.rows) == 2
 
 
-def test_to_dict_is_ready_for_json_with_amounts_in_fixed_point() -> None:
+def test_to_dict_is_json_with_amounts_in_fixed_point() -> None:
     balance = read(
         balance_body(
             '{"currencyCode": "usd", "cash": 1e2, "buyingPower": 1E-7}',
@@ -306,7 +309,7 @@ def test_to_dict_is_ready_for_json_with_amounts_in_fixed_point() -> None:
     assert not re.search(r"\d[eE]", json.dumps(written))
 
 
-def test_to_records_gives_a_row_for_each_that_was_sent_with_decimals() -> None:
+def test_to_records_gives_each_row_with_decimals() -> None:
     balance = read(balance_body(USD, USD, '{"cash": 6}'))
 
     records = balance.to_records()
@@ -326,3 +329,13 @@ def test_to_records_gives_a_row_for_each_that_was_sent_with_decimals() -> None:
             "cryptocurrency_buying_power": None,
         }
     ]
+
+
+def test_request_id_is_kept_by_copies_and_ignored_by_equality_and_hash() -> None:
+    one = AccountBalance((), Decimal(1), None, request_id="request-1")
+    other = AccountBalance((), Decimal(1), None, request_id="request-2")
+
+    assert one == other
+    assert hash(one) == hash(other)
+    assert pickle.loads(pickle.dumps(one)).request_id == "request-1"  # noqa: S301 — our own
+    assert copy.deepcopy(one).request_id == "request-1"

@@ -1,4 +1,4 @@
-"""The errors: what they tell, and that they survive copying and pickling."""
+"""Errors: their texts and fields, and that they survive copying and pickling."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from tests.support import OK, Script, envelope, response
 if TYPE_CHECKING:
     from tests.conftest import Clock, Mode
 
-CLASSES: list[type[MeshError]] = [
+ERROR_CLASSES: list[type[MeshError]] = [
     value
     for value in vars(mesh_facade).values()
     if isinstance(value, type) and issubclass(value, MeshError)
 ]
-CLONES = [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]  # noqa: S301 — our own
+CLONE_FUNCTIONS = [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]  # noqa: S301 — our own
 
 
-def fail(mode: Mode, *answers: bytes | httpx.Response | Exception, **options: Any) -> Any:
+def call_and_catch(mode: Mode, *answers: bytes | httpx.Response | Exception, **options: Any) -> Any:
     """Return the error that a call ends with."""
     options = {"max_attempts": 1, **options}
     with pytest.raises(MeshError) as caught:
@@ -41,7 +41,7 @@ def fail(mode: Mode, *answers: bytes | httpx.Response | Exception, **options: An
     return caught.value
 
 
-def test_a_refusal_tells_all_that_mesh_said(mode: Mode) -> None:
+def test_api_error_has_all_fields_of_the_envelope(mode: Mode) -> None:
     body = envelope(
         "badRequest",
         errorType="missingField",
@@ -53,7 +53,7 @@ def test_a_refusal_tells_all_that_mesh_said(mode: Mode) -> None:
     )
     headers = {"Retry-After": "7", "X-Request-Id": "request-1", "CF-Ray": "ray-1"}
 
-    error = fail(mode, response(400, body, headers))
+    error = call_and_catch(mode, response(400, body, headers))
 
     assert type(error) is BadRequestError
     assert vars(error) == {
@@ -72,8 +72,8 @@ def test_a_refusal_tells_all_that_mesh_said(mode: Mode) -> None:
     assert str(error) == "Mesh answered HTTP 400: badRequest: missingField"
 
 
-def test_a_refusal_without_an_envelope_tells_the_http_status(mode: Mode) -> None:
-    error = fail(mode, response(403, b"<html>", {"CF-Ray": "ray-1"}))
+def test_api_error_without_an_envelope_has_the_http_status(mode: Mode) -> None:
+    error = call_and_catch(mode, response(403, b"<html>", {"CF-Ray": "ray-1"}))
 
     assert str(error) == "Mesh answered HTTP 403"
     assert error.http_status == 403
@@ -83,12 +83,12 @@ def test_a_refusal_without_an_envelope_tells_the_http_status(mode: Mode) -> None
 
 
 @pytest.mark.parametrize("wrong", [5, True, ["text"], {"a": "b"}])
-def test_a_field_of_the_wrong_type_in_a_refusal_is_as_if_it_were_not_there(
-    mode: Mode, wrong: object
-) -> None:
+def test_malformed_field_of_an_error_envelope_is_ignored(mode: Mode, wrong: object) -> None:
     fields = ("errorType", "message", "displayMessage", "errorHash")
 
-    error = fail(mode, response(400, envelope("badRequest", **dict.fromkeys(fields, wrong))))
+    error = call_and_catch(
+        mode, response(400, envelope("badRequest", **dict.fromkeys(fields, wrong)))
+    )
 
     assert str(error) == "Mesh answered HTTP 400: badRequest"
     assert error.error_type is error.message is error.display_message is error.error_hash is None
@@ -106,16 +106,18 @@ def test_a_field_of_the_wrong_type_in_a_refusal_is_as_if_it_were_not_there(
         (400, "missingField", False),
     ],
 )
-def test_a_dead_user_token_is_told_from_wrong_client_keys(
+def test_reconnect_required_tells_a_dead_user_token_from_refused_keys(
     mode: Mode, http_status: int, error_type: str | None, *, is_required: bool
 ) -> None:
-    error = fail(mode, response(http_status, envelope("badRequest", errorType=error_type)))
+    error = call_and_catch(
+        mode, response(http_status, envelope("badRequest", errorType=error_type))
+    )
 
     assert error.reconnect_required is is_required
 
 
-def test_an_answer_that_cannot_be_used_tells_its_http_status_and_why(mode: Mode) -> None:
-    error = fail(mode, response(200, b"oops", {"X-Request-Id": "request-1"}))
+def test_response_error_has_the_http_status_and_the_reason(mode: Mode) -> None:
+    error = call_and_catch(mode, response(200, b"oops", {"X-Request-Id": "request-1"}))
 
     assert type(error) is MeshResponseError
     assert str(error) == (
@@ -125,14 +127,14 @@ def test_an_answer_that_cannot_be_used_tells_its_http_status_and_why(mode: Mode)
     assert (error.http_status, error.request_id, error.attempts) == (200, "request-1", 1)
 
 
-def test_attempts_are_those_that_were_made(mode: Mode, clock: Clock) -> None:
-    error = fail(mode, httpx.ReadError("cut"), max_attempts=3)
+def test_error_counts_attempts(mode: Mode, clock: Clock) -> None:
+    error = call_and_catch(mode, httpx.ReadError("cut"), max_attempts=3)
 
     assert error.attempts == 3
     assert len(clock.pauses) == 2
 
 
-def test_nothing_that_was_never_sent_counts_as_an_attempt(mode: Mode) -> None:
+def test_error_before_a_request_is_sent_has_zero_attempts(mode: Mode) -> None:
     caller = mode.client(transport=Script(OK))
     caller.close()
     with pytest.raises(MeshError) as caught:
@@ -144,26 +146,27 @@ def test_nothing_that_was_never_sent_counts_as_an_attempt(mode: Mode) -> None:
     assert refused.value.attempts == 0
 
 
-def test_a_connection_error_says_what_failed_without_others_words(mode: Mode) -> None:
+def test_connection_error_does_not_repeat_the_text_of_httpx(mode: Mode) -> None:
     cause = ConnectionRefusedError(111, "Connection refused")
     error = httpx.ConnectError("to 10.0.0.1 with a body")
     error.__cause__ = cause
 
-    failure = fail(mode, error)
+    failure = call_and_catch(mode, error)
 
     assert type(failure) is MeshConnectionError
     assert str(failure) == "the connection failed (ConnectError): Connection refused"
 
 
-@pytest.mark.parametrize("clone", CLONES)
-@pytest.mark.parametrize("error_class", CLASSES)
-def test_every_error_survives_copying_and_pickling(
+@pytest.mark.parametrize("clone", CLONE_FUNCTIONS)
+@pytest.mark.parametrize("error_class", ERROR_CLASSES)
+def test_each_error_class_survives_copying_and_pickling(
     error_class: type[MeshError], clone: Any
 ) -> None:
     error = error_class("what happened")
     error.attempts = 3
     if isinstance(error, MeshAPIError):
-        error.status, error.error_data = "locked", [Decimal("0.10")]
+        error.status = "locked"
+        error.error_data = [Decimal("0.10")]
 
     again = clone(error)
 
@@ -172,9 +175,9 @@ def test_every_error_survives_copying_and_pickling(
     assert vars(again) == vars(error)
 
 
-@pytest.mark.parametrize("clone", CLONES)
-def test_an_error_that_was_raised_survives_copying_and_pickling(mode: Mode, clone: Any) -> None:
-    error = fail(mode, response(429, envelope("tooManyRequest"), {"Retry-After": "60"}))
+@pytest.mark.parametrize("clone", CLONE_FUNCTIONS)
+def test_raised_error_survives_copying_and_pickling(mode: Mode, clone: Any) -> None:
+    error = call_and_catch(mode, response(429, envelope("tooManyRequest"), {"Retry-After": "60"}))
 
     again = clone(error)
 
@@ -183,5 +186,36 @@ def test_an_error_that_was_raised_survives_copying_and_pickling(mode: Mode, clon
     assert vars(again) == vars(error)
 
 
-def test_a_configuration_error_is_a_value_error_too() -> None:
+def test_configuration_error_is_a_value_error() -> None:
     assert issubclass(MeshConfigurationError, ValueError)
+
+
+def test_team_code_is_kept_in_the_error_and_its_copies(mode: Mode) -> None:
+    error = call_and_catch(mode, response(403, envelope("permissionDenied", teamCode="P4")))
+
+    assert error.team_code == "P4"
+    assert [clone(error).team_code for clone in CLONE_FUNCTIONS] == ["P4"] * len(CLONE_FUNCTIONS)
+    assert "P4" not in str(error)
+
+
+@pytest.mark.parametrize("team_code", [7, True, ["P4"], {"code": "P4"}, None])
+def test_malformed_team_code_of_an_error_is_none(mode: Mode, team_code: object) -> None:
+    error = call_and_catch(mode, response(403, envelope("permissionDenied", teamCode=team_code)))
+
+    assert error.team_code is None
+
+
+def test_team_code_is_none_if_mesh_sends_none(mode: Mode) -> None:
+    error = call_and_catch(mode, response(403, envelope("permissionDenied")))
+
+    assert error.team_code is None
+
+
+def test_free_text_of_mesh_is_in_its_fields_and_not_in_the_text_of_the_error(mode: Mode) -> None:
+    body = envelope("badRequest", message="Jane Doe", displayMessage="Dear Jane Doe")
+
+    error = call_and_catch(mode, response(400, body))
+
+    assert str(error) == "Mesh answered HTTP 400: badRequest"
+    assert error.message == "Jane Doe"
+    assert error.display_message == "Dear Jane Doe"

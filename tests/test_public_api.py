@@ -1,4 +1,4 @@
-"""The public surface: its names, its signatures, its tree of errors, its documentation."""
+"""The public names: signatures, documentation, the tree of errors, what an import loads."""
 
 from __future__ import annotations
 
@@ -57,24 +57,24 @@ OPTIONS = {
     "transport": None,
     "on_attempt": None,
 }
-TWINS = {"close": "aclose", "__enter__": "__aenter__", "__exit__": "__aexit__"}
+ASYNC_NAMES = {"close": "aclose", "__enter__": "__aenter__", "__exit__": "__aexit__"}
 
 
-def test_the_export_list_is_exactly_this() -> None:
+def test_export_list_is_complete() -> None:
     assert mesh_facade.__all__ == NAMES
     assert {name for name in vars(mesh_facade) if name[0].isupper()} == set(NAMES[:-1])
 
 
-def test_every_exported_name_is_there() -> None:
+def test_each_exported_name_exists() -> None:
     for name in NAMES:
         assert getattr(mesh_facade, name) is not None
 
 
-def test_the_version_is_that_of_the_distribution() -> None:
+def test_version_is_that_of_the_distribution() -> None:
     assert mesh_facade.__version__ == metadata.version("mesh-facade")
 
 
-def test_everything_public_is_documented() -> None:
+def test_each_public_class_and_method_has_a_docstring() -> None:
     for name in NAMES[:-1]:
         value = getattr(mesh_facade, name)
         if name == "Outcome":  # a union of two classes, which are documented
@@ -86,47 +86,48 @@ def test_everything_public_is_documented() -> None:
 
 
 @pytest.mark.parametrize("client_class", [MeshClient, AsyncMeshClient])
-def test_the_options_of_a_client_are_exactly_these(client_class: type[Any]) -> None:
-    parameters = inspect.signature(client_class).parameters
+def test_client_has_exactly_these_options(client_class: type[Any]) -> None:
+    parameters_of = inspect.signature(client_class).parameters
 
-    assert {name: parameter.default for name, parameter in parameters.items()} == OPTIONS
-    kinds = [parameter.kind for parameter in parameters.values()]
+    assert {name: parameter.default for name, parameter in parameters_of.items()} == OPTIONS
+    kinds = [parameter.kind for parameter in parameters_of.values()]
     assert kinds[:2] == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2
     assert set(kinds[2:]) == {inspect.Parameter.KEYWORD_ONLY}
 
 
-def test_every_option_is_documented() -> None:
+def test_each_option_is_documented() -> None:
     documentation = inspect.getdoc(MeshClient) or ""
 
     assert re.findall(r"^    (\w+): ", documentation, re.MULTILINE)[: len(OPTIONS)] == list(OPTIONS)
 
 
-def public(client_class: type[Any]) -> set[str]:
+def public_names_of(client_class: type[Any]) -> set[str]:
     own = {name for each in client_class.__mro__[:-1] for name in vars(each)}
-    return {name for name in own if not name.startswith("_")} | {*TWINS, *TWINS.values()} & own
+    paired = own.intersection([*ASYNC_NAMES, *ASYNC_NAMES.values()])
+    return {name for name in own if not name.startswith("_")} | paired
 
 
-def parameters(method: Any) -> list[tuple[str, Any, Any]]:
+def parameters_of(method: Any) -> list[tuple[str, Any, Any]]:
     found = inspect.signature(method).parameters.values()
     return [(each.name, each.kind, each.default) for each in found]
 
 
-def test_the_twins_have_the_same_methods_with_the_same_signatures() -> None:
-    names = public(MeshClient)
+def test_both_clients_have_the_same_methods_and_signatures() -> None:
+    names = public_names_of(MeshClient)
 
-    assert {TWINS.get(name, name) for name in names} == public(AsyncMeshClient)
+    assert {ASYNC_NAMES.get(name, name) for name in names} == public_names_of(AsyncMeshClient)
     assert {"get_account_balance", "with_options", "close"} <= names
     for name in names:
         sync = getattr(MeshClient, name)
-        twin = getattr(AsyncMeshClient, TWINS.get(name, name))
+        twin = getattr(AsyncMeshClient, ASYNC_NAMES.get(name, name))
         if name == "get_account_balances":  # the twin takes async iterables too, and returns one
-            assert parameters(sync) == parameters(twin)
+            assert parameters_of(sync) == parameters_of(twin)
             continue
         assert inspect.signature(sync) == inspect.signature(twin), name
         assert get_type_hints(sync) == get_type_hints(twin), name
 
 
-def test_a_call_takes_token_and_broker_and_is_awaited_in_the_async_twin() -> None:
+def test_get_account_balance_takes_token_and_broker_in_both_clients() -> None:
     signature = inspect.signature(MeshClient.get_account_balance)
 
     assert list(signature.parameters) == ["self", "auth_token", "broker"]
@@ -134,16 +135,17 @@ def test_a_call_takes_token_and_broker_and_is_awaited_in_the_async_twin() -> Non
     assert inspect.iscoroutinefunction(AsyncMeshClient.aclose)
 
 
-def test_with_options_takes_the_bounds_alone() -> None:
+def test_with_options_takes_only_timeout_deadline_and_max_attempts() -> None:
     parameters = inspect.signature(MeshClient.with_options).parameters
 
     assert list(parameters) == ["self", "timeout", "deadline", "max_attempts"]
 
 
-def drawn_tree() -> dict[str, str]:
+def read_tree_from_docstring() -> dict[str, str]:
     """Read each class and its parent off the tree in the docstring."""
     lines = (errors.__doc__ or "").splitlines()
-    tree, path = {"MeshError": "Exception"}, ["MeshError"]
+    tree = {"MeshError": "Exception"}
+    path = ["MeshError"]
     for line in lines:
         names = re.findall(r"[├└]── (\w+)", line)
         if names:
@@ -153,14 +155,16 @@ def drawn_tree() -> dict[str, str]:
     return tree
 
 
-def test_the_tree_of_errors_is_as_drawn() -> None:
+def test_error_classes_match_the_tree_in_the_docstring() -> None:
     classes = {
         name: value
         for name, value in vars(errors).items()
         if isinstance(value, type) and issubclass(value, Exception)
     }
 
-    assert {name: value.__bases__[0].__name__ for name, value in classes.items()} == drawn_tree()
+    assert {
+        name: value.__bases__[0].__name__ for name, value in classes.items()
+    } == read_tree_from_docstring()
     assert set(classes) < set(NAMES)
     assert all(getattr(mesh_facade, name) is value for name, value in classes.items())
     assert [name for name, value in classes.items() if len(value.__bases__) > 1] == [
@@ -168,16 +172,16 @@ def test_the_tree_of_errors_is_as_drawn() -> None:
     ]
 
 
-def test_every_error_has_attempts_and_every_refusal_its_fields() -> None:
-    for name in drawn_tree():
+def test_each_error_has_attempts_and_api_errors_have_their_fields() -> None:
+    for name in read_tree_from_docstring():
         assert getattr(errors, name)("x").attempts == 0
     refusal = mesh_facade.MeshAPIError("x")
     fields = "http_status status error_type message display_message error_hash error_data"
-    for field in [*fields.split(), "retry_after", "reconnect_required", "request_id"]:
+    for field in [*fields.split(), "team_code", "retry_after", "reconnect_required", "request_id"]:
         assert hasattr(refusal, field)
 
 
-def loaded_by(statement: str) -> set[str]:
+def find_loaded_packages(statement: str) -> set[str]:
     program = f"{statement}; import sys; print(*sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -185,9 +189,9 @@ def loaded_by(statement: str) -> set[str]:
     return {name.partition(".")[0] for name in run.stdout.split()}
 
 
-def test_importing_loads_nothing_but_what_a_call_needs() -> None:
-    needed = loaded_by("import httpx, httpcore, attrs, urllib.request")
-    more = loaded_by("import mesh_facade") - needed
+def test_import_loads_only_packages_that_a_call_needs() -> None:
+    needed = find_loaded_packages("import httpx, httpcore, attrs, urllib.request")
+    more = find_loaded_packages("import mesh_facade") - needed
 
     assert {name for name in more if name not in sys.stdlib_module_names} == {
         "mesh_connect_client",

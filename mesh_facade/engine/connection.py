@@ -6,9 +6,11 @@ with the bytes that the answer took, so that what lies behind one answer is take
 Here every wait gets what is left of the call's deadline, and every byte is counted.
 """
 
+import contextlib
 import math
 import re
 import time
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import httpx
@@ -40,8 +42,12 @@ class Connection:
         is_reused: Whether it was open before the current call.
         is_clean: Whether another call may use it: the last answer's last byte is the last that
             came in.
+        is_nested: Whether it is TLS within TLS: what lies behind an answer cannot be seen there.
         has_received: Whether anything has come in since the current call began.
         idle_since: When it was last given back to the pool.
+        cause: Why it could not be opened; httpcore's proxies drop the cause of their errors.
+        lacks_descriptor: Whether the system had no descriptor left to open it.
+        may_be_replaced: In that case, whether another connection may be had; set by the pool.
     """
 
     home: "Home"
@@ -52,7 +58,11 @@ class Connection:
         self.is_open = False
         self.is_reused = False
         self.is_clean = False
+        self.is_nested = False
         self.idle_since = 0.0
+        self.cause: BaseException | None = None
+        self.lacks_descriptor = False
+        self.may_be_replaced = False
         self._received = bytearray()
 
     @property
@@ -88,7 +98,7 @@ class Connection:
         What lies behind it would be taken for the answer to the next call, which may be another
         user's. Where that cannot be told for sure, the connection is not used again.
         """
-        if not 0 < len(self._received) <= MOST_BYTES_KEPT:
+        if self.is_nested or not 0 < len(self._received) <= MOST_BYTES_KEPT:
             return
         _, *rest = _END_OF_HEAD.split(self._received, maxsplit=1)
         body = b"".join(rest)
@@ -99,6 +109,15 @@ class Connection:
             self.is_clean = ends_once and not lengths
         else:
             self.is_clean = lengths == [str(len(body))]
+
+    @contextlib.contextmanager
+    def recording_cause(self) -> Generator[None]:
+        """Keep the cause of an error of httpcore's that passes through."""
+        try:
+            yield
+        except Exception as error:
+            self.cause = error.__cause__
+            raise
 
     def _time_left(self, timeout: float | None) -> float:
         """Return the seconds that a wait may take: its timeout, or less if the deadline is near."""

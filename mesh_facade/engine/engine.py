@@ -17,6 +17,7 @@ from mesh_facade.engine.attempts import Attempt, OnAttempt, current_key, report
 from mesh_facade.engine.bodies import Answer
 from mesh_facade.engine.checks import check_count, check_seconds
 from mesh_facade.engine.connection import Connection
+from mesh_facade.engine.descriptors import describe_descriptor_limit, is_out_of_descriptors
 from mesh_facade.engine.failures import connection_error
 from mesh_facade.engine.pool import ConnectionPool
 from mesh_facade.engine.redaction import redact
@@ -75,6 +76,25 @@ class AcceptedAnswer:
     attempts: int
 
 
+@attrs.define
+class _Progress:
+    """How far a call has come.
+
+    Attributes:
+        deadline_at: When it must end, as `time.monotonic()` counts.
+        attempts: How many attempts have been made.
+        deadline_extensions: How many pauses have put off its deadline.
+        must_be_new: The next attempt takes no kept connection.
+        lacked_descriptor: A connection could not be opened for want of a descriptor.
+    """
+
+    deadline_at: float
+    attempts: int = 0
+    deadline_extensions: int = 0
+    must_be_new: bool = False
+    lacked_descriptor: bool = False
+
+
 @attrs.frozen
 class Caller:
     """Runs the calls of one operation.
@@ -118,69 +138,74 @@ class Caller:
         engine = self.engine
         policy = self.retry_policy
         policy.count_call()
-        deadline_at = time.monotonic() + engine.deadline
-        deadline_extensions = 0
-        attempts = 0
-        must_be_new = False
+        progress = _Progress(time.monotonic() + engine.deadline)
         while True:
             while (seconds := policy.seconds_to_hold()) > 0:
-                await self._hold(seconds, attempts)
-                deadline_at += seconds
-            connection = await self._connect(request, deadline_at, attempts, must_be_new)
+                await self._hold(seconds, progress)
+                progress.deadline_at += seconds
+            connection = await self._connect(request, progress)
             began_at = time.monotonic()
             result = await self._attempt(request, connection)
+            if connection.lacks_descriptor:  # nothing was sent, so this was no attempt
+                if not connection.may_be_replaced:
+                    raise self._shortage_error(progress)
+                progress.lacked_descriptor = True
+                progress.must_be_new = False  # what is idle by then was in use a moment ago
+                continue
             error = result if isinstance(result, MeshError) else self.judge(result)
             if error is None:
-                attempts += 1
-                self._report(attempts, began_at, None, None)
-                return AcceptedAnswer(cast("Answer", result), attempts)
-            if self._was_stale(connection, error):
-                must_be_new = True  # so this happens once
-                continue
-            attempts += 1
-            error.attempts = attempts
-            must_be_new = False
-            if isinstance(error, MeshConnectionError) and connection.is_reused:
-                # After a silent failover, all that were kept since before are dead as well.
+                progress.attempts += 1
+                self._report(progress.attempts, began_at, None, None)
+                return AcceptedAnswer(cast("Answer", result), progress.attempts)
+            # After a silent failover, all that were kept since before are dead as well.
+            progress.must_be_new = isinstance(error, MeshConnectionError) and connection.is_reused
+            if progress.must_be_new:
                 connection.home.close_idle_since_before(began_at)
-                must_be_new = True
-            seconds_left = deadline_at - time.monotonic()
-            state = CallState(attempts, engine.max_attempts, deadline_extensions, seconds_left)
-            pause = policy.find_pause(error, state)
-            self._report(attempts, began_at, error, pause)
+            if self._was_stale(connection, error):
+                continue  # the next connection is new, so this happens once
+            progress.attempts += 1
+            error.attempts = progress.attempts
+            pause = policy.find_pause(error, self._state(progress))
+            self._report(progress.attempts, began_at, error, pause)
             if pause is None or await engine.waiting.pause(pause.seconds, engine.stopped):
                 break
             if pause.extends_deadline:
-                deadline_at += pause.seconds
-                deadline_extensions += 1
+                progress.deadline_at += pause.seconds
+                progress.deadline_extensions += 1
         redact(error, engine.authentication.secrets_in(request))
         raise error
 
-    async def _hold(self, seconds: float, attempts: int) -> None:
+    def _state(self, progress: "_Progress") -> CallState:
+        """Return what the policy decides by."""
+        return CallState(
+            attempts=progress.attempts,
+            max_attempts=self.engine.max_attempts,
+            deadline_extensions=progress.deadline_extensions,
+            seconds_left=progress.deadline_at - time.monotonic(),
+        )
+
+    async def _hold(self, seconds: float, progress: "_Progress") -> None:
         """Wait before an attempt, for as long as the policy asks."""
         if await self.engine.waiting.pause(seconds, self.engine.stopped):
-            raise MeshError("this client is closed", attempts=attempts)
+            raise MeshError("this client is closed", attempts=progress.attempts)
 
-    async def _connect(
-        self,
-        request: httpx.Request,
-        deadline_at: float,
-        attempts: int,
-        must_be_new: bool,  # noqa: FBT001 — private
-    ) -> Connection:
+    async def _connect(self, request: httpx.Request, progress: "_Progress") -> Connection:
         """Sign a request, and wait for a connection."""
         engine = self.engine
+        deadline_at = progress.deadline_at
         awaited = "client_secret"
         try:
             remaining = deadline_at - time.monotonic()
             await engine.waiting.sign(request, engine.authentication, remaining)
             awaited = "free connection"
-            return await engine.pool.acquire(deadline_at, must_be_new=must_be_new)
+            return await engine.pool.acquire(deadline_at, must_be_new=progress.must_be_new)
         except TimeoutError:
             if not _has_passed(deadline_at):  # it was raised by the caller's secret function
                 raise
         error = self._deadline_error(awaited)
-        error.attempts = attempts
+        if progress.lacked_descriptor:
+            error = MeshTimeoutError(f"{error}: {self._describe_shortage()}")
+        error.attempts = progress.attempts
         raise error
 
     async def _attempt(
@@ -197,11 +222,12 @@ class Caller:
             return await engine.waiting.exchange(connection, request, remaining)
         except (httpx.RequestError, OSError) as raised:  # OSError: from a caller's transport
             failure = raised
+            connection.lacks_descriptor = is_out_of_descriptors(raised, connection.cause)
         finally:
             engine.pool.release(connection)
         if _has_passed(connection.deadline_at):
             return self._deadline_error("answer")
-        return connection_error(failure, engine.timeout)
+        return connection_error(failure, connection.cause, engine.timeout)
 
     def _was_stale(self, connection: Connection, error: MeshError) -> bool:
         """Return True if the server had closed a kept connection before the request came."""
@@ -214,6 +240,16 @@ class Caller:
 
     def _deadline_error(self, awaited: str) -> MeshTimeoutError:
         return MeshTimeoutError(f"no {awaited} within the deadline of {self.engine.deadline:g} s")
+
+    def _shortage_error(self, progress: "_Progress") -> MeshConnectionError:
+        text = f"no connection could be opened: {self._describe_shortage()}"
+        return MeshConnectionError(text, attempts=progress.attempts)
+
+    def _describe_shortage(self) -> str:
+        return (
+            f"too many files are open {describe_descriptor_limit()}: raise the limit, close files, "
+            f"or lower max_connections, which is {self.engine.pool.size}"
+        )
 
     def _report(
         self, number: int, began_at: float, error: MeshError | None, pause: Pause | None

@@ -3,39 +3,72 @@
 The texts of other libraries are not repeated: they may quote what was sent.
 """
 
+import re
 import ssl
 from collections.abc import Iterator
 
 import httpx
 
+from mesh_facade.engine.socks import SocksRefusal
 from mesh_facade.errors import MeshConnectionError, MeshTimeoutError, MeshTLSError
 
 # Exactly these: the other kinds of SSLError mean that the connection was cut off.
 _TLS_REFUSALS = (ssl.SSLError, ssl.SSLCertVerificationError)
+_SERVER_ERRORS = 500
+_TRANSIENT_STATUSES = {408, 429}  # a proxy that is slow or busy
 
 
-def connection_error(error: Exception, timeout: float) -> MeshConnectionError:
-    """Return the error for a failure that httpx, or a transport of the caller's, has raised."""
+def connection_error(
+    error: Exception, cause: BaseException | None, timeout: float
+) -> MeshConnectionError:
+    """Return the error for a failure that httpx, or a transport of the caller's, has raised.
+
+    Its causes are searched and, where the connection knows of another one, that one's too.
+    """
+    refusal = _refusal_of_a_proxy(error)
+    if refusal is not None:
+        return refusal
     kind = type(error).__name__
     if isinstance(error, httpx.TimeoutException):
         return MeshTimeoutError(f"no answer within the timeout of {timeout:g} s ({kind})")
     error_class = MeshConnectionError
     reason = ""
-    for cause in _causes(error):
-        if isinstance(cause, OSError) and cause.strerror:
-            reason = f": {cause.strerror}"
-        if type(cause) in _TLS_REFUSALS:
+    for each in [*causes_of(error), *causes_of(cause)]:
+        if isinstance(each, OSError) and each.strerror:
+            reason = f": {each.strerror}"
+        if type(each) in _TLS_REFUSALS:
             error_class = MeshTLSError
     return error_class(f"the connection failed ({kind}){reason}")
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and its causes; they can lead to each other in circles.
+def _refusal_of_a_proxy(error: Exception) -> MeshConnectionError | None:
+    """Return the error for a proxy that refused to connect; None if that is not what happened."""
+    if not isinstance(error, httpx.ProxyError):
+        return None
+    cause = error.__cause__
+    # httpcore tells the status of the answer to CONNECT in its text alone.
+    status = re.match(r"([1-9]\d\d)\b", str(error))
+    if isinstance(cause, SocksRefusal):
+        reason = cause.reason
+        is_transient = cause.is_transient
+    elif status is not None:
+        code = int(status[1])
+        reason = f"HTTP {code}"
+        is_transient = code >= _SERVER_ERRORS or code in _TRANSIENT_STATUSES
+    else:
+        return None
+    refusal = MeshConnectionError(f"the proxy refused to connect: {reason}")
+    refusal.is_transient = is_transient
+    return refusal
+
+
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, if there is one, and its causes; they can lead to each other in circles.
 
     Contexts are left out: there may stand an error that the caller is just handling.
     """
     seen: list[BaseException] = []
-    cause: BaseException | None = error
+    cause = error
     while cause is not None and cause not in seen:
         seen.append(cause)
         yield cause

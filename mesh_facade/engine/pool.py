@@ -12,11 +12,15 @@ from collections import deque
 from collections.abc import Callable
 
 from mesh_facade.engine.connection import Connection
-from mesh_facade.engine.waiting import Slots, StopSignal, Waiting
+from mesh_facade.engine.waiting import EndOfLoop, Slots, StopSignal, Waiting
 from mesh_facade.errors import MeshError
 
 KEEP_IDLE = 30.0
 """Seconds after which an unused connection is closed rather than used again."""
+
+
+RESTORE_AFTER = 1.0
+"""Seconds without a shortage of descriptors after which slots come back into use, one by one."""
 
 
 class Home:
@@ -24,7 +28,10 @@ class Home:
 
     def __init__(self, slots: Slots) -> None:
         self.slots = slots
+        self.end_of_loop: EndOfLoop | None = None
         self._idle: deque[Connection] = deque()  # its methods are atomic: threads share it
+        self._is_over = False
+        self._short_at: float | None = None  # when descriptors last ran short
 
     def put(self, connection: Connection) -> None:
         """Keep a connection for the next call."""
@@ -42,16 +49,56 @@ class Home:
                 return connection
             connection.close()  # the server has closed it, or sent what nobody asked for
 
-    def close_idle_since_before(self, moment: float) -> None:
-        """Close the connections that nobody has used since a moment."""
+    def close_idle_since_before(self, moment: float) -> int:
+        """Close the connections that nobody has used since a moment; return how many."""
+        closed = 0
         while True:
             try:
                 if self._idle[0].idle_since >= moment:
-                    return
+                    return closed
                 connection = self._idle.popleft()
             except IndexError:
-                return
+                return closed
+            if connection.idle_since >= moment:  # another thread was faster with the one we saw
+                self._idle.appendleft(connection)
+                return closed
             connection.close()
+            closed += 1
+
+    def close_expired(self) -> None:
+        """Close the connections that have not been used for long, or all if its time is over."""
+        moment = time.monotonic() - KEEP_IDLE
+        if self._is_over:
+            moment = math.inf
+        self.close_idle_since_before(moment)
+
+    def end(self) -> None:
+        """Keep no connection any more: the event loop ends, or the pool is closed."""
+        self._is_over = True
+        self.close_expired()
+
+    def make_room(self) -> bool:
+        """Make room for a call that found no descriptor for its connection.
+
+        If other calls are under way, its slot is taken out of use: then there is one slot for each
+        descriptor, and it waits in turn for one of their connections. If none is, idle connections
+        are closed.
+
+        Return True if the call may try again, False if there is nothing to wait for.
+        """
+        if self.slots.withhold():
+            self._short_at = time.monotonic()
+            return True
+        closed = self.close_idle_since_before(math.inf)
+        self.slots.release()
+        return closed > 0
+
+    def restore_slot(self) -> None:
+        """Bring back a slot that `make_room` took out of use, once descriptors are not short."""
+        if self._short_at is None or time.monotonic() < self._short_at + RESTORE_AFTER:
+            return
+        if not self.slots.restore():
+            self._short_at = None
 
 
 class ConnectionPool:
@@ -61,9 +108,9 @@ class ConnectionPool:
         self, waiting: Waiting, open_connection: Callable[[], Connection], size: int
     ) -> None:
         self.stopped = StopSignal()
+        self.size = size
         self._waiting = waiting
         self._open_connection = open_connection
-        self._size = size
         self._homes: dict[object, Home] = {}
 
     @property
@@ -78,7 +125,10 @@ class ConnectionPool:
             TimeoutError: No slot became free before the deadline.
             MeshError: The pool is closed.
         """
-        home = self._current_home()
+        key = self._waiting.current_home()
+        home = self._homes.get(key)
+        if home is None:
+            home = await self._make_home(key)
         await home.slots.acquire(deadline_at - time.monotonic())
         if self.is_closed:
             home.slots.release()
@@ -88,7 +138,7 @@ class ConnectionPool:
         return connection
 
     def _take_or_open(self, home: Home, *, must_be_new: bool) -> Connection:
-        self._close_expired(home)
+        home.close_expired()
         if not must_be_new:
             kept = home.take()
             if kept is not None:
@@ -98,31 +148,44 @@ class ConnectionPool:
     def release(self, connection: Connection) -> None:
         """Give back the slot, and the connection if it may be used again."""
         home = connection.home
-        if connection.is_clean:
+        if connection.lacks_descriptor:
+            connection.close()
+            connection.may_be_replaced = home.make_room()
+            return
+        if connection.is_clean and not self.is_closed:
             home.put(connection)
         else:
             connection.close()
-        self._close_expired(home)
+        home.close_expired()
+        home.restore_slot()
         home.slots.release()
 
     def close(self) -> None:
-        """Close what is idle now; a connection in use is closed when its call ends."""
+        """Close what is idle now; a connection in use is closed when its call ends.
+
+        Connections of other event loops that still run are closed when these end.
+        """
         self.stopped.set()
+        self._close_homes_that_are_gone()
         home = self._homes.get(self._waiting.current_home())
-        if home is not None:
-            self._close_expired(home)
-
-    def _current_home(self) -> Home:
-        key = self._waiting.current_home()
-        home = self._homes.get(key)
         if home is None:
-            for other in list(self._homes):
-                if self._waiting.is_gone(other):
-                    self._homes.pop(other, None)
-            # Of two threads that get here at once, both use the home that was set first.
-            home = self._homes.setdefault(key, Home(self._waiting.make_slots(self._size)))
-        return home
+            return
+        home.end()
+        if home.end_of_loop is not None:
+            home.end_of_loop.cancel()
 
-    def _close_expired(self, home: Home) -> None:
-        moment = math.inf if self.is_closed else time.monotonic() - KEEP_IDLE
-        home.close_idle_since_before(moment)
+    async def _make_home(self, key: object) -> Home:
+        self._close_homes_that_are_gone()
+        home = Home(self._waiting.make_slots(self.size))
+        # Of two threads that get here at once, both use the home that was set first.
+        first = self._homes.setdefault(key, home)
+        if first is home:
+            home.end_of_loop = await self._waiting.call_at_end(home.end)
+        return first
+
+    def _close_homes_that_are_gone(self) -> None:
+        for key in list(self._homes):
+            if self._waiting.is_gone(key):
+                home = self._homes.pop(key, None)
+                if home is not None:
+                    home.end()

@@ -1,5 +1,15 @@
-"""Which proxy a client uses, if any."""
+"""Which proxy a client uses, if any: its own option, else the environment's variables, else none.
 
+The variables are read as curl reads them: the name in lower case counts first, an empty one counts
+as none, and a proxy without a scheme is an HTTP proxy. `NO_PROXY` is read a little more generously,
+as other tools do: curl knows neither ports nor `*.host` in it. The standard library's own reading
+knows no blocks of addresses, and no scheme may be missing in httpx's.
+"""
+
+import ipaddress
+import logging
+import os
+import re
 import urllib.request
 
 import httpx
@@ -7,34 +17,170 @@ import httpx
 from mesh_facade.engine.checks import is_loopback
 from mesh_facade.errors import MeshConfigurationError
 
+_PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+_NO_PROXY_VARIABLES = ("no_proxy", "NO_PROXY")
+_SCHEMES = ("http", "https", "socks5", "socks5h")
+_FORMS = "http://host:port, https://host:port or socks5://host:port"
+_LARGEST_PORT = 65_535
+_LONGEST_CREDENTIAL = 255  # bytes that SOCKS5 has room for
+_HTTPS_PORT = 443
+
+_logger = logging.getLogger("mesh_facade")
+
 
 def find_proxy(url: httpx.URL, proxy: str | httpx.URL | httpx.Proxy | None) -> httpx.Proxy | None:
     """Return the proxy that was asked for, else the one that the environment's variables name.
 
-    Plain HTTP is for loopback alone: it takes no proxy from the environment, and none elsewhere.
+    A variable that cannot be used is skipped, and a warning in the log names it. Plain HTTP is for
+    loopback alone: it takes no proxy from the environment, and none that is elsewhere.
 
     Raises:
-        MeshConfigurationError: The proxy cannot be used.
+        MeshConfigurationError: The proxy that was asked for cannot be used.
     """
-    if proxy is None and url.scheme == "https" and not urllib.request.proxy_bypass(url.host):
-        proxies = urllib.request.getproxies()
-        proxy = proxies.get("https") or proxies.get("all")
-    if proxy is None:
-        return None
-    found = proxy if isinstance(proxy, httpx.Proxy) else _parse(proxy)
+    found: httpx.Proxy | None = None
+    if proxy is not None:
+        found = _parse_proxy(proxy)
+        if found is None:
+            raise MeshConfigurationError(f"proxy must look like {_FORMS}")
+    elif url.scheme == "https":
+        found = _find_in_environment(url)
     if found is None:
-        raise MeshConfigurationError("proxy must look like http://host:port or socks5://host:port")
-    if found.url.scheme == "https":  # TLS within TLS hides what lies behind an answer
-        raise MeshConfigurationError(
-            "proxy with https:// is not supported: use http:// or socks5://"
-        )
+        return None
     if url.scheme == "http" and not is_loopback(found.url.host):
         raise MeshConfigurationError("proxy would see the keys: base_url is plain http")
     return found
 
 
-def _parse(proxy: str | httpx.URL) -> httpx.Proxy | None:
+def is_socks(proxy: httpx.Proxy | None) -> bool:
+    """Return True if a proxy speaks SOCKS5."""
+    return proxy is not None and proxy.url.scheme.startswith("socks5")
+
+
+def _find_in_environment(url: httpx.URL) -> httpx.Proxy | None:
+    if _is_excluded(url):
+        return None
+    is_any_set = False
+    for variable in _PROXY_VARIABLES:
+        value = os.environ.get(variable, "").strip()
+        if not value:
+            continue
+        is_any_set = True
+        proxy = _parse_proxy(value)
+        if proxy is not None:
+            return proxy
+        _logger.warning("%s is ignored: it must look like %s", variable, _FORMS)
+    if is_any_set:
+        return None
+    return _find_in_system_settings(url)
+
+
+def _find_in_system_settings(url: httpx.URL) -> httpx.Proxy | None:
+    """Return the proxy of the settings of macOS or Windows; other systems have no such settings."""
+    if urllib.request.proxy_bypass(url.host):
+        return None
+    value = urllib.request.getproxies().get("https", "").strip()
+    if not value:
+        return None
+    proxy = _parse_proxy(value)
+    if proxy is None:
+        _logger.warning("the system's proxy is ignored: it must look like %s", _FORMS)
+    return proxy
+
+
+def _parse_proxy(proxy: str | httpx.URL | httpx.Proxy) -> httpx.Proxy | None:
+    """Return the proxy that a text or a URL describes; None if it describes none."""
+    if isinstance(proxy, str):
+        proxy = proxy.strip()
+        if "://" not in proxy:
+            proxy = f"http://{proxy}"
     try:
-        return httpx.Proxy(proxy)
+        parsed = proxy if isinstance(proxy, httpx.Proxy) else httpx.Proxy(proxy)
     except (TypeError, ValueError, httpx.InvalidURL):
         return None
+    if parsed.url.scheme not in _SCHEMES or not re.fullmatch(r"[^\s%]+", parsed.url.host):
+        return None
+    port = parsed.url.port
+    if port is not None and not 0 < port <= _LARGEST_PORT:
+        return None
+    if is_socks(parsed) and max(map(len, parsed.raw_auth or (b"",))) > _LONGEST_CREDENTIAL:
+        return None
+    return parsed
+
+
+# --- NO_PROXY -------------------------------------------------------------------------------------
+
+
+def _is_excluded(url: httpx.URL) -> bool:
+    """Return True if `NO_PROXY` says that a server is reached directly."""
+    for variable in _NO_PROXY_VARIABLES:
+        value = os.environ.get(variable, "")
+        if value:
+            break
+    else:
+        return False
+    entries = [entry for entry in re.split(r"[,\s]+", value) if entry]
+    is_excluded = False
+    for number, entry in enumerate(entries, start=1):
+        try:
+            is_excluded = is_excluded or _matches(entry, url)
+        except ValueError:
+            _logger.warning("entry %d of %s is ignored: it cannot be read", number, variable)
+    return is_excluded
+
+
+def _matches(entry: str, url: httpx.URL) -> bool:
+    """Return True if an entry of `NO_PROXY` names the server of a URL.
+
+    Raises:
+        ValueError: The entry cannot be read.
+    """
+    if entry == "*":
+        return True
+    if "://" in entry:  # httpx knows entries for one scheme alone
+        scheme, _, entry = entry.partition("://")
+        if scheme not in {"https", "all"}:
+            return False
+    address = _parse_address(url.host)
+    if "/" in entry:
+        block = ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+        return address is not None and address in block
+    name, port = _split_port(entry)
+    if port is not None and port != (url.port or _HTTPS_PORT):
+        return False
+    if address is not None:
+        return _parse_address(name) == address
+    return _is_in_domain(url.host, name)
+
+
+def _split_port(entry: str) -> tuple[str, int | None]:
+    """Split `host:port`, `[address]:port` or either without a port.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if entry.count(":") > 1 and not entry.startswith("["):
+        return entry, None  # an IPv6 address without brackets
+    found = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^\[\]:]*))(?::(\d+))?", entry)
+    if found is None:
+        raise ValueError(entry)
+    in_brackets, name, port = found.groups()
+    return in_brackets or name or "", int(port) if port else None
+
+
+def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_in_domain(host: str, domain: str) -> bool:
+    """Return True if a host is a domain or in it; `*.domain` means only hosts within it."""
+    host = host.lower().rstrip(".")
+    domain = domain.lower().rstrip(".")
+    if domain.startswith("*."):
+        return host.endswith(domain[1:])
+    domain = domain.lstrip(".")
+    if not domain:
+        return False
+    return host == domain or host.endswith("." + domain)

@@ -57,7 +57,7 @@ def _count_members(value: JSON) -> int:
             if isinstance(member, (dict, list)):
                 count += _count_members(member)
         return count
-    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+    if isinstance(value, list) and set(map(type, value)) == {dict}:
         return sum(map(len, cast("list[JSONObject]", value)))
     return 0
 

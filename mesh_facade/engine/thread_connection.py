@@ -9,13 +9,16 @@ import contextlib
 import importlib
 import socket
 import ssl
-from typing import Self
+from typing import Self, cast
 
 import httpcore
 import httpx
 
 from mesh_facade.engine.connection import MOST_BYTES_WRITTEN, Connection, HeadJoiner
 from mesh_facade.engine.forks import handshakes
+from mesh_facade.engine.nested_tls import NestedTlsStream
+from mesh_facade.engine.proxies import is_socks
+from mesh_facade.engine.socks import SOCKS_PORT, Negotiation, Step, advance, negotiate
 from mesh_facade.engine.transports import ThreadTransport
 
 # A name look-up imports this when it is first made; a fork in that moment would hang its child.
@@ -32,6 +35,9 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         self._transport = ThreadTransport(self, url, ssl_context, proxy)
         self._stream: httpcore.NetworkStream | None = None
         self._head = HeadJoiner()
+        self._socks_proxy = proxy if is_socks(proxy) else None
+        self._is_encrypted = False
+        self._outer: httpcore.NetworkStream | None = None  # to a proxy, under TLS within TLS
 
     def send(self, request: httpx.Request) -> httpx.Response:
         return self._transport.handle_request(request)
@@ -40,9 +46,10 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         return bool(self._opened.get_extra_info("is_readable"))
 
     def close(self) -> None:
-        if self._stream is not None:
+        stream = self._outer or self._stream
+        if stream is not None:
             with contextlib.suppress(Exception):  # it is closed already, or the peer has gone
-                self._stream.close()
+                stream.close()
 
     # What httpcore calls on a network backend.
 
@@ -58,10 +65,32 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         if self.is_open:  # httpcore's proxies would replace a connection that they find closed
             raise httpcore.ConnectError("the connection was closed")
         self.is_open = True
+        if self._socks_proxy is None:
+            self._connect(host, port, timeout)
+        else:
+            proxy_url = self._socks_proxy.url
+            self._connect(proxy_url.host, proxy_url.port or SOCKS_PORT, timeout)
+            self._negotiate(negotiate(host, port, self._socks_proxy.raw_auth), timeout)
+        return self
+
+    def _connect(self, host: str, port: int, timeout: float | None) -> None:
         # The addresses of a host are tried in turn, each with a share of the time.
         seconds = self._bounded(timeout) / _count_addresses(host, port)
-        self._stream = httpcore.SyncBackend().connect_tcp(host, port, seconds)
-        return self
+        with self.recording_cause():
+            self._stream = httpcore.SyncBackend().connect_tcp(host, port, seconds)
+
+    def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
+        """Send what a negotiation asks for, and feed it the replies."""
+        step: Step | None = next(negotiation)
+        while step is not None:
+            self._opened.write(step.request, self._bounded(timeout))
+            reply = b""
+            while len(reply) < step.reply_size:
+                data = self._opened.read(step.reply_size - len(reply), self._bounded(timeout))
+                if not data:
+                    raise httpcore.RemoteProtocolError("the proxy closed the connection")
+                reply += data
+            step = advance(negotiation, reply)
 
     # What httpcore calls on a network stream.
 
@@ -71,9 +100,15 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> Self:
-        with handshakes:
-            seconds = self._bounded(timeout)
-            self._stream = self._opened.start_tls(ssl_context, server_hostname, seconds)
+        with handshakes, self.recording_cause():
+            if self._is_encrypted:
+                self.is_nested = True
+                self._outer = self._opened
+                self._stream = NestedTlsStream(self, ssl_context, server_hostname, timeout)
+            else:
+                seconds = self._bounded(timeout)
+                self._stream = self._opened.start_tls(ssl_context, server_hostname, seconds)
+        self._is_encrypted = True
         self._received.clear()  # those bytes were a proxy's
         return self
 
@@ -86,6 +121,14 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         data = self._head.join(buffer)
         for start in range(0, len(data), MOST_BYTES_WRITTEN):
             self._opened.write(data[start : start + MOST_BYTES_WRITTEN], self._bounded(timeout))
+
+    def read_raw(self, max_bytes: int, timeout: float | None) -> bytes:
+        """Read what the TLS to a proxy carries."""
+        return cast("httpcore.NetworkStream", self._outer).read(max_bytes, self._bounded(timeout))
+
+    def write_raw(self, data: bytes, timeout: float | None) -> None:
+        """Write into the TLS to a proxy."""
+        cast("httpcore.NetworkStream", self._outer).write(data, self._bounded(timeout))
 
     def get_extra_info(self, info: str) -> object:
         return self._opened.get_extra_info(info)

@@ -4,6 +4,7 @@ import functools
 import os
 import ssl
 
+import certifi
 import httpx
 
 from mesh_facade.errors import MeshConfigurationError
@@ -30,19 +31,74 @@ def find_ssl_context(verify: object, *, is_tls: bool) -> ssl.SSLContext:
         raise MeshConfigurationError(
             f"verify must be True, False or an ssl.SSLContext, not {type(verify).__name__}"
         )
-    problem = ""
+    is_verified = verify and is_tls
     try:
-        return _make_context(_fingerprints(), verify=verify and is_tls)
+        return _make_context(_fingerprint(), verify=is_verified)
     except OSError:
-        problem = "SSL_CERT_FILE or SSL_CERT_DIR names nothing that can be read"
-    raise MeshConfigurationError(problem)
+        pass
+    raise MeshConfigurationError(_describe_problem())
 
 
-def _fingerprints() -> tuple[object, ...]:
-    """Return what changes when the certificates do: their names, and when they were written."""
-    return (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+def _fingerprint() -> tuple[object, ...]:
+    """Return what changes when another context would be made.
+
+    These are the variables that it depends on, and when the files of certificates were written: a
+    file may be replaced under the same name, such as a mounted secret that is rotated.
+    """
+    file = os.environ.get("SSL_CERT_FILE")
+    folder = os.environ.get("SSL_CERT_DIR")
+    variables = (file, folder, os.environ.get("SSLKEYLOGFILE"))
+    if file:
+        return (*variables, _stamp(file))
+    if folder:
+        return (*variables, _stamp(folder), *_stamps_in(folder))
+    return (*variables, _stamp(certifi.where()))
 
 
-@functools.lru_cache
-def _make_context(_fingerprints: tuple[object, ...], *, verify: bool) -> ssl.SSLContext:
+def _stamp(path: str) -> tuple[int, ...] | None:
+    """Return what changes when a file is written or replaced; None if there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 — the path may be anything that a variable can hold
+    except (OSError, ValueError):
+        return None
+    return (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+
+
+def _stamps_in(folder: str) -> list[object]:
+    """Return the stamps of a folder's files, by their names."""
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 — as above
+    except (OSError, ValueError):
+        return []
+    return [(name, _stamp(os.path.join(folder, name))) for name in names]  # noqa: PTH118 — as above
+
+
+@functools.lru_cache(maxsize=8)
+def _make_context(_fingerprint: tuple[object, ...], *, verify: bool) -> ssl.SSLContext:
     return httpx.create_ssl_context(verify=verify)
+
+
+def _describe_problem() -> str:
+    """Return why no context could be made, and what to change."""
+    key_log = os.environ.get("SSLKEYLOGFILE")
+    if key_log and not _can_write_keys(key_log):
+        return "SSLKEYLOGFILE names a file that cannot be written: unset it, or name another file"
+    if os.environ.get("SSL_CERT_FILE"):
+        return (
+            "SSL_CERT_FILE names no file of certificates that can be read: name one in PEM format, "
+            "or unset it"
+        )
+    if os.environ.get("SSL_CERT_DIR"):
+        return "SSL_CERT_DIR names no folder of certificates that can be read: change or unset it"
+    return (
+        f"certifi's certificates cannot be read ({certifi.where()}): install certifi again, or set "
+        "SSL_CERT_FILE to a file of certificates in PEM format"
+    )
+
+
+def _can_write_keys(path: str) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = path
+    except (OSError, ValueError):
+        return False
+    return True

@@ -11,6 +11,18 @@ import ssl
 import httpcore
 import httpx
 
+from mesh_facade.engine.proxies import is_socks
+
+
+def find_proxy_context(proxy: httpx.Proxy, ssl_context: ssl.SSLContext) -> ssl.SSLContext | None:
+    """Return the context that verifies an `https://` proxy.
+
+    That is its own, if the caller's `httpx.Proxy` has one, else the same that verifies the server.
+    """
+    if proxy.url.scheme != "https":
+        return None
+    return proxy.ssl_context or ssl_context
+
 
 class ThreadTransport(httpx.HTTPTransport):
     """A transport for threads."""
@@ -32,22 +44,16 @@ class ThreadTransport(httpx.HTTPTransport):
         ssl_context: ssl.SSLContext,
         proxy: httpx.Proxy | None,
     ) -> httpcore.ConnectionInterface | httpcore.ConnectionPool:
-        if proxy is None:
+        if proxy is None or is_socks(proxy):  # the backend itself asks a SOCKS proxy to connect
             return httpcore.HTTPConnection(
                 httpcore.URL(str(url)).origin, ssl_context=ssl_context, network_backend=backend
-            )
-        if proxy.url.scheme.startswith("socks5"):
-            return httpcore.SOCKSProxy(
-                str(proxy.url),
-                proxy.raw_auth,
-                ssl_context=ssl_context,
-                network_backend=backend,
             )
         return httpcore.HTTPProxy(
             str(proxy.url),
             proxy.raw_auth,
             proxy.headers.raw,
             ssl_context=ssl_context,
+            proxy_ssl_context=find_proxy_context(proxy, ssl_context),
             network_backend=backend,
         )
 
@@ -72,21 +78,15 @@ class TaskTransport(httpx.AsyncHTTPTransport):
         ssl_context: ssl.SSLContext,
         proxy: httpx.Proxy | None,
     ) -> httpcore.AsyncConnectionInterface | httpcore.AsyncConnectionPool:
-        if proxy is None:
+        if proxy is None or is_socks(proxy):  # the backend itself asks a SOCKS proxy to connect
             return httpcore.AsyncHTTPConnection(
                 httpcore.URL(str(url)).origin, ssl_context=ssl_context, network_backend=backend
-            )
-        if proxy.url.scheme.startswith("socks5"):
-            return httpcore.AsyncSOCKSProxy(
-                str(proxy.url),
-                proxy.raw_auth,
-                ssl_context=ssl_context,
-                network_backend=backend,
             )
         return httpcore.AsyncHTTPProxy(
             str(proxy.url),
             proxy.raw_auth,
             proxy.headers.raw,
             ssl_context=ssl_context,
+            proxy_ssl_context=find_proxy_context(proxy, ssl_context),
             network_backend=backend,
         )

@@ -13,9 +13,9 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import Future
-from typing import Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeVar, cast
 
 import httpx
 
@@ -108,63 +108,172 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-class Slots(Protocol):
+TurnT = TypeVar("TurnT")
+
+
+class Slots(ABC):
     """A bounded number of calls at a time, first come, first served."""
 
+    @abstractmethod
     async def acquire(self, seconds: float) -> None:
         """Wait for a slot; raise TimeoutError if none becomes free in so many seconds."""
 
+    @abstractmethod
     def release(self) -> None:
         """Give a slot back."""
 
+    @abstractmethod
+    def withhold(self) -> bool:
+        """Take a slot out of use instead of giving it back, and with it those that are free.
 
-class ThreadSlots:
-    """Slots for threads. Each waiting thread has a future of its own, in the order of arrival."""
+        So there are as many slots as other calls have. If none has one, change nothing, and return
+        False.
+        """
+
+    @abstractmethod
+    def restore(self) -> bool:
+        """Bring a slot that was withheld back into use; return False if there is none."""
+
+
+class _CountedSlots(Slots, Generic[TurnT]):
+    """What slots for threads and slots for tasks share: how they are counted and handed on.
+
+    A call that waits has a turn, a future; turns stand in the order of arrival.
+    """
 
     def __init__(self, size: int) -> None:
         self._free = size
-        self._turns: deque[Future[None]] = deque()
+        self._in_use = 0
+        self._withheld = 0
+        self._turns: deque[TurnT] = deque()
         self._lock = threading.Lock()
 
     async def acquire(self, seconds: float) -> None:
         with self._lock:
             if self._free > 0 and seconds > 0:
                 self._free -= 1
+                self._in_use += 1
                 return
-            turn: Future[None] = Future()
+            turn = self._make_turn()
             self._turns.append(turn)
         try:
-            turn.result(seconds)
+            await self._wait_for(turn, seconds)
         except BaseException:
-            if not turn.cancel():  # the slot came just as the time ran out: pass it on
+            if not self._give_up(turn):  # the slot came just as the time ran out: pass it on
                 self.release()
             raise
 
     def release(self) -> None:
         with self._lock:
-            while self._turns:
-                turn = self._turns.popleft()
-                if turn.set_running_or_notify_cancel():
-                    turn.set_result(None)
-                    return
-            self._free += 1
+            self._hand_on()
+
+    def withhold(self) -> bool:
+        with self._lock:
+            if self._in_use == 1:
+                return False
+            self._in_use -= 1
+            self._withheld += 1 + self._free
+            self._free = 0
+            return True
+
+    def restore(self) -> bool:
+        with self._lock:
+            if self._withheld == 0:
+                return False
+            self._withheld -= 1
+            self._in_use += 1
+            self._hand_on()
+            return True
+
+    def _hand_on(self) -> None:
+        """Give a slot that is in use to the call that has waited longest, if one waits."""
+        while self._turns:
+            if self._accept(self._turns.popleft()):
+                return
+        self._in_use -= 1
+        self._free += 1
+
+    @abstractmethod
+    def _make_turn(self) -> TurnT:
+        """Make the future that a call waits for."""
+
+    @abstractmethod
+    async def _wait_for(self, turn: TurnT, seconds: float) -> None:
+        """Wait until a turn has come; raise TimeoutError after so many seconds."""
+
+    @abstractmethod
+    def _accept(self, turn: TurnT) -> bool:
+        """Tell a call that its turn has come; return False if it has given up."""
+
+    @abstractmethod
+    def _give_up(self, turn: TurnT) -> bool:
+        """Stop waiting; return False if the turn had come already."""
 
 
-class TaskSlots:
+class ThreadSlots(_CountedSlots[Future[None]]):
+    """Slots for threads."""
+
+    def _make_turn(self) -> Future[None]:
+        return Future()
+
+    async def _wait_for(self, turn: Future[None], seconds: float) -> None:
+        turn.result(seconds)
+
+    def _accept(self, turn: Future[None]) -> bool:
+        if not turn.set_running_or_notify_cancel():
+            return False
+        turn.set_result(None)
+        return True
+
+    def _give_up(self, turn: Future[None]) -> bool:
+        return turn.cancel()
+
+
+class TaskSlots(_CountedSlots[asyncio.Future[None]]):
     """Slots for the tasks of one event loop."""
 
-    def __init__(self, size: int) -> None:
-        self._semaphore = asyncio.Semaphore(size)
+    def _make_turn(self) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
 
-    async def acquire(self, seconds: float) -> None:
-        if not self._semaphore.locked():  # a timeout costs a tenth of a call: only where it waits
-            await self._semaphore.acquire()
-            return
+    async def _wait_for(self, turn: asyncio.Future[None], seconds: float) -> None:
         async with asyncio.timeout(seconds):
-            await self._semaphore.acquire()
+            await turn
 
-    def release(self) -> None:
-        self._semaphore.release()
+    def _accept(self, turn: asyncio.Future[None]) -> bool:
+        if turn.done():
+            return False
+        turn.set_result(None)
+        return True
+
+    def _give_up(self, turn: asyncio.Future[None]) -> bool:
+        turn.cancel()
+        return turn.cancelled()
+
+
+class EndOfLoop:
+    """Calls a function when the running event loop ends.
+
+    asyncio has no such hook. But before `asyncio.run` closes a loop, it ends the asynchronous
+    generators that have begun in it (`loop.shutdown_asyncgens`), so this keeps one for that.
+    """
+
+    def __init__(self, close: Callable[[], None]) -> None:
+        self._generator = self._generate(close)
+
+    async def begin(self) -> None:
+        """Let the running event loop know of it."""
+        await anext(self._generator)
+
+    def cancel(self) -> None:
+        """Call the function now instead of later."""
+        run_blocking(self._generator.aclose())
+
+    @staticmethod
+    async def _generate(close: Callable[[], None]) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            close()
 
 
 class Waiting(ABC):
@@ -181,6 +290,10 @@ class Waiting(ABC):
     @abstractmethod
     def make_slots(self, size: int) -> Slots:
         """Make slots for the calls of one home."""
+
+    @abstractmethod
+    async def call_at_end(self, close: Callable[[], None]) -> "EndOfLoop | None":
+        """Arrange that `close` is called when the running event loop ends, if there is one."""
 
     @abstractmethod
     async def sign(
@@ -211,6 +324,10 @@ class ThreadWaiting(Waiting):
     def make_slots(self, size: int) -> Slots:
         return ThreadSlots(size)
 
+    async def call_at_end(self, close: Callable[[], None]) -> "EndOfLoop | None":
+        del close  # a process closes all of its sockets when it ends
+        return None
+
     async def sign(
         self, request: httpx.Request, authentication: Authentication, seconds: float
     ) -> None:
@@ -240,16 +357,23 @@ class TaskWaiting(Waiting):
 
     def current_home(self) -> object:
         try:
-            return asyncio.get_running_loop()
+            # A forked child has a copy of its parent's event loop: it may well run it.
+            return (os.getpid(), asyncio.get_running_loop())
         except RuntimeError:
             pass
         raise MeshError("AsyncMeshClient works only in a running asyncio event loop")
 
     def is_gone(self, home: object) -> bool:
-        return cast("asyncio.AbstractEventLoop", home).is_closed()
+        process, loop = cast("tuple[int, asyncio.AbstractEventLoop]", home)
+        return process != os.getpid() or loop.is_closed()
 
     def make_slots(self, size: int) -> Slots:
         return TaskSlots(size)
+
+    async def call_at_end(self, close: Callable[[], None]) -> "EndOfLoop | None":
+        end_of_loop = EndOfLoop(close)
+        await end_of_loop.begin()
+        return end_of_loop
 
     async def sign(
         self, request: httpx.Request, authentication: Authentication, seconds: float

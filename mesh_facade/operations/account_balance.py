@@ -32,6 +32,7 @@ _CONTENT = WireNames(B2BBrokerAccountBalanceModelApiResult)["content"]
 _MODEL = WireNames(B2BBrokerAccountBalanceModel)
 _BALANCES = _MODEL["balances"]
 _TOTALS = (_MODEL["total_cash_usd_value"], _MODEL["total_buying_power_usd_value"])
+_CONTENT_FIELDS = (_BALANCES, *_TOTALS)
 
 _ROW = WireNames(B2BBrokerAccountBalance)
 _CURRENCY_CODE = _ROW["currency_code"]
@@ -61,7 +62,7 @@ def find_problem(envelope: JSONObject) -> str | None:
 
 def _find_malformed_field(envelope: JSONObject) -> str | None:
     content = envelope.get(_CONTENT)
-    if not isinstance(content, dict) or not any(key in content for key in (_BALANCES, *_TOTALS)):
+    if not isinstance(content, dict) or content.keys().isdisjoint(_CONTENT_FIELDS):
         return "content"
     rows = content.get(_BALANCES)
     if rows is None:

@@ -27,6 +27,8 @@ def check_text(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
     if not value.strip():
         raise ValueError(f"{name} is empty")
+    if value.isprintable():
+        return
     if _SURROGATE.search(value):
         raise ValueError(f"{name} is not Unicode text: it holds half of a surrogate pair")
     if _CONTROL_CHARACTER.search(value):
@@ -47,11 +49,12 @@ def are_objects(values: Sequence[JSON]) -> bool:
 
 def are_amounts(values: Sequence[JSON]) -> bool:
     """Return True if all values are null, or numbers that the spec's `double` can hold."""
-    numbers = [value for value in values if value is not None]
-    if not set(map(type, numbers)) <= {Decimal}:
-        return False
-    amounts = cast("list[Decimal]", numbers)
-    exponents = set(map(Decimal.adjusted, amounts))
+    amounts = cast("Sequence[Decimal]", values)
+    try:
+        exponents = set(map(Decimal.adjusted, amounts))
+    except TypeError:  # null is among them, or something that is not a number
+        numbers = [value for value in values if value is not None]
+        return set(map(type, numbers)) <= {Decimal} and are_amounts(numbers)
     if all(-_SURELY_IN_RANGE < exponent < _SURELY_IN_RANGE for exponent in exponents):
         return True
     return all(_fits_in_double(amount) for amount in amounts)

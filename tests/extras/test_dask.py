@@ -84,6 +84,7 @@ def test_refused_keys_in_a_small_partition_are_outcomes(
     outcomes = fetch_balances(bag_of(3)).compute(scheduler="sync")
 
     assert [type(outcome.error) for outcome in outcomes] == [AuthenticationError] * 3
+    assert len(keys.calls) == 3
 
 
 def test_a_worker_that_is_killed_costs_and_doubles_no_account(keys: MockServer) -> None:

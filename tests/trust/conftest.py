@@ -1,4 +1,4 @@
-"""What the trust suites share: the facade, in both modes, as a client to try faults on."""
+"""Fixtures of the trust suites: the facade, in both modes, as a client for the faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies, and what the contract makes of them: a fixed corpus, and the spec's own schemas."""
+"""Bodies that are allowed or refused: a fixed corpus, and a check against the spec's schemas."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ENVELOPE = _SCHEMAS["B2BBrokerAccountBalanceModelApiResult"]
 CONTENT = _SCHEMAS["B2BBrokerAccountBalanceModel"]
 KNOWN_STATUSES = _SCHEMAS["ApiResultStatus"]["enum"]
 
-# --- what the spec's schemas allow --------------------------------------------------------------
+# --- the check against the schemas --------------------------------------------------------------
 
 
 def resolve(schema: dict[str, Any]) -> dict[str, Any]:
-    """Follow a reference, also one wrapped in `allOf` to say that null is allowed too."""
+    """Follow a reference, also one in `allOf`, which the spec uses beside `nullable`."""
     inner = schema["allOf"][0] if "allOf" in schema else schema
     if "$ref" not in inner:
         return schema
@@ -29,7 +29,7 @@ def resolve(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_balance(body: bytes) -> bool:
-    """Say, from the spec and the design alone, whether an HTTP 200 with this body is a balance."""
+    """Return True if an HTTP 200 with this body is a balance, by the spec and the contract."""
     try:
         text = body.decode()
         envelope = json.loads(

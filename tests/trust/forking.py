@@ -33,7 +33,8 @@ def run_forks(check: Check, forks: int, children: int) -> int:
         pids = []
         for child in range(children):
             first = 1000 * (fork * children + child + 1)
-            if not (pid := os.fork()):
+            pid = os.fork()
+            if pid == 0:
                 run_child(check, first)
             pids.append(pid)
         check(1)
@@ -44,7 +45,7 @@ def run_forks(check: Check, forks: int, children: int) -> int:
 
 
 def run_child(check: Check, first: int) -> None:
-    signal.alarm(PATIENCE)  # a child that hangs is killed, and its parent tells of it
+    signal.alarm(PATIENCE)  # a child that hangs is killed, and its parent reports it
     code = 1
     try:
         check(first)
@@ -70,7 +71,7 @@ def run_sync(mesh: MeshClient, forks: int, children: int) -> int:
             while not is_over.is_set():
                 check(number)
                 number += CALLS
-        except BaseException as error:  # noqa: BLE001 — the main thread tells of it
+        except BaseException as error:  # noqa: BLE001 — the main thread raises it
             failures.append(error)
 
     threads = [threading.Thread(target=keep_busy, args=[10**7 * n]) for n in (1, 2)]
@@ -101,7 +102,10 @@ def run_async(mesh: AsyncMeshClient, forks: int, children: int) -> int:
                 check_amount(balance.cash("USD"), number)
 
         def check(first: int) -> None:
-            (runner.run if os.getpid() == parent else asyncio.run)(check_all(first))
+            if os.getpid() == parent:
+                runner.run(check_all(first))
+            else:
+                asyncio.run(check_all(first))
 
         check(1)
         answers = run_forks(check, forks, children)

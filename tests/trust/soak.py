@@ -1,4 +1,4 @@
-"""A soak: a hundred thousand calls, one in ten of them at fault, and nothing grows.
+"""A soak test: 100,000 calls, one in ten with a fault, must not increase memory or descriptors.
 
 Run by `make soak`; `python -m tests.trust.soak [CALLS]` makes another number of calls.
 """
@@ -61,7 +61,7 @@ def serve(pipe: Connection) -> None:
 
 @attrs.define
 class Tally:
-    """What came of the calls."""
+    """Counts how calls ended."""
 
     answers: int = 0
     errors: int = 0
@@ -108,12 +108,15 @@ def measure() -> tuple[float, int]:
 
 
 def soak(calls: int, run: Callable[[range, Tally], None]) -> Iterator[str]:
-    """Make the calls; yield what is wrong about them, and print the figures."""
-    tally, warm_up = Tally(), calls // 5
+    """Make the calls; print the figures, and yield a text for each problem."""
+    tally = Tally()
+    warm_up = calls // 5
     run(range(warm_up), tally)
-    before, start = measure(), time.monotonic()
+    before = measure()
+    start = time.monotonic()
     run(range(warm_up, calls), tally)
-    seconds, after = time.monotonic() - start, measure()
+    seconds = time.monotonic() - start
+    after = measure()
     growth = after[0] - before[0]
     sys.stdout.write(
         f"{tally}: {(calls - warm_up) / seconds:.0f} calls/s; memory {before[0]:.1f} to "

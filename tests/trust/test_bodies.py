@@ -1,4 +1,4 @@
-"""Bodies: what the contract allows is a balance, exact to the digit; all else is refused."""
+"""Bodies: those that the contract allows are exact balances, and all others are refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ fuzzed = hypothesis.settings(
 
 
 class Server:
-    """A transport that sends whatever body it holds."""
+    """A handler for httpx.MockTransport that answers with the body it holds."""
 
     body = b""
 
@@ -45,19 +45,19 @@ class Server:
         return httpx.Response(200, content=self.body)
 
 
-def test_the_corpus_has_no_less_than_a_hundred_and_twenty_bodies() -> None:
+def test_corpus_has_at_least_120_bodies() -> None:
     assert len(corpus.ALLOWED) + len(corpus.REFUSED) >= 120
 
 
-def test_the_corpus_agrees_with_the_spec() -> None:
-    judged = {name: corpus.is_balance(body) for name, body in corpus.ALLOWED.items()}
-    assert [name for name, is_balance in judged.items() if not is_balance] == []
-    judged = {name: corpus.is_balance(body) for name, body in corpus.REFUSED.items()}
-    assert [name for name, is_balance in judged.items() if is_balance] == []
+def test_corpus_agrees_with_the_spec() -> None:
+    allowed = {name: corpus.is_balance(body) for name, body in corpus.ALLOWED.items()}
+    assert [name for name, is_balance in allowed.items() if not is_balance] == []
+    refused = {name: corpus.is_balance(body) for name, body in corpus.REFUSED.items()}
+    assert [name for name, is_balance in refused.items() if is_balance] == []
 
 
 @pytest.mark.parametrize("body", corpus.ALLOWED.values(), ids=corpus.ALLOWED)
-def test_what_the_contract_allows_is_a_balance(mode: Mode, body: bytes) -> None:
+def test_allowed_body_is_a_balance(mode: Mode, body: bytes) -> None:
     server = Server()
     server.body = body
 
@@ -67,7 +67,9 @@ def test_what_the_contract_allows_is_a_balance(mode: Mode, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", corpus.REFUSED.values(), ids=corpus.REFUSED)
-def test_what_it_does_not_allow_is_refused_after_one_attempt(mode: Mode, body: bytes) -> None:
+def test_body_that_is_not_allowed_raises_response_error_after_one_attempt(
+    mode: Mode, body: bytes
+) -> None:
     server = Server()
     server.body = body
     mesh = mode.client(transport=httpx.MockTransport(server))
@@ -79,7 +81,7 @@ def test_what_it_does_not_allow_is_refused_after_one_attempt(mode: Mode, body: b
 
 
 def is_exact(balance: AccountBalance, body: bytes) -> bool:
-    """Whether a balance says what the body says, each digit of each amount."""
+    """Return True if a balance has the amounts of the body, digit for digit."""
     content = json.loads(body, parse_float=Decimal, parse_int=Decimal)["content"]
     keys = ("currencyCode", "cash", "buyingPower", "cryptocurrencyBuyingPower")
     sent = [tuple(map(row.get, keys)) for row in content.get("balances") or ()]
@@ -95,7 +97,7 @@ def is_exact(balance: AccountBalance, body: bytes) -> bool:
 
 @attrs.frozen
 class Text:
-    """A number, or any other piece of JSON, as it stands in the body."""
+    """A number, or any other piece of JSON, as it is written in the body."""
 
     json: str
 
@@ -126,7 +128,7 @@ anything: st.SearchStrategy[Any] = st.one_of(
 
 
 def conforming(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Return what a schema allows, fields that it does not know among them."""
+    """Return a strategy for all that a schema allows, unknown fields included."""
     found: st.SearchStrategy[Any]
     schema = corpus.resolve(schema)
     match schema.get("type"):
@@ -156,7 +158,7 @@ envelopes = st.builds(
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
-    """List where anything stands in a value: the container and the key."""
+    """List each place in a value, as its container and its key."""
     keys: Any = range(len(value)) if isinstance(value, list) else value
     if not isinstance(value, list | dict):
         return []
@@ -174,7 +176,7 @@ JUNK = st.one_of(
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """Take what the schemas allow, and change a few things in it."""
+    """Take an envelope that the schemas allow, and change a few things in it."""
     envelope = copy.deepcopy(draw(envelopes))
     for _ in range(draw(st.integers(1, 3))):
         container, key = draw(st.sampled_from(_places(envelope)))
@@ -186,13 +188,14 @@ def mutated(draw: st.DrawFn) -> bytes:
             case "repeat" if isinstance(container, dict):
                 container[Text(write(key))] = copy.deepcopy(container[key])
             case _:
-                container[key] = copy.deepcopy(draw(JUNK))  # what is sampled is shared
+                container[key] = copy.deepcopy(draw(JUNK))  # sampled values are shared
         if not envelope:
             break
     body = write(envelope).encode()
     if draw(st.booleans()):
         return body
-    start, length = draw(st.integers(0, len(body))), draw(st.integers(0, 4))
+    start = draw(st.integers(0, len(body)))
+    length = draw(st.integers(0, 4))
     return body[:start] + draw(st.binary(max_size=4)) + body[start + length :]
 
 
@@ -212,7 +215,7 @@ def read(body: bytes) -> Outcome:
 @in_parts
 @fuzzed
 @hypothesis.given(body=envelopes.map(write).map(str.encode))
-def test_whatever_the_schemas_allow_is_a_balance_exact_to_the_digit(
+def test_body_that_the_schemas_allow_is_an_exact_balance(
     part: int,  # noqa: ARG001 — each is a draw of its own
     body: bytes,
 ) -> None:
@@ -223,7 +226,7 @@ def test_whatever_the_schemas_allow_is_a_balance_exact_to_the_digit(
 
 
 def _refusal(body: bytes) -> type[Exception]:
-    """Name the error of a body that is no balance: a status that is none of ours, or nothing."""
+    """Return the class that a body which is no balance may raise, besides MeshResponseError."""
     try:
         status = json.loads(body.decode())["status"]
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -234,7 +237,7 @@ def _refusal(body: bytes) -> type[Exception]:
 @in_parts
 @fuzzed
 @hypothesis.given(body=mutated())
-def test_a_mutation_is_a_balance_only_where_the_schemas_still_allow_it(
+def test_mutated_body_is_a_balance_only_if_the_schemas_allow_it(
     part: int,  # noqa: ARG001 — each is a draw of its own
     body: bytes,
 ) -> None:
@@ -249,7 +252,7 @@ def test_a_mutation_is_a_balance_only_where_the_schemas_still_allow_it(
 
 @pytest.mark.parametrize("status", ["ofTomorrow", "OK ", "", *corpus.KNOWN_STATUSES[1:]])
 @pytest.mark.usefixtures("no_backoff")
-def test_a_balance_beside_another_status_is_an_error_of_mesh(status: str) -> None:
+def test_balance_with_another_status_raises_api_error(status: str) -> None:
     outcome = read(corpus.envelope('{"balances": []}', status=json.dumps(status)))
 
     assert isinstance(outcome.error, MeshAPIError)

@@ -1,4 +1,4 @@
-"""Answers that are changed at random on the wire: a typed error, and then one's own answer."""
+"""Answers that are mutated at random on the wire: the next call still gets its own answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support import Peer
 
 FOREIGN = 666
-"""The amount in answers that are nobody's."""
+"""The amount in answers that belong to no call."""
 
 PIECES = [
     *(b"\r\n", b"\r\n\r\n", b"\n", b" ", b"\0", b"\xff\xfe", b"[", b'{"a":', b"\\ud800", b"NaN"),
@@ -49,7 +49,7 @@ PIECES = [
 ]
 
 
-def whole(number: int) -> list[bytes]:
+def complete_answers(number: int) -> list[bytes]:
     """Return the ways to send an amount."""
     body = cash_body(str(number))
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
@@ -62,14 +62,15 @@ def whole(number: int) -> list[bytes]:
     ]
 
 
-def mutated(number: int) -> bytes:
-    """Return an answer with the amount in which something is wrong, the same at each call."""
+def mutated_answer(number: int) -> bytes:
+    """Return an answer that was mutated: for each number always in the same way."""
     chance = random.Random(number)  # noqa: S311 — it chooses mutations
-    answer = bytearray(chance.choice(whole(number)))
+    answer = bytearray(chance.choice(complete_answers(number)))
     if chance.random() < 0.3:
-        answer += chance.choice(whole(FOREIGN))
+        answer += chance.choice(complete_answers(FOREIGN))
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
-        place, other = (chance.randrange(len(answer)) for _ in range(2))
+        place = chance.randrange(len(answer))
+        other_place = chance.randrange(len(answer))
         lines = [match.end() for match in re.finditer(rb"\r\n", answer)] or [0]
         piece = chance.choice(PIECES)
         match chance.randrange(6):
@@ -82,26 +83,32 @@ def mutated(number: int) -> bytes:
             case 3:
                 answer[place : place + len(piece)] = piece
             case 4:
-                answer[place:place] = answer[min(place, other) : max(place, other)]
+                start = min(place, other_place)
+                end = max(place, other_place)
+                answer[place:place] = answer[start:end]
             case _:
                 line = chance.choice(lines)
                 answer[line:line] = piece
     return bytes(answer)
 
 
-def answer_changed(peer: Peer) -> None:
-    """Give each odd number a changed answer, and each even one its own."""
-    for seconds in chain([None], repeat(0.05)):  # who waits for more than was sent is hung up on
+def answer_odd_numbers_mutated(peer: Peer) -> None:
+    """Give each odd number a mutated answer, and each even one its own."""
+    # A client that waits for more bytes than it was sent loses the connection.
+    for seconds in chain([None], repeat(0.05)):
         peer.receive(seconds)
         number = int(peer.last.partition(b"token-")[2].partition(b'"')[0])
-        peer.send(mutated(number) if number % 2 else message(cash_body(str(number))))
+        if number % 2:
+            peer.send(mutated_answer(number))
+        else:
+            peer.send(message(cash_body(str(number))))
 
 
 @pytest.mark.parametrize("block", range(4))
-def test_a_changed_answer_is_a_typed_error_or_what_it_says_and_the_next_call_gets_its_own(
+def test_call_after_a_mutated_answer_gets_its_own_answer(
     mode: Mode, serve: Serve, block: int
 ) -> None:
-    mesh = mode.client(base_url=serve(answer_changed).url, max_attempts=1)
+    mesh = mode.client(base_url=serve(answer_odd_numbers_mutated).url, max_attempts=1)
 
     for number in range(1000 * block + 1001, 1000 * block + 1401, 2):
         with contextlib.suppress(MeshError):

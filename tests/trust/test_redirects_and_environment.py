@@ -1,11 +1,11 @@
-"""Redirects, cookies, proxies and the environment: nothing sends a secret where it was not told."""
+"""Redirects, cookies, proxies and the environment: no secret goes to another host."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ TARGETS: dict[str, Callable[[str], list[str]]] = {
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_a_redirect_is_an_error_and_nobody_else_hears_of_the_call(
+def test_redirect_raises_response_error_and_no_other_host_is_contacted(
     mode: Mode, fault_server: FaultServer, status: int, target: Callable[[str], list[str]]
 ) -> None:
     sink = fault_server.open()
@@ -58,7 +58,7 @@ def test_a_redirect_is_an_error_and_nobody_else_hears_of_the_call(
     assert sink.connections == 0
 
 
-def test_a_cookie_is_never_sent_back(mode: Mode, fault_server: FaultServer) -> None:
+def test_cookie_is_never_sent_back(mode: Mode, fault_server: FaultServer) -> None:
     def set_cookies(answer: Answer) -> list[bytes]:
         cookies = (
             "Set-Cookie: session=1; Path=/",
@@ -80,7 +80,7 @@ def test_a_cookie_is_never_sent_back(mode: Mode, fault_server: FaultServer) -> N
 
 
 class Tunnel:
-    """A proxy that connects where it is asked to, and keeps a record of all that it saw."""
+    """A proxy that connects to the requested host, and records all bytes that pass through it."""
 
     def __init__(self) -> None:
         self.seen = bytearray()
@@ -94,11 +94,11 @@ class Tunnel:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                asked = b""
-                while b"\r\n\r\n" not in asked:
-                    asked += client.recv(65536)
-                self.seen += asked
-                host, _, port = asked.split()[1].decode().rpartition(":")
+                request = b""
+                while b"\r\n\r\n" not in request:
+                    request += client.recv(65536)
+                self.seen += request
+                host, _, port = request.split()[1].decode().rpartition(":")
                 server = socket.create_connection((host, int(port)))
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 self._open += [client, server]
@@ -108,7 +108,10 @@ class Tunnel:
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(65536):
+            while True:
+                data = source.recv(65536)
+                if not data:
+                    break
                 self.seen += data
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
@@ -132,7 +135,7 @@ def tunnel() -> Iterator[Tunnel]:
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
-def test_a_proxy_of_the_environment_is_used_and_sees_no_secret(
+def test_proxy_of_the_environment_is_used_and_sees_no_secret(
     mode: Mode,
     fault_server: FaultServer,
     tunnel: Tunnel,
@@ -151,7 +154,7 @@ def test_a_proxy_of_the_environment_is_used_and_sees_no_secret(
     assert not any(word in tunnel.seen for word in (b"canary", FIRST.encode(), b"coinbase"))
 
 
-def test_a_proxy_given_as_an_option_is_used(
+def test_proxy_option_is_used(
     mode: Mode, fault_server: FaultServer, tunnel: Tunnel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint = fault_server.open(tls=True)
@@ -169,14 +172,15 @@ def test_a_proxy_given_as_an_option_is_used(
 @pytest.mark.parametrize(
     "value", ["127.0.0.1", "*", "mesh.example,127.0.0.1", ".example, 127.0.0.1"]
 )
-def test_no_proxy_is_heeded(
+def test_no_proxy_variable_is_respected(
     mode: Mode,
     fault_server: FaultServer,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
     value: str,
 ) -> None:
-    proxy, endpoint = fault_server.open(), fault_server.open(tls=True)
+    proxy = fault_server.open()
+    endpoint = fault_server.open(tls=True)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     monkeypatch.setenv(variable, value)
     mesh = mode.client(**KEYS, base_url=endpoint.url, verify=fault_server.client_context)
@@ -185,10 +189,11 @@ def test_no_proxy_is_heeded(
     assert proxy.connections == 0
 
 
-def test_plain_http_to_loopback_takes_no_proxy_from_the_environment(
+def test_plain_http_to_loopback_ignores_proxies_of_the_environment(
     mode: Mode, fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy, endpoint = fault_server.open(), fault_server.open()
+    proxy = fault_server.open()
+    endpoint = fault_server.open()
     for variable in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(variable, proxy.url)
 
@@ -198,19 +203,27 @@ def test_plain_http_to_loopback_takes_no_proxy_from_the_environment(
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize(
-    "script",
+    ("attempts", "script"),
     [
-        lambda _: [head("Content-Length: 0", status="HTTP/1.1 407 Proxy Authentication Required")],
-        lambda _: [head("Content-Length: 0", status="HTTP/1.1 502 Bad Gateway")],
-        lambda _: [head("Content-Length: 0", status="HTTP/1.1 301 Moved")],
-        lambda _: [CLOSE],
-        lambda _: [RESET],
-        lambda _: [b"nonsense\r\n\r\n", CLOSE],
+        (
+            1,
+            lambda _: [
+                head("Content-Length: 0", status="HTTP/1.1 407 Proxy Authentication Required")
+            ],
+        ),
+        (3, lambda _: [head("Content-Length: 0", status="HTTP/1.1 502 Bad Gateway")]),
+        (1, lambda _: [head("Content-Length: 0", status="HTTP/1.1 301 Moved")]),
+        (3, lambda _: [CLOSE]),
+        (3, lambda _: [RESET]),
+        (3, lambda _: [b"nonsense\r\n\r\n", CLOSE]),
     ],
     ids=["407", "502", "301", "closed", "reset", "nonsense"],
 )
-def test_a_proxy_that_refuses_is_a_connection_that_failed_and_hears_no_secret(
-    mode: Mode, fault_server: FaultServer, script: Callable[[Answer], list[bytes]]
+def test_refusing_proxy_raises_connection_error_and_sees_no_secret(
+    mode: Mode,
+    fault_server: FaultServer,
+    attempts: int,
+    script: Callable[[Answer], list[bytes]],
 ) -> None:
     proxy = fault_server.open(script)
     proxy.fall_ill()
@@ -220,33 +233,47 @@ def test_a_proxy_that_refuses_is_a_connection_that_failed_and_hears_no_secret(
     error = try_call(mesh.read, FIRST).error
 
     assert type(error) is MeshConnectionError
-    assert error.attempts == proxy.strikes == 3
+    assert error.attempts == proxy.strikes == attempts
     assert b"CONNECT mesh.example:443 " in proxy.received
     assert b"canary" not in proxy.received
     assert "canary" not in f"{error!r} {vars(error)} {mesh.client!r} {vars(mesh.client)}"
 
 
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {"HTTPS_PROXY": "nonsense"},
-        {"HTTPS_PROXY": "ftp://127.0.0.1:1"},
-        {"HTTPS_PROXY": "https://user:canary@127.0.0.1:1"},
-        {"ALL_PROXY": "http://[::"},
-        {"HTTPS_PROXY": "http://user:canary@127.0.0.1:no"},
-    ],
-    ids=str,
-)
-def test_a_proxy_that_is_none_is_a_configuration_error_that_does_not_quote_it(
-    mode: Mode, monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]
-) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+MALFORMED_PROXIES = [
+    "ftp://127.0.0.1:1",
+    "ftp://user:canary@127.0.0.1:1",
+    "http://[::",
+    "http://user:canary@127.0.0.1:no",
+]
 
+
+@pytest.mark.parametrize("proxy", MALFORMED_PROXIES)
+def test_malformed_proxy_raises_configuration_error_without_quoting_it(
+    mode: Mode, proxy: str
+) -> None:
     with pytest.raises(MeshConfigurationError, match="proxy") as caught:
-        mode.client(base_url="https://mesh.example")
+        mode.client(base_url="https://mesh.example", proxy=proxy)
 
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize("proxy", MALFORMED_PROXIES)
+def test_malformed_proxy_of_the_environment_is_skipped_with_a_warning_that_does_not_quote_it(
+    mode: Mode,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    variable: str,
+    proxy: str,
+) -> None:
+    monkeypatch.setenv(variable, proxy)
+
+    assert mode.client(base_url="https://mesh.example")
+
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"{variable} is ignored")
+    assert "canary" not in f"{record.getMessage()} {vars(record)}"
 
 
 # --- .netrc -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Retries: asked to wait, the client waits so long or gives up at once; it never piles on."""
+"""Retries: `Retry-After` is honoured within the deadline, and retries stay within their budget."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEADLINE = 30.0
 
 
 class Script:
-    """A transport that answers with the status that its turn has, the last one for ever."""
+    """A handler that answers with these statuses in turn, and then with the last one for ever."""
 
     def __init__(self, *answers: int | tuple[int, list[str]]) -> None:
         self.answers = list(answers)
@@ -30,7 +30,11 @@ class Script:
     def __call__(self, _: httpx.Request) -> httpx.Response:
         answer = self.answers[min(self.calls, len(self.answers) - 1)]
         self.calls += 1
-        status, waits = answer if isinstance(answer, tuple) else (answer, [])
+        status = answer
+        waits: list[str] = []
+        if isinstance(answer, tuple):
+            status = answer[0]
+            waits = answer[1]
         headers = [(b"Retry-After", wait.encode()) for wait in waits]
         return httpx.Response(status, headers=headers, content=GOOD if status == 200 else b"")
 
@@ -50,7 +54,7 @@ class Script:
         (["Wed, 21 Oct 2015 07:28:00"], 0.0),
     ],
 )
-def test_the_client_waits_as_long_as_it_is_asked_to(
+def test_pause_is_as_long_as_retry_after_asks(
     mode: Mode, clock: Clock, status: int, waits: list[str], pause: float
 ) -> None:
     script = Script((status, waits), 200)
@@ -64,7 +68,7 @@ def test_the_client_waits_as_long_as_it_is_asked_to(
 @pytest.mark.parametrize(
     "wait", ["30", "31", "3600", "1" * 30, "9" * 400, "Wed, 21 Oct 9999 07:28:00 GMT"]
 )
-def test_a_wait_past_the_deadline_ends_the_call_at_once(
+def test_retry_after_past_the_deadline_ends_the_call_at_once(
     mode: Mode, clock: Clock, wait: str
 ) -> None:
     script = Script((429, [wait]), 200)
@@ -77,7 +81,7 @@ def test_a_wait_past_the_deadline_ends_the_call_at_once(
     assert (error.attempts, script.calls, clock.pauses) == (1, 1, [])
 
 
-def test_a_date_to_come_is_a_wait_until_then(mode: Mode, clock: Clock) -> None:
+def test_retry_after_as_a_date_is_a_pause_until_then(mode: Mode, clock: Clock) -> None:
     then = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=20)
     script = Script((429, [email.utils.format_datetime(then, usegmt=True)]), 200)
     mesh = mode.client(transport=httpx.MockTransport(script), deadline=DEADLINE)
@@ -96,7 +100,7 @@ def test_a_date_to_come_is_a_wait_until_then(mode: Mode, clock: Clock) -> None:
         *("Wed, 21 Oct 2015 99:28:00 GMT", "21", " " * 5 + "x", "1." * 500),
     ],
 )
-def test_what_is_no_wait_is_as_if_it_were_not_there(mode: Mode, clock: Clock, wait: str) -> None:
+def test_malformed_retry_after_is_ignored(mode: Mode, clock: Clock, wait: str) -> None:
     script = Script((429, [wait]), 200)
     mesh = mode.client(transport=httpx.MockTransport(script), deadline=DEADLINE)
 
@@ -118,9 +122,7 @@ def test_no_pause_reaches_past_the_deadline(mode: Mode, clock: Clock, wait: str)
     assert sum(clock.pauses) < DEADLINE
 
 
-def test_a_server_that_always_fails_gets_no_more_than_a_tenth_on_top(
-    mode: Mode, clock: Clock
-) -> None:
+def test_failing_server_gets_at_most_a_tenth_more_requests(mode: Mode, clock: Clock) -> None:
     script = Script(503)
     mesh = mode.client(transport=httpx.MockTransport(script))
 
@@ -131,7 +133,7 @@ def test_a_server_that_always_fails_gets_no_more_than_a_tenth_on_top(
     assert clock.pauses
 
 
-def test_clients_with_other_options_share_the_budget(mode: Mode, clock: Clock) -> None:
+def test_clients_of_with_options_share_the_budget(mode: Mode, clock: Clock) -> None:
     script = Script(503)
     mesh = mode.client(transport=httpx.MockTransport(script))
     others = [mesh, mesh.with_options(timeout=5), mesh.with_options(max_attempts=9)]
@@ -143,7 +145,7 @@ def test_clients_with_other_options_share_the_budget(mode: Mode, clock: Clock) -
     assert clock.pauses
 
 
-def test_where_one_call_in_a_hundred_fails_all_succeed(mode: Mode, clock: Clock) -> None:
+def test_all_calls_succeed_if_one_attempt_in_a_hundred_fails(mode: Mode, clock: Clock) -> None:
     script = Script(*([503] + [200] * 99) * 11)
     mesh = mode.client(transport=httpx.MockTransport(script))
 

@@ -1,4 +1,4 @@
-"""Sizes: no answer takes more memory or time than a balance is worth."""
+"""Sizes: oversized answers are refused, in little time and memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def _chunk(size: int) -> bytes:
     return b"%x\r\n%b\r\n" % (size, b" " * size)
 
 
-GZIP, RAW, ZLIB = 31, -15, 15
+GZIP = 31  # as the `wbits` of zlib
+RAW = -15
+ZLIB = 15
 TOO_MUCH: dict[str, Callable[[], Script]] = {
     "a gzip bomb": lambda: _send(_bomb(GZIP), "Content-Encoding: gzip"),
     "a gzip bomb in chunks": lambda: (
@@ -87,14 +89,14 @@ TOO_MUCH: dict[str, Callable[[], Script]] = {
 }
 
 
-def _ill(server: FaultServer, script: Script) -> Endpoint:
+def _open_faulty(server: FaultServer, script: Script) -> Endpoint:
     endpoint = server.open(script)
     endpoint.fall_ill()
     return endpoint
 
 
 def _measure(mesh: Caller) -> tuple[Outcome, int]:
-    """Make a call; return what it gave and how much memory it took at its peak."""
+    """Make a call; return its outcome and the peak of its memory."""
     tracemalloc.start()
     try:
         outcome = try_call(mesh.read, STRUCK)
@@ -104,10 +106,10 @@ def _measure(mesh: Caller) -> tuple[Outcome, int]:
 
 
 @pytest.mark.parametrize("script", TOO_MUCH.values(), ids=TOO_MUCH)
-def test_too_much_is_refused_within_a_second_and_takes_no_memory(
+def test_oversized_answer_is_refused_within_a_second_and_16_mib(
     mode: Mode, fault_server: FaultServer, script: Callable[[], Script]
 ) -> None:
-    endpoint = _ill(fault_server, script())
+    endpoint = _open_faulty(fault_server, script())
     mesh = mode.client(base_url=endpoint.url)
 
     outcome, memory = _measure(mesh)
@@ -115,8 +117,8 @@ def test_too_much_is_refused_within_a_second_and_takes_no_memory(
     assert type(outcome.error) is MeshResponseError
     assert (outcome.error.attempts, endpoint.strikes) == (1, 1)
     assert memory < 16 * MIB
-    start = time.thread_time()  # of the processor, whatever else it does meanwhile
-    assert try_call(mesh.read, STRUCK).error  # again, without the measuring, which is slow
+    start = time.thread_time()  # time of the processor, so other programs do not count
+    assert try_call(mesh.read, STRUCK).error  # again, without the slow measuring of memory
     assert time.thread_time() - start < 1
     endpoint.recover()
     assert mesh.read(NEXT).cash("USD") == OWN_AMOUNT[NEXT]
@@ -135,8 +137,10 @@ PACKED_BODIES: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("script", PACKED_BODIES.values(), ids=PACKED_BODIES)
-def test_what_just_fits_is_read(mode: Mode, fault_server: FaultServer, script: Script) -> None:
-    mesh = mode.client(base_url=_ill(fault_server, script).url)
+def test_answer_of_exactly_the_limit_is_read(
+    mode: Mode, fault_server: FaultServer, script: Script
+) -> None:
+    mesh = mode.client(base_url=_open_faulty(fault_server, script).url)
 
     assert mesh.read(STRUCK).cash("USD") == OWN_AMOUNT[STRUCK]
     assert mesh.read(NEXT).cash("USD") == OWN_AMOUNT[NEXT]
@@ -155,10 +159,10 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_gzip_body_is_no_balance(
+def test_damaged_gzip_raises_response_error(
     mode: Mode, fault_server: FaultServer, damage: Callable[[bytes], bytes]
 ) -> None:
-    endpoint = _ill(
+    endpoint = _open_faulty(
         fault_server,
         lambda a: _send(damage(gzip.compress(a.body)), "Content-Encoding: gzip")(a),
     )
@@ -170,7 +174,7 @@ def test_a_damaged_gzip_body_is_no_balance(
     assert error.attempts == 1
 
 
-def test_nothing_but_gzip_is_asked_for(mode: Mode, fault_server: FaultServer) -> None:
+def test_only_gzip_is_requested(mode: Mode, fault_server: FaultServer) -> None:
     endpoint = fault_server.open()
 
     mode.client(base_url=endpoint.url).read(STRUCK)

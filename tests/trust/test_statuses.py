@@ -1,4 +1,4 @@
-"""Statuses: every HTTP status with every kind of body has one meaning, and it is never a guess."""
+"""Statuses: each HTTP status with each kind of body has exactly one meaning."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ BY_HTTP_STATUS = {
 }
 
 
-def meaning(http_status: int, body: str) -> type[object]:
-    """Say what the contract makes of an answer."""
+def expected_class(http_status: int, body: str) -> type[object]:
+    """Return the class that the contract gives an answer."""
     if body.startswith("known"):
         return LockedError
     if http_status >= 500:
@@ -68,16 +68,18 @@ def meaning(http_status: int, body: str) -> type[object]:
     return MeshResponseError
 
 
-def is_as_meant(outcome: Outcome, http_status: int, body: str) -> bool:
-    expected = meaning(http_status, body)
+def is_as_expected(outcome: Outcome, http_status: int, body: str) -> bool:
+    expected = expected_class(http_status, body)
     if outcome.error is None or expected is AccountBalance:
         return type(outcome.value) is expected
-    attempts, told = (getattr(outcome.error, name) for name in ("attempts", "http_status"))
-    return (type(outcome.error), attempts, told) == (expected, 1, http_status)
+    error = outcome.error
+    if type(error) is not expected:
+        return False
+    return vars(error)["attempts"] == 1 and vars(error)["http_status"] == http_status
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_every_status_from_200_to_999_has_one_meaning(mode: Mode, body: str) -> None:
+def test_each_status_from_200_to_999_has_one_meaning(mode: Mode, body: str) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         token = json.loads(request.content)["authToken"]
         return httpx.Response(int(token), content=BODIES[body])
@@ -89,7 +91,7 @@ def test_every_status_from_200_to_999_has_one_meaning(mode: Mode, body: str) -> 
     assert {
         status: outcome.error or outcome.value
         for status, outcome in outcomes.items()
-        if not is_as_meant(outcome, status, body)
+        if not is_as_expected(outcome, status, body)
     } == {}
 
 
@@ -105,7 +107,7 @@ _INTERIMS = b"".join(
 _WITHOUT_BODY = {204, 304}
 
 
-def test_interim_answers_change_the_meaning_of_none(mode: Mode, fault_server: FaultServer) -> None:
+def test_interim_answers_change_no_meaning(mode: Mode, fault_server: FaultServer) -> None:
     endpoint = fault_server.open(_with_interims)
     endpoint.fall_ill()
     mesh = mode.client(base_url=endpoint.url, max_attempts=1)
@@ -116,5 +118,5 @@ def test_interim_answers_change_the_meaning_of_none(mode: Mode, fault_server: Fa
     assert {
         status: outcome.error or outcome.value
         for status, outcome in outcomes.items()
-        if not is_as_meant(outcome, status, "empty" if status in _WITHOUT_BODY else "ok")
+        if not is_as_expected(outcome, status, "empty" if status in _WITHOUT_BODY else "ok")
     } == {}

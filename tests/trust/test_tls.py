@@ -1,4 +1,4 @@
-"""TLS: who cannot prove who it is gets nothing, not one byte of a request."""
+"""TLS: a server that is not trusted receives not one byte of a request."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ REFUSED = (_expired, _other_host, _unknown_authority, _self_signed)
 
 
 @pytest.mark.parametrize("make_context", REFUSED)
-def test_a_server_that_is_not_trusted_costs_one_attempt_and_gets_nothing(
+def test_untrusted_server_costs_one_attempt_and_receives_nothing(
     mode: Mode,
     fault_server: FaultServer,
     make_context: Callable[[trustme.CA], ssl.SSLContext],
@@ -76,7 +76,7 @@ def test_a_server_that_is_not_trusted_costs_one_attempt_and_gets_nothing(
 
 @contextlib.contextmanager
 def _refusing(context: ssl.SSLContext) -> Iterator[tuple[str, list[bytes]]]:
-    """Run a server that says in TLS why it refuses; asyncio's would just hang up."""
+    """Run a server that sends a TLS alert when it refuses; asyncio's would just close."""
     received: list[bytes] = []
 
     def serve(listener: socket.socket) -> None:
@@ -103,7 +103,7 @@ def _refusing(context: ssl.SSLContext) -> Iterator[tuple[str, list[bytes]]]:
 
 def _only(context: ssl.SSLContext, version: ssl.TLSVersion) -> ssl.SSLContext:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of old protocols, which is the point
+        warnings.simplefilter("ignore", DeprecationWarning)  # old protocols are needed here
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = version
     context.set_ciphers("ALL:@SECLEVEL=0")
@@ -111,7 +111,7 @@ def _only(context: ssl.SSLContext, version: ssl.TLSVersion) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
-def test_an_old_protocol_is_refused_in_one_attempt_and_gets_nothing(
+def test_old_protocol_is_refused_after_one_attempt_and_receives_nothing(
     mode: Mode, fault_server: FaultServer, version: ssl.TLSVersion
 ) -> None:
     context = _only(_context(fault_server.authority.issue_cert("127.0.0.1")), version)
@@ -125,7 +125,7 @@ def test_an_old_protocol_is_refused_in_one_attempt_and_gets_nothing(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_server_that_refuses_the_client_is_not_asked_again(
+def test_server_that_refuses_the_client_certificate_is_not_retried(
     mode: Mode, fault_server: FaultServer, version: ssl.TLSVersion
 ) -> None:
     context = _only(_context(fault_server.authority.issue_cert("127.0.0.1")), version)
@@ -139,7 +139,7 @@ def test_a_server_that_refuses_the_client_is_not_asked_again(
     assert (error.attempts, received) == (1, [b""])
 
 
-def test_the_authorities_of_the_system_do_not_vouch_for_a_server_of_ours(
+def test_default_authorities_do_not_trust_the_test_server(
     mode: Mode, fault_server: FaultServer
 ) -> None:
     endpoint = fault_server.open(tls=True)
@@ -150,9 +150,7 @@ def test_the_authorities_of_the_system_do_not_vouch_for_a_server_of_ours(
     assert endpoint.received == b""
 
 
-def test_a_context_of_ones_own_can_bring_a_client_certificate(
-    mode: Mode, fault_server: FaultServer
-) -> None:
+def test_ssl_context_can_hold_a_client_certificate(mode: Mode, fault_server: FaultServer) -> None:
     server_context = _context(fault_server.authority.issue_cert("127.0.0.1"))
     server_context.verify_mode = ssl.CERT_REQUIRED
     fault_server.authority.configure_trust(server_context)
@@ -166,9 +164,7 @@ def test_a_context_of_ones_own_can_bring_a_client_certificate(
     assert balance.cash("USD") == OWN_AMOUNT[FIRST]
 
 
-def test_verification_can_be_turned_off_and_only_on_purpose(
-    mode: Mode, fault_server: FaultServer
-) -> None:
+def test_verify_false_turns_verification_off(mode: Mode, fault_server: FaultServer) -> None:
     endpoint = fault_server.open(tls=True)
 
     balance = mode.client(base_url=endpoint.url, verify=False).read(FIRST)
@@ -177,7 +173,7 @@ def test_verification_can_be_turned_off_and_only_on_purpose(
 
 
 @pytest.mark.parametrize("verify", ["/etc/ssl/cert.pem", 0, 1, "", object()])
-def test_what_might_be_taken_for_turned_off_is_refused(mode: Mode, verify: Any) -> None:
+def test_other_values_of_verify_raise_configuration_error(mode: Mode, verify: Any) -> None:
     with pytest.raises(MeshConfigurationError, match="verify"):
         mode.client(verify=verify)
 
@@ -186,7 +182,7 @@ def test_what_might_be_taken_for_turned_off_is_refused(mode: Mode, verify: Any) 
     "host",
     ["mesh.example", "10.0.0.1", "0.0.0.0", "[::]", "127.0.0.1.example", "localhost.example"],  # noqa: S104 — an address to refuse
 )
-def test_plain_http_is_for_loopback_alone(mode: Mode, host: str) -> None:
+def test_plain_http_beyond_loopback_raises_configuration_error(mode: Mode, host: str) -> None:
     with pytest.raises(MeshConfigurationError, match="https"):
         mode.client(base_url=f"http://{host}")
 
@@ -196,9 +192,7 @@ def test_plain_http_to_loopback_is_allowed(mode: Mode, host: str) -> None:
     assert mode.client(base_url=f"http://{host}:1")
 
 
-def test_a_connection_speaks_http_1_1_and_offers_nothing_else(
-    mode: Mode, fault_server: FaultServer
-) -> None:
+def test_connection_offers_only_http_1_1(mode: Mode, fault_server: FaultServer) -> None:
     context = _context(fault_server.authority.issue_cert("127.0.0.1"))
     context.set_alpn_protocols(["h2", "http/1.1"])
     endpoint = fault_server.open(tls=context)
@@ -208,7 +202,7 @@ def test_a_connection_speaks_http_1_1_and_offers_nothing_else(
     assert endpoint.received.split(b"\r\n")[0].endswith(b"HTTP/1.1")
 
 
-# --- what the environment says about certificates -----------------------------------------------
+# --- certificates named by the environment ------------------------------------------------------
 
 SCRIPT = """
 import sys
@@ -247,7 +241,7 @@ def test_ssl_cert_file_and_ssl_cert_dir_name_the_authorities(
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_certificate_file_that_cannot_be_read_is_a_configuration_error(
+def test_unreadable_certificate_file_raises_configuration_error(
     mode: Mode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
 ) -> None:
     file = tmp_path / "authority.pem"

@@ -1,4 +1,4 @@
-"""The wire: whatever a server or the network does, a call ends in time, in the right way."""
+"""The wire: whatever a server or the network does, a call ends in time and as documented."""
 
 from __future__ import annotations
 
@@ -26,34 +26,35 @@ ERRORS: dict[Verdict, type[MeshError]] = {
 }
 
 
-def test_there_are_at_least_sixty_faults_and_each_has_a_name() -> None:
+def test_there_are_at_least_sixty_faults_with_unique_names() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 60
 
 
 # Python's own: a reset just before a handshake makes it forget a socket, unclosed.
 @pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @pytest.mark.usefixtures("no_backoff")
-def test_a_fault_gives_the_right_error_in_time_and_the_next_call_its_own_answer(
+def test_fault_raises_its_error_in_time_and_the_next_call_gets_its_own_answer(
     fault: Fault, expose_to: Callable[[Fault], dict[str, Observation]]
 ) -> None:
-    problems = {
-        way: found
-        for way, seen in expose_to(fault).items()
-        if (found := [*_problems(fault, seen, reused="kept" in way)])
-    }
+    problems: dict[str, list[str]] = {}
+    for way, seen in expose_to(fault).items():
+        found = _find_problems(fault, seen, reused="kept" in way)
+        if found:
+            problems[way] = found
 
     assert not problems
 
 
-def _problems(fault: Fault, seen: Observation, *, reused: bool) -> list[str]:
-    outcome, following = seen.outcome, seen.next_outcome
+def _find_problems(fault: Fault, seen: Observation, *, reused: bool) -> list[str]:
+    outcome = seen.outcome
+    next_outcome = seen.next_outcome
     strikes = fault.expected_strikes(reused=reused)
     checks = {
         f"has not ended after {fault.bounds.deadline} s and more": outcome.has_ended,
         f"took {outcome.seconds:.2f} s": outcome.seconds <= fault.bounds.deadline + MARGIN,
         f"server saw {seen.strikes} attempts, not {strikes}": seen.strikes == strikes,
-        f"next call gave {following.value or following.error!r}": (
-            following.value == OWN_AMOUNT[NEXT]
+        f"next call gave {next_outcome.value or next_outcome.error!r}": (
+            next_outcome.value == OWN_AMOUNT[NEXT]
         ),
     }
     if fault.verdict is Verdict.ANSWER:
@@ -64,5 +65,5 @@ def _problems(fault: Fault, seen: Observation, *, reused: bool) -> list[str]:
             type(outcome.error) is error_class
         )
         attempts = getattr(outcome.error, "attempts", None)
-        checks[f"told of {attempts} attempts, not {fault.attempts}"] = attempts == fault.attempts
+        checks[f"counted {attempts} attempts, not {fault.attempts}"] = attempts == fault.attempts
     return [problem for problem, is_fine in checks.items() if not is_fine]

@@ -13,6 +13,7 @@ from mesh_facade import (
     AuthenticationError,
     BrokerType,
     CurrencyBalance,
+    FailedOutcome,
     LinkedAccount,
     MeshAPIError,
     MeshClient,
@@ -25,10 +26,11 @@ from mesh_facade import (
     Outcome,
     RateLimitError,
     ServerError,
+    SuccessfulOutcome,
 )
 
 
-def read(mesh: MeshClient) -> None:
+def read_one(mesh: MeshClient) -> None:
     assert_type(mesh.get_account_balance("a-token", "coinbase"), AccountBalance)
     assert_type(mesh.get_account_balance("a-token", BrokerType.COINBASE), AccountBalance)
     assert_type(mesh.get_account_balance(auth_token="a-token", broker="x"), AccountBalance)
@@ -38,7 +40,7 @@ def read(mesh: MeshClient) -> None:
         assert_type(same, MeshClient)
 
 
-async def read_async(mesh: AsyncMeshClient) -> None:
+async def read_one_async(mesh: AsyncMeshClient) -> None:
     assert_type(await mesh.get_account_balance("a-token", BrokerType.COINBASE), AccountBalance)
     assert_type(mesh.with_options(timeout=1), AsyncMeshClient)
     assert_type(await mesh.aclose(), None)
@@ -56,16 +58,32 @@ def read_many(mesh: MeshClient, feed: AsyncIterator[LinkedAccount]) -> None:
         assert_type(outcome.error, Exception | None)
         assert_type(outcome.attempts, int)
         assert_type(outcome.elapsed, float)
+        if outcome.error is None:
+            assert_type(outcome, SuccessfulOutcome)
+            assert_type(outcome.balance, AccountBalance)
+            assert_type(outcome.balance.cash("USD"), Decimal | None)
+        else:
+            assert_type(outcome, FailedOutcome)
+            assert_type(outcome.error, Exception)
+            assert_type(outcome.balance, None)
+    assert_type(mesh.get_account_balances(accounts, max_pause=60), Generator[Outcome, None, None])
+    mesh.get_account_balances(accounts, max_pause=None)
     mesh.get_account_balances(feed)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] — sync
 
 
 async def read_many_async(mesh: AsyncMeshClient, feed: AsyncIterator[LinkedAccount]) -> None:
     outcomes = mesh.get_account_balances(feed, concurrency=5)
     assert_type(outcomes, AsyncGenerator[Outcome, None])
+    async for outcome in outcomes:
+        if outcome.error is None:
+            assert_type(outcome.balance, AccountBalance)
+        else:
+            assert_type(outcome.error, Exception)
+    mesh.get_account_balances(feed, max_pause=0.5)
     mesh.get_account_balances([LinkedAccount("a-token", "coinbase")])
 
 
-def take(balance: AccountBalance) -> None:
+def read_balance(balance: AccountBalance) -> None:
     mapping: Mapping[str, CurrencyBalance] = balance
     assert_type(mapping["USD"], CurrencyBalance)
     assert_type(balance["USD"], CurrencyBalance)
@@ -81,17 +99,23 @@ def take(balance: AccountBalance) -> None:
     assert_type(balance.raw, dict[str, Any])
     assert_type(balance.to_dict(), dict[str, Any])
     assert_type(balance.to_records(), list[dict[str, Any]])
+    assert_type(balance.request_id, str | None)
     assert_type({balance: 1}, dict[AccountBalance, int])
 
 
-def take_row(row: CurrencyBalance) -> None:
+def read_link_payload(payload: Mapping[str, object]) -> None:
+    assert_type(LinkedAccount.from_link_payload(payload), list[LinkedAccount])
+    assert_type(LinkedAccount("a-token", "coinbase").key, Any)
+
+
+def read_row(row: CurrencyBalance) -> None:
     assert_type(row.currency, str | None)
     assert_type(row.cash, Decimal | None)
     assert_type(row.buying_power, Decimal | None)
     assert_type(row.cryptocurrency_buying_power, Decimal | None)
 
 
-def build(http: httpx.BaseTransport, async_http: httpx.AsyncBaseTransport) -> None:
+def build_clients(http: httpx.BaseTransport, async_http: httpx.AsyncBaseTransport) -> None:
     def secret() -> str:
         return ""
 
@@ -112,18 +136,19 @@ def build(http: httpx.BaseTransport, async_http: httpx.AsyncBaseTransport) -> No
     MeshClient(timeout=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] — always bound
 
 
-def watch(attempt: Attempt) -> None:
+def observe(attempt: Attempt) -> None:
     assert_type(attempt.number, int)
     assert_type(attempt.elapsed, float)
     assert_type(attempt.error, str | None)
     assert_type(attempt.http_status, int | None)
     assert_type(attempt.pause, float | None)
-    MeshClient(on_attempt=watch)
+    assert_type(attempt.key, object)
+    MeshClient(on_attempt=observe)
     attempts: list[Attempt] = []
     AsyncMeshClient(on_attempt=attempts.append)
 
 
-def fail(error: MeshError) -> None:
+def handle_error(error: MeshError) -> None:
     assert_type(error.attempts, int)
     if isinstance(error, MeshAPIError):
         assert_type(error.http_status, int)
@@ -135,13 +160,14 @@ def fail(error: MeshError) -> None:
         assert_type(error.error_data, Any)
         assert_type(error.retry_after, float | None)
         assert_type(error.request_id, str | None)
+        assert_type(error.team_code, str | None)
         assert_type(error.reconnect_required, bool)
     if isinstance(error, MeshResponseError):
         assert_type(error.http_status, int)
         assert_type(error.request_id, str | None)
 
 
-def tell_apart() -> None:
+def use_error_classes() -> None:
     refusals: list[type[MeshAPIError]] = [AuthenticationError, RateLimitError, ServerError]
     connection: list[type[MeshConnectionError]] = [MeshTimeoutError, MeshTLSError]
     value_errors: list[type[ValueError]] = [MeshConfigurationError]

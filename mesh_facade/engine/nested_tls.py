@@ -1,0 +1,184 @@
+"""TLS within TLS: the server's connection within that to an `https://` proxy.
+
+Python's sockets cannot do that. httpcore's stream for it bounds each read of the socket, but not
+the handshake as a whole: a proxy that sends a byte a second could hold a call beyond its deadline.
+asyncio can do it, but in Python 3.11 a server's certificate that is refused there ends in a
+TypeError. So TLS runs in memory here, and each wait for bytes gets what is left of the deadline.
+"""
+
+import contextlib
+import functools
+import ssl
+from collections.abc import Callable, Generator
+from typing import Protocol, TypeVar
+
+import httpcore
+
+T = TypeVar("T")
+
+_BYTES_READ = 16 * 1024  # about one record of TLS
+
+
+class RawStream(Protocol):
+    """The connection to the proxy; each read and write ends at the call's deadline."""
+
+    def read_raw(self, max_bytes: int, timeout: float | None) -> bytes: ...
+
+    def write_raw(self, data: bytes, timeout: float | None) -> None: ...
+
+
+class AsyncRawStream(Protocol):
+    """The same for tasks."""
+
+    async def read_raw(self, max_bytes: int, timeout: float | None) -> bytes: ...
+
+    def write_raw(self, data: bytes) -> None: ...
+
+
+class _TlsInMemory:
+    """What both streams share: TLS between two buffers."""
+
+    def __init__(self, ssl_context: ssl.SSLContext, server_hostname: str | None) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self.tls = ssl_context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=server_hostname
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Take what came in; nothing means that the connection has ended."""
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def take_outgoing(self) -> bytes:
+        """Return what is to be sent."""
+        return self._outgoing.read()
+
+
+@contextlib.contextmanager
+def _shaking_hands() -> Generator[None]:
+    """Raise httpcore's errors of connecting."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise httpcore.ConnectError("the handshake failed") from error
+    except httpcore.ReadTimeout as error:
+        raise httpcore.ConnectTimeout("the handshake took too long") from error
+
+
+@contextlib.contextmanager
+def _exchanging() -> Generator[None]:
+    """Raise httpcore's error of a connection that breaks."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise httpcore.ReadError("the connection broke") from error
+
+
+class NestedTlsStream(httpcore.NetworkStream):
+    """TLS on a stream for threads.
+
+    Raises:
+        httpcore.ConnectError: The server was refused, or refuses.
+        httpcore.ConnectTimeout: A wait of the handshake took too long.
+    """
+
+    def __init__(
+        self,
+        raw: RawStream,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None,
+        timeout: float | None,
+    ) -> None:
+        self._raw = raw
+        self._memory = _TlsInMemory(ssl_context, server_hostname)
+        with _shaking_hands():
+            self._run(self._memory.tls.do_handshake, timeout)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _exchanging():
+            try:
+                return self._run(lambda: self._memory.tls.read(max_bytes), timeout)
+            except ssl.SSLEOFError:  # it ended without TLS's farewell: sockets report that so
+                return b""
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        rest = memoryview(buffer)
+        with _exchanging():
+            while rest:
+                written = self._run(functools.partial(self._memory.tls.write, rest), timeout)
+                rest = rest[written:]
+
+    def get_extra_info(self, info: str) -> object:
+        return self._memory.tls if info == "ssl_object" else None
+
+    def _run(self, operation: Callable[[], T], timeout: float | None) -> T:
+        """Run an operation of TLS until it has all that it needs from the server."""
+        while True:
+            try:
+                result = operation()
+            except ssl.SSLWantReadError:
+                self._flush(timeout)
+            except ssl.SSLError:
+                with contextlib.suppress(httpcore.WriteError, httpcore.WriteTimeout):
+                    self._flush(timeout)  # it says why, if the server still listens
+                raise
+            else:
+                self._flush(timeout)
+                return result
+            self._memory.feed(self._raw.read_raw(_BYTES_READ, timeout))
+
+    def _flush(self, timeout: float | None) -> None:
+        data = self._memory.take_outgoing()
+        if data:
+            self._raw.write_raw(data, timeout)
+
+
+class AsyncNestedTlsStream(httpcore.AsyncNetworkStream):
+    """TLS on a stream for tasks; its handshake is a step of its own."""
+
+    def __init__(
+        self, raw: AsyncRawStream, ssl_context: ssl.SSLContext, server_hostname: str | None
+    ) -> None:
+        self._raw = raw
+        self._memory = _TlsInMemory(ssl_context, server_hostname)
+
+    async def shake_hands(self, timeout: float | None) -> None:
+        """Verify the server, and agree with it on keys; raises as `NestedTlsStream` does."""
+        with _shaking_hands():
+            await self._run(self._memory.tls.do_handshake, timeout)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _exchanging():
+            try:
+                return await self._run(lambda: self._memory.tls.read(max_bytes), timeout)
+            except ssl.SSLEOFError:  # as above
+                return b""
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        rest = memoryview(buffer)
+        with _exchanging():
+            while rest:
+                write = functools.partial(self._memory.tls.write, rest)
+                rest = rest[await self._run(write, timeout) :]
+
+    async def aclose(self) -> None:
+        """Do nothing: the connection below is closed by the pool."""
+
+    def get_extra_info(self, info: str) -> object:
+        return self._memory.tls if info == "ssl_object" else None
+
+    async def _run(self, operation: Callable[[], T], timeout: float | None) -> T:
+        """Run an operation of TLS until it has all that it needs from the server."""
+        while True:
+            try:
+                return operation()
+            except ssl.SSLWantReadError:
+                pass
+            finally:  # writing waits for nothing, and raises nothing
+                data = self._memory.take_outgoing()
+                if data:
+                    self._raw.write_raw(data)
+            self._memory.feed(await self._raw.read_raw(_BYTES_READ, timeout))

@@ -1,0 +1,173 @@
+"""Where accounts come from: iterables, async iterables, and their errors."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mesh_facade import LinkedAccount
+from tests.bulk.support import (
+    CountingTransport,
+    make_accounts,
+    make_async,
+    only_async,
+    open_run,
+    read_all,
+    take_until_error,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.conftest import Mode
+
+
+def record(
+    accounts: Iterator[LinkedAccount], drawn: list[LinkedAccount]
+) -> Iterator[LinkedAccount]:
+    """Yield accounts, and append each to a list when it is drawn."""
+    for account in accounts:
+        drawn.append(account)
+        yield account
+
+
+@pytest.mark.parametrize("accounts", [5, None])
+def test_accounts_that_are_not_iterable_raise_type_error(mode: Mode, accounts: Any) -> None:
+    with pytest.raises(TypeError, match="not iterable"):
+        mode.client().client.get_account_balances(accounts)
+
+
+def test_accounts_are_drawn_only_as_lanes_become_free(mode: Mode) -> None:
+    drawn: list[LinkedAccount] = []
+    accounts = record(make_accounts(50), drawn)
+    caller = mode.client(transport=CountingTransport())
+
+    with open_run(caller, accounts, concurrency=4) as outcomes:
+        assert drawn == []
+        for yielded in range(10):
+            next(outcomes)
+            assert len(drawn) <= 4 + yielded
+        time.sleep(0.02)
+
+    assert len(drawn) == 13
+
+
+def test_accounts_are_drawn_in_the_iterating_thread(mode: Mode) -> None:
+    threads: list[threading.Thread] = []
+
+    def draw() -> Iterator[LinkedAccount]:
+        for account in make_accounts(30):
+            threads.append(threading.current_thread())
+            yield account
+
+    read_all(mode.client(transport=CountingTransport()), draw())
+
+    assert set(threads) == {threading.current_thread()}
+
+
+@only_async
+def test_accounts_may_come_from_an_async_iterable(mode: Mode) -> None:
+    outcomes = read_all(
+        mode.client(transport=CountingTransport()), make_async(make_accounts(50)), concurrency=7
+    )
+
+    assert sorted(each.account.key for each in outcomes) == list(range(50))
+
+
+@only_async
+def test_async_iterable_is_drawn_only_as_lanes_become_free(mode: Mode) -> None:
+    drawn: list[LinkedAccount] = []
+    accounts = make_async(record(make_accounts(50), drawn))
+
+    with open_run(mode.client(transport=CountingTransport()), accounts, concurrency=4) as outcomes:
+        for yielded in range(10):
+            next(outcomes)
+            assert len(drawn) <= 4 + yielded
+
+
+@only_async
+def test_waiting_async_iterable_does_not_delay_outcomes(mode: Mode) -> None:
+    async def feedback() -> AsyncIterator[LinkedAccount]:
+        for account in make_accounts(3):
+            yield account
+            await asyncio.wait_for(is_yielded.wait(), 5)  # then comes the next account
+            is_yielded.clear()
+
+    async def read() -> list[object]:
+        keys: list[object] = []
+        async for outcome in caller.client.get_account_balances(feedback()):
+            keys.append(outcome.account.key)
+            is_yielded.set()
+        return keys
+
+    is_yielded = asyncio.Event()
+    caller = mode.client(transport=CountingTransport())
+
+    assert mode.run(read()) == [0, 1, 2]
+
+
+@only_async
+def test_closing_a_run_cancels_the_wait_for_an_async_iterable(mode: Mode) -> None:
+    async def stuck() -> AsyncIterator[LinkedAccount]:
+        yield LinkedAccount("token", "coinbase")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(True)
+
+    cancelled: list[bool] = []
+
+    with open_run(mode.client(transport=CountingTransport()), stuck()) as outcomes:
+        next(outcomes)
+
+    assert cancelled == [True]
+
+
+class InputError(Exception):
+    pass
+
+
+def fail_after(count: int) -> Iterator[LinkedAccount]:
+    yield from make_accounts(count)
+    raise InputError("the file ends in mid-line")
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_error_of_the_input_is_raised_after_the_calls_in_flight(mode: Mode, count: int) -> None:
+    with open_run(mode.client(transport=CountingTransport()), fail_after(count)) as outcomes:
+        keys, error = take_until_error(outcomes, InputError)
+
+    assert sorted(keys) == list(range(count))
+    assert str(error) == "the file ends in mid-line"
+
+
+@only_async
+def test_error_of_an_async_input_is_raised_after_the_calls_in_flight(mode: Mode) -> None:
+    accounts = make_async(fail_after(7))
+
+    with open_run(mode.client(transport=CountingTransport()), accounts) as outcomes:
+        keys, _ = take_until_error(outcomes, InputError)
+
+    assert sorted(keys) == list(range(7))
+
+
+@pytest.mark.parametrize("place", [0, 3, 6])
+def test_item_of_another_type_ends_the_run_after_the_calls_in_flight(
+    mode: Mode, place: int
+) -> None:
+    accounts: list[Any] = [*make_accounts(6)]
+    accounts.insert(place, ("canary-0006", "coinbase"))
+
+    with open_run(mode.client(transport=CountingTransport()), accounts) as outcomes:
+        keys, error = take_until_error(outcomes, TypeError)
+
+    assert sorted(keys) == list(range(6))
+    assert str(error) == "accounts must be LinkedAccounts, but one of them is a tuple"
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [frame for frame in frames if "mesh_facade" in frame.f_code.co_filename]
+    assert "canary" not in repr([frame.f_locals for frame in own])

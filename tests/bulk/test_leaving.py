@@ -1,0 +1,168 @@
+"""Leaving a bulk run during a long pause: the program ends, and closing the client ends pauses."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from mesh_facade import FailedOutcome, Outcome
+from tests.bulk.support import CountingTransport, make_accounts, only_sync, open_run, rate_limited
+from tests.support import response
+
+if TYPE_CHECKING:
+    from tests.conftest import Caller, Mode
+
+PROGRAM = """
+import sys
+import threading
+
+import httpx
+
+from mesh_facade import LinkedAccount, MeshClient
+
+BALANCE = b'{"status": "ok", "content": {"balances": []}}'
+is_first_answered = threading.Event()
+is_rate_limited = threading.Event()
+
+
+def answer(request):
+    if b"token-0" in request.content:
+        is_first_answered.set()
+        return httpx.Response(200, content=BALANCE)
+    is_first_answered.wait()
+    is_rate_limited.set()
+    return httpx.Response(429, headers={"Retry-After": "60"})
+
+
+def leave():
+    is_rate_limited.wait()
+    print("leaving", flush=True)
+
+
+mesh = MeshClient("client-id", "client-secret", transport=httpx.MockTransport(answer))
+run = mesh.get_account_balances([LinkedAccount(f"token-{n}", "coinbase") for n in range(3)])
+if sys.argv[1] == "break":
+    for outcome in run:
+        leave()
+        break
+elif sys.argv[1] == "next":
+    outcome = next(run)
+    leave()
+else:
+    for outcome in run:
+        leave()
+        raise LookupError
+"""
+LIMIT = 1.0
+"""Seconds within which a program has to end."""
+TRIES = 3  # one of them must be that fast: other programs may keep the machine busy
+
+
+@pytest.mark.parametrize(("way", "code"), [("break", 0), ("next", 0), ("raise", 1)])
+def test_program_that_leaves_a_run_during_a_pause_ends_within_a_second(way: str, code: int) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    seconds: list[float] = []
+
+    while len(seconds) < TRIES and min(seconds, default=LIMIT) >= LIMIT:
+        with subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, way],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "leaving\n"
+            left_at = time.monotonic()
+            try:
+                _, errors = program.communicate(timeout=20)
+            finally:
+                program.kill()  # has no effect on a program that has ended
+            seconds.append(time.monotonic() - left_at)
+        assert program.returncode == code
+        assert ("LookupError" in errors) is (code == 1)
+        assert "token" not in errors
+        assert "Fatal" not in errors
+
+    assert min(seconds) < LIMIT
+
+
+class RateLimitedTransport(CountingTransport):
+    """Asks each call to wait for a minute; the first one sets an event."""
+
+    def __init__(self) -> None:
+        super().__init__(self._limit)
+        self.has_limited = threading.Event()
+
+    def _limit(self, _: str) -> httpx.Response:
+        self.has_limited.set()
+        return rate_limited(60)
+
+
+def close_during_a_run(caller: Caller, transport: RateLimitedTransport) -> list[Outcome]:
+    """Close the client once a call is rate limited; return the outcomes of three accounts."""
+    accounts = make_accounts(3)
+    if caller.mode.is_async:
+
+        async def collect() -> list[Outcome]:
+            return [outcome async for outcome in caller.client.get_account_balances(accounts)]
+
+        async def collect_and_close() -> list[Outcome]:
+            collecting = asyncio.create_task(collect())
+            await asyncio.to_thread(transport.has_limited.wait, 5)
+            await caller.client.aclose()
+            return await collecting
+
+        outcomes: list[Outcome] = caller.mode.run(collect_and_close())
+        return outcomes
+    with ThreadPoolExecutor(1) as executor:
+        collected = executor.submit(list, caller.client.get_account_balances(accounts))
+        transport.has_limited.wait(5)
+        caller.close()
+        return list(collected.result())
+
+
+def test_closing_the_client_ends_the_pauses_of_a_run(mode: Mode) -> None:
+    transport = RateLimitedTransport()
+    began_at = time.monotonic()
+
+    outcomes = close_during_a_run(mode.client(transport=transport), transport)
+
+    assert time.monotonic() - began_at < 30  # without that, the pause lasts for 60 s
+    assert sorted(str(outcome.account.key) for outcome in outcomes) == ["0", "1", "2"]
+    assert all(isinstance(outcome, FailedOutcome) for outcome in outcomes)
+
+
+@only_sync
+def test_closing_a_run_during_shutdown_waits_for_no_thread(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = threading.Event()
+
+    def answer(token: str) -> httpx.Response:
+        if token != "token-0":
+            may_end.wait(10)
+        return response()
+
+    before = set(threading.enumerate())
+
+    with open_run(mode.client(transport=CountingTransport(answer)), make_accounts(2)) as outcomes:
+        next(outcomes)
+        monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+    monkeypatch.undo()
+    lanes = set(threading.enumerate()) - before
+
+    assert any(lane.is_alive() for lane in lanes)
+    may_end.set()
+    for lane in lanes:
+        lane.join(5)
+        assert not lane.is_alive()

@@ -1,0 +1,199 @@
+"""Stopping a run early: closing, breaking off, cancelling, interrupting."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from mesh_facade.testing import MockServer
+from tests.bulk.support import (
+    CountingTransport,
+    connect_to,
+    make_accounts,
+    only_async,
+    only_sync,
+    open_run,
+    rate_limited,
+    read_all,
+    wait_until_set,
+)
+from tests.support import response
+
+if TYPE_CHECKING:
+    from tests.conftest import Mode, Serve
+
+
+@only_sync
+def test_system_exit_propagates_instead_of_becoming_an_outcome(mode: Mode) -> None:
+    def secret() -> str:
+        raise SystemExit(3)
+
+    caller = mode.client(transport=CountingTransport(), client_secret=secret)
+
+    with open_run(caller, make_accounts(1)) as outcomes, pytest.raises(SystemExit):
+        next(outcomes)
+
+
+def count_other_tasks(mode: Mode) -> int:
+    async def count() -> int:
+        return len(asyncio.all_tasks()) - 1
+
+    return mode.run(count()) if mode.is_async else 0  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("yielded", [0, 1, 25])
+def test_closing_the_generator_stops_all_lanes(mode: Mode, yielded: int) -> None:
+    threads = threading.active_count()
+    transport = CountingTransport()
+
+    with open_run(mode.client(transport=transport), make_accounts(100_000)) as outcomes:
+        for _ in range(yielded):
+            next(outcomes)
+    sent = len(transport.tokens)
+    time.sleep(0.02)
+
+    assert (threading.active_count(), count_other_tasks(mode), transport.now) == (threads, 0, 0)
+    assert len(transport.tokens) == sent <= (yielded + 20 if yielded else 0)
+
+
+@only_sync
+def test_break_out_of_the_loop_stops_all_lanes(mode: Mode) -> None:
+    threads = threading.active_count()
+
+    client = mode.client(transport=CountingTransport()).client
+    for _ in client.get_account_balances(make_accounts(100_000)):
+        break
+
+    assert threading.active_count() == threads
+
+
+def test_closing_the_generator_ends_pauses(mode: Mode) -> None:
+    is_first_answered = threading.Event()
+    is_rate_limited = threading.Event()
+
+    def answer(token: str) -> httpx.Response:
+        if token == "token-0":
+            is_first_answered.set()
+            return response()
+        is_first_answered.wait(5)  # a pause would hold the first account back too
+        is_rate_limited.set()
+        return rate_limited(60)
+
+    threads = threading.active_count()
+    began_at = time.monotonic()
+
+    with open_run(mode.client(transport=CountingTransport(answer)), make_accounts(9)) as outcomes:
+        next(outcomes)
+        wait_until_set(is_rate_limited, mode)
+
+    assert time.monotonic() - began_at < 2
+    assert (threading.active_count(), count_other_tasks(mode)) == (threads, 0)
+
+
+@only_sync
+def test_closing_the_generator_lets_calls_in_flight_end_without_retries(mode: Mode) -> None:
+    ended: list[str] = []
+
+    def answer(token: str) -> httpx.Response:
+        ended.append(token)
+        return response() if token == "token-0" else response(503, b"")
+
+    transport = CountingTransport(answer, lambda token: 0.2 if token == "token-0" else 0.5)
+
+    with open_run(mode.client(transport=transport), make_accounts(2)) as outcomes:
+        next(outcomes)
+
+    assert ended == ["token-0", "token-1"]
+
+
+@only_async
+def test_cancelling_the_iterating_task_cancels_its_lanes(mode: Mode, mesh: MockServer) -> None:
+    async def read() -> int:
+        mesh.answers("token-0", delay=30)
+        task = asyncio.create_task(collect())
+        await asyncio.wait_for(others_are_read.wait(), 10)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        return len(asyncio.all_tasks()) - 1
+
+    async def collect() -> None:
+        count = 0
+        async for _ in client.get_account_balances(make_accounts(5)):
+            count += 1
+            if count == 4:
+                others_are_read.set()
+
+    others_are_read = asyncio.Event()
+    client = connect_to(mesh, mode).client
+
+    assert mode.run(read()) == 0
+
+
+def test_client_can_be_used_after_a_run_was_closed(mode: Mode, serve: Serve) -> None:
+    caller = mode.client(base_url=serve().url, max_connections=4)
+
+    for _ in range(5):
+        with open_run(caller, make_accounts(1000), concurrency=8) as outcomes:
+            next(outcomes)
+
+    assert len(read_all(caller, make_accounts(20))) == 20
+
+
+INTERRUPTED_PROGRAM = """
+import asyncio, signal, sys, threading, os
+from mesh_facade import AsyncMeshClient, LinkedAccount, MeshClient
+
+def accounts():
+    while True:
+        yield LinkedAccount("slow" if sys.argv[2] == "waiting" else "a-token", "coinbase")
+
+def interrupt():
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+
+def read():
+    with MeshClient(deadline=1) as mesh:
+        for _ in mesh.get_account_balances(accounts()):
+            pass
+
+async def read_async():
+    async with AsyncMeshClient(deadline=1) as mesh:
+        async for _ in mesh.get_account_balances(accounts()):
+            pass
+
+interrupt()
+try:
+    if sys.argv[1] == "async":
+        asyncio.run(read_async())
+    else:
+        read()
+except KeyboardInterrupt:
+    print("interrupted", threading.active_count())
+"""
+
+
+@pytest.mark.parametrize("state", ["busy", "waiting"])
+def test_ctrl_c_stops_all_lanes(mode: Mode, mesh: MockServer, state: str) -> None:
+    mesh.answers("slow", delay=30)
+    arguments = ["async" if mode.is_async else "sync", state]
+    began_at = time.monotonic()
+
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", INTERRUPTED_PROGRAM, *arguments],
+        env=os.environ | mesh.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ran.stdout, ran.stderr) == ("interrupted 1\n", "")
+    assert time.monotonic() - began_at < 15

@@ -1,0 +1,155 @@
+"""`MESH_LOG`: logging for a program that configures none."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mesh_facade import MeshConfigurationError
+from tests.support import OK, Script, response
+
+if TYPE_CHECKING:
+    from tests.conftest import Clock, Mode
+
+
+@contextlib.contextmanager
+def unconfigured_logging() -> Iterator[logging.Logger]:
+    """Yield the package's logger, as it is in a program that has not configured logging.
+
+    It is no fixture, because pytest adds handlers to loggers between fixtures and test.
+    """
+    logger = logging.getLogger("mesh_facade")
+    level = logger.level
+    handlers = list(logger.handlers)
+    logger.handlers.clear()
+    logger.propagate = False  # pytest has added handlers to the root logger
+    try:
+        yield logger
+    finally:
+        logger.handlers[:] = handlers
+        logger.propagate = True
+        logger.setLevel(level)
+
+
+@pytest.mark.parametrize("value", ["debug", "DEBUG", " Debug "])
+def test_debug_prints_failed_attempts_on_stderr(
+    mode: Mode,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    value: str,
+) -> None:
+    monkeypatch.setenv("MESH_LOG", value)
+
+    with unconfigured_logging() as logger:
+        mode.client(transport=Script(response(503, b""), OK)).read()
+        assert logger.level == logging.DEBUG
+
+    printed = capsys.readouterr()
+    assert "mesh_facade DEBUG attempt failed" in printed.err
+    assert printed.out == ""
+    assert len(clock.pauses) == 1
+
+
+def test_info_prints_no_failed_attempts(
+    mode: Mode,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MESH_LOG", "info")
+
+    with unconfigured_logging() as logger:
+        mode.client(transport=Script(response(503, b""), OK)).read()
+        assert logger.level == logging.INFO
+        assert len(logger.handlers) == 1
+
+    assert "attempt failed" not in capsys.readouterr().err
+    assert len(clock.pauses) == 1
+
+
+def test_two_clients_add_one_handler(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESH_LOG", "info")
+
+    with unconfigured_logging() as logger:
+        mode.client()
+        mode.client()
+        assert len(logger.handlers) == 1
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_empty_value_changes_nothing(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("MESH_LOG", value)
+
+    with unconfigured_logging() as logger:
+        level = logger.level
+        mode.client()
+        assert logger.handlers == []
+        assert logger.level == level
+
+
+@pytest.mark.parametrize("value", ["warning", "1", "true"])
+def test_unknown_value_raises_configuration_error(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("MESH_LOG", value)
+
+    match = f"^MESH_LOG must be debug or info, not '{value}'$"
+
+    with unconfigured_logging() as logger:
+        with pytest.raises(MeshConfigurationError, match=match):
+            mode.client()
+        assert logger.handlers == []
+
+
+def test_logging_that_the_program_has_configured_is_left_alone(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESH_LOG", "debug")
+    handler = logging.NullHandler()
+
+    with unconfigured_logging() as logger:
+        logger.addHandler(handler)
+        level = logger.level
+        mode.client()
+        assert logger.handlers == [handler]
+        assert logger.level == level
+
+
+PROGRAM = """
+import httpx
+from mesh_facade import MeshClient, MeshError
+
+transport = httpx.MockTransport(lambda request: httpx.Response(500))
+with MeshClient("client-id", "client-secret", transport=transport, max_attempts=1) as mesh:
+    try:
+        mesh.get_account_balance("canary-token", "coinbase")
+    except MeshError:
+        pass
+"""
+
+
+@pytest.mark.parametrize(("value", "is_printed"), [("debug", True), ("", False)])
+def test_program_without_logging_prints_failed_attempts_only_if_asked(
+    value: str, *, is_printed: bool
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "MESH_LOG": value, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert ("attempt failed" in done.stderr) is is_printed
+    assert "canary" not in done.stderr
+    assert "client-secret" not in done.stderr

@@ -1,0 +1,122 @@
+"""Proxies on loopback: HTTP CONNECT and SOCKS5, with TLS or without, healthy or slow.
+
+Each is a `Server` of tests/support.py with one of these handlers. A tunnel always leads to the port
+that the client named, on this machine: no name is looked up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+from collections.abc import Callable
+
+from tests.support import Peer
+
+Handler = Callable[[Peer], None]
+Send = Callable[[bytes], None]
+SECONDS_PER_BYTE = 0.05
+
+
+def send_whole(peer: Peer) -> Send:
+    return peer.send
+
+
+def send_dripping(peer: Peer) -> Send:
+    return peer.drip
+
+
+def http_proxy(
+    reply: Callable[[Peer], Send] = send_whole,
+    tunnel: Callable[[Peer], Send] = send_whole,
+    answer: bytes = b"HTTP/1.1 200 Connected\r\n\r\n",
+) -> Handler:
+    """Return a handler for CONNECT. It sends its reply, and what the server says, as told."""
+
+    def handle(peer: Peer) -> None:
+        head = peer.receive()
+        target = head.split()[1].decode()
+        reply(peer)(answer)
+        if answer.startswith(b"HTTP/1.1 200"):
+            run_tunnel(peer, int(target.rpartition(":")[2]), tunnel(peer))
+
+    return handle
+
+
+def socks_proxy(
+    reply: Callable[[Peer], Send] = send_whole,
+    tunnel: Callable[[Peer], Send] = send_whole,
+    *,
+    credentials: tuple[bytes, bytes] | None = None,
+    code: int = 0,
+    bound_address: bytes = b"\x01\x7f\x00\x00\x01",
+) -> Handler:
+    """Return a handler for SOCKS5. It sends its replies, and what the server says, as told."""
+
+    def handle(peer: Peer) -> None:
+        send = reply(peer)
+        version, count = peer._file.read(2)
+        methods = peer._file.read(count)
+        method = 0 if credentials is None else 2
+        if version != 5 or method not in methods:
+            send(b"\x05\xff")
+            return
+        send(bytes([5, method]))
+        if credentials is not None:
+            user = peer._file.read(peer._file.read(2)[1])
+            password = peer._file.read(peer._file.read(1)[0])
+            is_known = (user, password) == credentials
+            send(bytes([1, 0 if is_known else 1]))
+            if not is_known:
+                return
+        host, port = _read_target(peer)
+        peer.server.requests.append(host)
+        send(bytes([5, code, 0]) + bound_address + b"\x00\x50")
+        if code == 0:
+            run_tunnel(peer, port, tunnel(peer))
+
+    return handle
+
+
+def _read_target(peer: Peer) -> tuple[bytes, int]:
+    _, _, _, address_type = peer._file.read(4)
+    if address_type == 3:
+        host = peer._file.read(peer._file.read(1)[0])
+    else:
+        host = peer._file.read({1: 4, 4: 16}[address_type])
+    return host, int.from_bytes(peer._file.read(2), "big")
+
+
+def forwarder(port: int, send: Callable[[Peer], Send]) -> Handler:
+    """Return a handler that leads to a port, and sends what comes from there as told."""
+
+    def handle(peer: Peer) -> None:
+        run_tunnel(peer, port, send(peer))
+
+    return handle
+
+
+def run_tunnel(peer: Peer, port: int, send: Send) -> None:
+    """Carry bytes between a client and a port of this machine until either side has ended."""
+    client = peer._socket
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as server:
+        while not peer.server.is_over.is_set():
+            if _has_data(client, server):
+                data = client.recv(65536)
+                if not data:
+                    return
+                server.sendall(data)
+            if _has_data(server, client):
+                data = server.recv(65536)
+                if not data:
+                    return
+                send(data)
+
+
+def _has_data(side: socket.socket, other: socket.socket) -> bool:
+    """Return True if a side has sent something; wait a moment if neither has."""
+    if isinstance(side, ssl.SSLSocket) and side.pending():
+        return True
+    readable, _, _ = select.select([side, other], [], [], 0.05)
+    return side in readable

@@ -1,0 +1,245 @@
+"""Connections: when they are used again, and how requests are written."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import ssl
+import threading
+import time
+
+import httpcore
+import httpx
+import pytest
+
+from mesh_facade import MeshError
+from mesh_facade.engine.pool import Home
+from mesh_facade.engine.task_connection import TaskConnection
+from mesh_facade.engine.thread_connection import ThreadConnection
+from mesh_facade.engine.waiting import ThreadSlots
+from tests.conftest import Clock, Mode, Serve
+from tests.engine.support import CHUNKED
+from tests.support import OK, Peer, cash_body, message
+
+
+def test_consecutive_calls_use_one_connection(mode: Mode, serve: Serve) -> None:
+    server = serve()
+    caller = mode.client(base_url=server.url)
+
+    for _ in range(5):
+        caller.read()
+    caller.with_options(timeout=5).read()
+
+    assert (server.connections, len(server.requests)) == (1, 6)
+
+
+def test_connection_is_used_again_after_a_complete_error_answer(mode: Mode, serve: Serve) -> None:
+    def refuse_then_answer(peer: Peer) -> None:
+        peer.receive()
+        peer.answer(b"<html>", status=403)
+        peer.answer_all()
+
+    server = serve(refuse_then_answer)
+    caller = mode.client(base_url=server.url)
+
+    with pytest.raises(MeshError):
+        caller.read()
+    assert caller.read()
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "connections"),
+    {
+        "by length": (message(), 1),
+        "by chunks": (CHUNKED % (len(OK), OK, b""), 1),
+        "by chunks with trailers": (CHUNKED % (len(OK), OK, b"A: b\r\n"), 3),
+        "announced closing": (message(OK, "Connection: close"), 3),
+        "after an interim answer": (b"HTTP/1.1 103 Early\r\nA: b\r\n\r\n" + message(), 3),
+        "with another answer behind it": (message() + message(cash_body("666")), 3),
+        "with a stray line behind it": (message() + b"\r\n", 3),
+        "by chunks with another answer": (CHUNKED % (len(OK), OK, b"") + message(), 3),
+    }.values(),
+    ids=str,
+)
+def test_connection_is_kept_only_if_its_last_byte_ended_the_answer(
+    mode: Mode, serve: Serve, answer: bytes, connections: int
+) -> None:
+    def answer_all(peer: Peer) -> None:
+        while True:
+            peer.receive()
+            peer.send(answer)
+
+    server = serve(answer_all)
+    caller = mode.client(base_url=server.url)
+
+    for _ in range(3):
+        assert str(caller.read().cash("USD")) == "158.5"
+
+    assert server.connections == connections
+
+
+def test_answer_that_ends_with_the_connection_is_read(mode: Mode, serve: Serve) -> None:
+    def answer_and_close(peer: Peer) -> None:
+        peer.receive()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\n" + OK)
+
+    server = serve(answer_and_close)
+    caller = mode.client(base_url=server.url)
+
+    assert caller.read() == caller.read()
+    assert server.connections == 2
+
+
+def test_unsolicited_answer_is_never_given_to_the_next_call(mode: Mode, serve: Serve) -> None:
+    is_asked_for = threading.Event()
+    is_sent = threading.Event()
+
+    def answer_twice(peer: Peer) -> None:
+        peer.receive()
+        peer.answer(cash_body(str(peer.number)))
+        is_asked_for.wait(5)
+        peer.answer(cash_body("666"))
+        is_sent.set()
+        peer.answer_all()
+
+    server = serve(answer_twice)
+    caller = mode.client(base_url=server.url)
+
+    assert caller.read().cash("USD") == 0
+    is_asked_for.set()
+    is_sent.wait(5)
+
+    assert caller.read().cash("USD") == 1
+    assert server.connections == 2
+
+
+def test_answer_with_more_framing_than_is_recorded_closes_its_connection(
+    mode: Mode, serve: Serve
+) -> None:
+    empty_line_chunk = b"1;" + b"x" * 60_000 + b"\r\n \r\n"
+
+    def answer(peer: Peer) -> None:
+        while True:
+            peer.receive()
+            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            peer.send(head + empty_line_chunk * 40 + b"%x\r\n%b\r\n0\r\n\r\n" % (len(OK), OK))
+
+    server = serve(answer)
+    caller = mode.client(base_url=server.url)
+
+    assert caller.read() == caller.read()
+    assert server.connections == 2
+
+
+def test_request_reaches_the_server_in_one_piece(mode: Mode, serve: Serve) -> None:
+    pieces: list[bytes] = []
+
+    def record_and_answer(peer: Peer) -> None:
+        while True:
+            pieces.append(peer._file.peek())
+            peer.receive()
+            peer.answer()
+
+    server = serve(record_and_answer)
+    caller = mode.client(base_url=server.url)
+    caller.read()
+    caller.read()
+
+    assert pieces[:2] == server.requests
+    assert all(piece.endswith(b"}") for piece in pieces[:2])
+
+
+@pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
+def test_closed_connection_is_readable_and_does_not_open_again(
+    connection_class: type[ThreadConnection | TaskConnection], serve: Serve
+) -> None:
+    server = serve()
+    connection = connection_class(httpx.URL(server.url), ssl.create_default_context(), None)
+
+    async def open_it() -> None:
+        connection.begin(time.monotonic() + 5, Home(ThreadSlots(1)))
+        opening = connection.connect_tcp("127.0.0.1", server.port)
+        if inspect.isawaitable(opening):
+            await opening
+
+    async def open_and_close_it() -> None:
+        await open_it()
+        assert not connection.get_extra_info("is_readable")
+        connection.close()
+        assert connection.get_extra_info("is_readable")
+        with pytest.raises(httpcore.ConnectError, match="was closed"):
+            await open_it()
+        await asyncio.sleep(0)  # asyncio closes then
+
+    asyncio.run(open_and_close_it())
+
+
+def test_large_request_is_written_in_pieces_within_the_deadline(clock: Clock) -> None:
+    written: list[tuple[bytes, float]] = []
+
+    class Stream(httpcore.NetworkStream):
+        def write(self, buffer: bytes, timeout: float | None = None) -> None:
+            written.append((buffer, timeout or 0))
+            clock.now += 0.01
+
+    url = httpx.URL("https://mesh.example")
+    connection = ThreadConnection(url, ssl.create_default_context(), None)
+    connection._stream = Stream()
+    connection.begin(clock.now + 60, Home(ThreadSlots(1)))
+    request = bytes(range(256)) * 1000
+
+    connection.write(b"head")
+    connection.write(request, 30.0)
+    connection.deadline_at -= 59
+    connection.write(request, 30.0)
+
+    pieces = [piece for piece, _ in written]
+    waits = [wait for _, wait in written]
+    assert b"".join(pieces).endswith(request)
+    assert max(map(len, pieces)) < len(request) / 3
+    assert waits[-1] < waits[-2] < 1
+
+
+def test_bytes_behind_the_answer_of_a_proxy_raise_connect_error() -> None:
+    async def start_tls() -> None:
+        context = ssl.create_default_context()
+        connection = TaskConnection(httpx.URL("https://mesh.example"), context, None)
+        connection._unread = bytearray(b"HTTP/1.1 200 OK")
+        await connection.start_tls(context)
+
+    with pytest.raises(httpcore.ConnectError, match="the proxy sent more"):
+        asyncio.run(start_tls())
+
+
+def test_connection_that_the_server_announced_to_close_is_not_used_again(
+    mode: Mode, serve: Serve
+) -> None:
+    def announce_closing(peer: Peer) -> None:
+        peer.receive()
+        peer.answer(OK, "Connection: close")
+        peer.hold()
+
+    server = serve(announce_closing)
+    caller = mode.client(base_url=server.url, max_attempts=1)
+
+    for _ in range(3):
+        caller.read()
+
+    assert server.connections == 3
+
+
+@pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
+def test_connection_that_was_never_opened_raises_connect_error(
+    connection_class: type[ThreadConnection | TaskConnection],
+) -> None:
+    url = httpx.URL("https://mesh.example")
+    connection = connection_class(url, ssl.create_default_context(), None)
+
+    async def write() -> None:
+        writing = connection.write(b"head and body")
+        if inspect.isawaitable(writing):
+            await writing
+
+    with pytest.raises(httpcore.ConnectError, match="was never opened"):
+        asyncio.run(write())

@@ -1,0 +1,92 @@
+"""What a connection does before it is opened, and which addresses of a host it tries."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+import ssl
+import time
+from typing import Any
+
+import httpcore
+import httpx
+import pytest
+
+from mesh_facade.engine.connection import Connection
+from mesh_facade.engine.pool import ConnectionPool, Home
+from mesh_facade.engine.task_connection import TaskConnection
+from mesh_facade.engine.thread_connection import ThreadConnection
+from mesh_facade.engine.waiting import ThreadSlots, ThreadWaiting, run_blocking
+from tests.conftest import Mode, Serve
+
+
+@pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
+def test_connection_that_was_never_opened_says_so_and_can_be_closed(connection_class: Any) -> None:
+    url = httpx.URL("https://mesh.example")
+    connection = connection_class(url, ssl.create_default_context(), None)
+
+    with pytest.raises(httpcore.ConnectError, match="was never opened"):
+        connection.get_extra_info("socket")
+    connection.close()
+
+
+def test_connection_of_neither_mode_cannot_send() -> None:
+    request = httpx.Request("GET", "https://mesh.example")
+
+    with pytest.raises(NotImplementedError):
+        Connection().send(request)
+    with pytest.raises(NotImplementedError):
+        run_blocking(Connection().send_async(request))
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=["first", "second"])
+def test_addresses_of_a_host_are_tried_in_turn(
+    mode: Mode, serve: Serve, monkeypatch: pytest.MonkeyPatch, order: list[int]
+) -> None:
+    server = serve()
+    look_up = socket.getaddrinfo
+
+    def look_up_two(host: Any, port: Any, *_: Any, **__: Any) -> list[Any]:
+        """Find two addresses; nobody listens on the other."""
+        found = [*look_up(host, port)[:1], *look_up("127.0.0.2", port)[:1]]
+        return [found[number] for number in order]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_two)
+
+    assert mode.client(base_url=server.url, max_attempts=1).read()
+
+    assert server.connections == 1
+
+
+def test_two_threads_that_find_a_home_gone_close_it_once() -> None:
+    class Waiting(ThreadWaiting):
+        """While one thread finds a home gone, another removes it."""
+
+        def is_gone(self, home: object) -> bool:
+            pool._homes.pop(home, None)
+            return True
+
+    pool = ConnectionPool(Waiting(), Connection, 1)
+    run_blocking(pool.acquire(float("inf"), must_be_new=False))
+    assert pool._homes
+
+    pool.close()
+
+    assert not pool._homes
+
+
+@pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
+def test_connection_is_not_opened_after_the_deadline(connection_class: Any) -> None:
+    connection = connection_class(
+        httpx.URL("http://127.0.0.1:1"), ssl.create_default_context(), None
+    )
+    connection.begin(time.monotonic() - 1, Home(ThreadSlots(1)))
+
+    async def open_it() -> None:
+        opening = connection.connect_tcp("127.0.0.1", 1)
+        if inspect.isawaitable(opening):
+            await opening
+
+    with pytest.raises(httpcore.TimeoutException):
+        asyncio.run(open_it())

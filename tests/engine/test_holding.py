@@ -1,0 +1,66 @@
+"""Attempts that the policy holds back before they begin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import httpx
+import pytest
+
+from mesh_facade import MeshError
+from mesh_facade.engine.engine import Caller
+from mesh_facade.engine.retries import RetryBudget, RetryPolicy
+from mesh_facade.engine.waiting import StopSignal, run_blocking
+from tests.operations.support import build_engine
+from tests.support import OK, Script
+
+if TYPE_CHECKING:
+    from tests.conftest import Clock, Mode
+
+
+class HoldingPolicy(RetryPolicy):
+    """A policy that asks for these waits before the first attempt."""
+
+    def __init__(self, *waits: float) -> None:
+        super().__init__(RetryBudget())
+        self.waits = list(waits)
+
+    def seconds_to_hold(self) -> float:
+        if not self.waits:
+            return 0.0
+        return self.waits.pop(0)
+
+
+def call(mode: Mode, script: Script, policy: RetryPolicy, stopped: StopSignal) -> int:
+    """Make a call; return the number of its attempts."""
+    engine = attrs.evolve(build_engine(mode, script), stopped=stopped)
+    calling = Caller(engine, lambda _: None, policy).call(
+        httpx.Request("POST", "https://mesh.example", json={})
+    )
+    if mode.is_async:
+        attempts: int = mode.run(calling).attempts
+        return attempts
+    return run_blocking(calling).attempts
+
+
+def test_held_attempt_begins_after_all_waits_and_keeps_its_deadline(
+    mode: Mode, clock: Clock
+) -> None:
+    attempts = call(mode, Script(OK), HoldingPolicy(20.0, 25.0), StopSignal())
+
+    assert attempts == 1
+    assert clock.pauses == [20.0, 25.0]  # 45 s, longer than the deadline of 30 s
+
+
+def test_held_attempt_raises_mesh_error_when_the_client_is_closed(mode: Mode) -> None:
+    script = Script(OK)
+    stopped = StopSignal()
+    stopped.set()
+
+    with pytest.raises(MeshError, match=r"^this client is closed$") as caught:
+        call(mode, script, HoldingPolicy(60.0), stopped)
+
+    assert type(caught.value) is MeshError
+    assert caught.value.attempts == 0
+    assert script.requests == []

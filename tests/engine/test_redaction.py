@@ -1,0 +1,120 @@
+"""Redaction: secrets that a server echoes are removed from errors."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from mesh_facade import BadRequestError, MeshAPIError, MeshError
+from mesh_facade.engine.redaction import redact
+from tests.leaks import find_secrets, texts_reachable_from
+from tests.support import CLIENT_ID, CLIENT_SECRET, TOKEN, Script, envelope, response
+
+if TYPE_CHECKING:
+    from tests.conftest import Mode
+
+
+def test_echoed_secrets_are_redacted_and_other_text_is_kept(mode: Mode) -> None:
+    text = f"key {CLIENT_SECRET} and token {json.dumps(TOKEN)} of {quote(CLIENT_ID, '')} are wrong"
+    script = Script(response(401, envelope("ofTomorrow", message=text, errorData=[text, 5])))
+
+    with pytest.raises(MeshAPIError) as caught:
+        mode.client(transport=script).read()
+
+    expected = 'key [redacted] and token "[redacted]" of [redacted] are wrong'
+    assert caught.value.message == expected
+    assert caught.value.error_data == [expected, 5]
+    assert str(caught.value) == "Mesh answered HTTP 401: ofTomorrow"
+
+
+@pytest.mark.parametrize("brackets", ["[]", '{"":}'])
+@pytest.mark.parametrize("depth", [101, 500, 900, 9_000])
+def test_deeply_nested_error_data_holds_no_secret(mode: Mode, depth: int, brackets: str) -> None:
+    data = brackets[:-1] * depth + json.dumps(TOKEN) + brackets[-1] * depth
+    body = b'{"status": "badRequest", "errorData": %b}' % data.encode()
+
+    with pytest.raises(BadRequestError) as caught:
+        mode.client(transport=Script(response(400, body))).read()
+
+    assert [text for text in texts_reachable_from([caught.value]) if find_secrets(text)] == []
+    assert type(copy.deepcopy(caught.value)) is BadRequestError
+
+
+@pytest.mark.parametrize(("depth", "innermost"), [(100, 5), (101, "[redacted]")])
+def test_error_data_is_kept_down_to_its_hundredth_level(
+    mode: Mode, depth: int, innermost: object
+) -> None:
+    sent: object = 5
+    for _ in range(depth):
+        sent = [sent]
+    kept: object = innermost
+    for _ in range(100):
+        kept = [kept]
+    script = Script(response(400, envelope("badRequest", errorData=sent)))
+
+    with pytest.raises(BadRequestError) as caught:
+        mode.client(transport=script).read()
+
+    assert caught.value.error_data == kept
+
+
+def test_secret_of_a_secret_function_is_redacted(mode: Mode) -> None:
+    script = Script(response(401, envelope(message="secret-of-today is wrong")))
+
+    with pytest.raises(MeshAPIError) as caught:
+        mode.client(client_secret=lambda: "secret-of-today", transport=script).read()
+
+    assert caught.value.message == "[redacted] is wrong"
+
+
+def test_short_secrets_are_not_redacted(mode: Mode) -> None:
+    text = "the token is not known to us"
+    script = Script(response(400, envelope("badRequest", message=text)))
+
+    with pytest.raises(MeshAPIError) as caught:
+        mode.client(client_id="to", client_secret="us", transport=script).read("known")
+
+    assert caught.value.message == text
+
+
+@pytest.mark.parametrize(("length", "is_redacted"), [(7, False), (8, True)])
+def test_secrets_of_eight_or_more_characters_are_redacted(
+    mode: Mode, length: int, *, is_redacted: bool
+) -> None:
+    token = "abcdefghij"[:length]
+    script = Script(response(400, envelope("badRequest", message=f"bad {token}")))
+
+    with pytest.raises(MeshAPIError) as caught:
+        mode.client(transport=script).read(token)
+
+    assert caught.value.message == ("bad [redacted]" if is_redacted else f"bad {token}")
+
+
+def test_secret_that_begins_with_another_is_redacted_whole() -> None:
+    error = MeshError("short-secret, short-secret-and-more")
+    redact(error, ["short-secret", "short-secret-and-more"])
+    assert str(error) == "[redacted], [redacted]"
+
+
+def test_longer_secret_is_redacted_first_regardless_of_case() -> None:
+    error = MeshAPIError("SHORT-SECRET-AND-MORE")
+    redact(error, ["short-secret", "SHORT-SECRET-AND-MORE"])
+    assert str(error) == "[redacted]"
+
+
+def test_base64_of_a_secret_is_redacted_to_its_last_letter() -> None:
+    encoded = base64.b64encode(b"a-secret-ofW").decode().rstrip("=")
+    error = MeshAPIError(encoded)
+    redact(error, ["a-secret-ofW"])
+    assert str(error) == "[redacted]"
+
+
+def test_url_escapes_are_redacted_in_upper_and_lower_case() -> None:
+    error = MeshError("a/secret+key as a%2fsecret%2bkey and a%2Fsecret%2Bkey")
+    redact(error, ["a/secret+key"])
+    assert str(error) == "[redacted] as [redacted] and [redacted]"

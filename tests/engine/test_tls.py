@@ -1,0 +1,131 @@
+"""TLS: which servers are trusted, and that nothing is sent to the others."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from mesh_facade import MeshConnectionError, MeshTimeoutError, MeshTLSError
+from tests.engine.support import HEAD_OF_LONG_ANSWER
+from tests.stopwatch import Stopwatch
+from tests.support import CLIENT_SECRET, Peer
+
+if TYPE_CHECKING:
+    from tests.conftest import Clock, Mode, Serve
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def build_server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def trusting_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def test_verify_accepts_an_ssl_context(
+    mode: Mode, serve: Serve, authority: trustme.CA, trusting_context: ssl.SSLContext
+) -> None:
+    server = serve(tls=build_server_context(authority, "127.0.0.1"))
+    caller = mode.client(base_url=server.url, verify=trusting_context)
+
+    assert caller.read() == caller.read()
+    assert server.connections == 1
+
+
+def test_ssl_cert_file_names_trusted_authorities(
+    mode: Mode,
+    serve: Serve,
+    authority: trustme.CA,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = serve(tls=build_server_context(authority, "127.0.0.1"))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    with pytest.raises(MeshTLSError):
+        mode.client(base_url=server.url).read()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    assert mode.client(base_url=server.url).read()
+
+
+def test_verify_false_accepts_any_certificate(
+    mode: Mode, serve: Serve, authority: trustme.CA
+) -> None:
+    server = serve(tls=build_server_context(authority, "127.0.0.1"))
+
+    assert mode.client(base_url=server.url, verify=False).read()
+
+
+@pytest.mark.parametrize("case", ["unknown authority", "another host"])
+def test_refused_certificate_is_never_retried_and_nothing_is_sent(
+    mode: Mode, serve: Serve, authority: trustme.CA, trusting_context: ssl.SSLContext, case: str
+) -> None:
+    name = "127.0.0.1" if case == "unknown authority" else "mesh.example"
+    server = serve(tls=build_server_context(authority, name))
+    verify = True if case == "unknown authority" else trusting_context
+    caller = mode.client(base_url=server.url, verify=verify)
+
+    with pytest.raises(MeshTLSError) as caught:
+        caller.read()
+
+    assert caught.value.attempts == 1
+    assert (server.connections, server.requests) == (1, [])
+
+
+def test_server_without_tls_raises_tls_error(mode: Mode, serve: Serve) -> None:
+    def answer(peer: Peer) -> None:
+        peer.answer(b"", status=400)
+        peer.hold()
+
+    server = serve(answer)
+    caller = mode.client(base_url=f"https://127.0.0.1:{server.port}")
+
+    with pytest.raises(MeshTLSError) as caught:
+        caller.read()
+
+    assert caught.value.attempts == 1
+    assert CLIENT_SECRET.encode() not in b"".join(server.requests)
+
+
+def test_connection_closed_during_the_handshake_is_retried(
+    mode: Mode, serve: Serve, clock: Clock
+) -> None:
+    server = serve(Peer.close)
+    caller = mode.client(base_url=f"https://127.0.0.1:{server.port}", max_attempts=2)
+
+    with pytest.raises(MeshConnectionError) as caught:
+        caller.read()
+
+    assert type(caught.value) is MeshConnectionError
+    assert server.connections == 2
+    assert len(clock.pauses) == 1
+
+
+def test_dripping_answer_under_tls_ends_at_the_deadline(
+    mode: Mode, serve: Serve, authority: trustme.CA, trusting_context: ssl.SSLContext
+) -> None:
+    def answer(peer: Peer) -> None:
+        peer.receive()
+        peer.drip(HEAD_OF_LONG_ANSWER * 99)
+
+    server = serve(answer, tls=build_server_context(authority, "127.0.0.1"))
+    caller = mode.client(base_url=server.url, verify=trusting_context, deadline=0.25)
+
+    with Stopwatch() as watch, pytest.raises(MeshTimeoutError):
+        caller.read()
+
+    assert watch.seconds < 0.65

@@ -1,0 +1,179 @@
+"""Pacing: the decisions of a bulk run, as pure functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mesh_facade import (
+    AuthenticationError,
+    BadRequestError,
+    MeshConnectionError,
+    MeshError,
+    MeshTimeoutError,
+    RateLimitError,
+    ServerError,
+    pacing,
+)
+from mesh_facade.engine.retries import CallState, Pause, RetryBudget
+
+if TYPE_CHECKING:
+    from tests.conftest import Clock
+
+REFUSED = AuthenticationError(http_status=401)
+DEAD_TOKEN = AuthenticationError(http_status=401, error_type="unauthorizedToken")
+
+
+def make_state(deadline_extensions: int = 0) -> CallState:
+    return CallState(1 + deadline_extensions, 3, deadline_extensions, seconds_left=10.0)
+
+
+def test_other_failures_are_retried_as_in_a_single_call(clock: Clock) -> None:
+    policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
+    state = CallState(1, 3, 0, seconds_left=10.0)
+
+    paused = policy.find_pause(RateLimitError(retry_after=11.0), state)
+    retried = policy.find_pause(ServerError(), state)
+
+    assert paused == Pause(11.0, extends_deadline=True)
+    assert policy.seconds_to_hold() == 11.0
+    assert retried is not None
+    assert retried.seconds <= 0.5
+    assert not retried.extends_deadline
+    assert clock.pauses == []
+
+
+def test_attempts_are_held_back_until_the_pause_is_over(clock: Clock) -> None:
+    policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
+    assert policy.seconds_to_hold() == 0
+
+    policy.find_pause(RateLimitError(retry_after=5.0), make_state())
+
+    assert policy.seconds_to_hold() == 5
+    clock.now += 2
+    assert policy.seconds_to_hold() == 3
+    clock.now += 4
+    assert policy.seconds_to_hold() == 0
+
+
+def test_server_error_with_retry_after_does_not_pause_all_lanes() -> None:
+    policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
+
+    pause = policy.find_pause(ServerError(retry_after=5.0), make_state())
+
+    assert pause == Pause(5.0)
+    assert policy.seconds_to_hold() == 0
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(("retry_after", "is_paused"), [(300.0, True), (300.5, False)])
+def test_longest_pause_is_300_seconds(retry_after: float, *, is_paused: bool) -> None:
+    policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
+
+    pause = policy.find_pause(RateLimitError(retry_after=retry_after), make_state())
+
+    assert (pause is not None) is is_paused
+    assert policy.seconds_to_hold() == (retry_after if is_paused else 0)
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(("extensions", "is_paused"), [(9, True), (10, False), (11, False)])
+def test_account_is_paused_for_at_most_ten_times(extensions: int, *, is_paused: bool) -> None:
+    policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
+
+    pause = policy.find_pause(RateLimitError(retry_after=1.0), make_state(extensions))
+
+    assert (pause is not None) is is_paused
+
+
+@pytest.mark.usefixtures("clock")
+def test_shorter_pause_during_a_longer_one_lasts_as_long_as_that() -> None:
+    policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
+
+    policy.find_pause(RateLimitError(retry_after=20.0), make_state())
+    pause = policy.find_pause(RateLimitError(retry_after=5.0), make_state())
+
+    assert pause == Pause(20.0, extends_deadline=True)
+
+
+@pytest.mark.usefixtures("clock")
+def test_overlapping_pauses_count_once_towards_max_pause() -> None:
+    policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=20.0)
+
+    for _ in range(8):
+        assert policy.find_pause(RateLimitError(retry_after=20.0), make_state()) is not None
+    assert policy.find_pause(RateLimitError(retry_after=20.5), make_state()) is None
+
+
+def test_max_pause_bounds_the_sum_of_pauses(clock: Clock) -> None:
+    policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=50.0)
+    lasted = 0.0
+
+    for _ in range(20):
+        pause = policy.find_pause(RateLimitError(retry_after=15.0), make_state())
+        if pause is not None:
+            lasted += pause.seconds
+            clock.now += pause.seconds
+
+    assert lasted == 45.0
+
+
+def test_pause_that_max_pause_forbids_holds_no_lane_back(clock: Clock) -> None:
+    policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=10.0)
+
+    assert policy.find_pause(RateLimitError(retry_after=11.0), make_state()) is None
+    assert policy.seconds_to_hold() == 0
+    clock.now += 100
+    assert policy.find_pause(RateLimitError(retry_after=10.0), make_state()) is not None
+
+
+@pytest.mark.parametrize(("concurrency", "needed"), [(1, 5), (5, 5), (6, 6), (20, 20)])
+def test_refusals_in_a_row_end_a_run_after_as_many_as_lanes_but_at_least_five(
+    concurrency: int, needed: int
+) -> None:
+    refused_keys = pacing.RefusedKeys(concurrency)
+
+    ended = [refused_keys.record(account, REFUSED) for account in range(needed)]
+
+    assert ended == [False] * (needed - 1) + [True]
+
+
+@pytest.mark.parametrize(
+    ("error", "resets"),
+    [
+        (None, True),
+        (ServerError(), True),
+        (BadRequestError(), True),
+        (DEAD_TOKEN, True),
+        (ValueError(), True),
+        (MeshConnectionError(), False),
+        (MeshTimeoutError(), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_answer_of_mesh_resets_the_count_of_refusals_and_a_network_failure_does_not(
+    error: Exception | None, *, resets: bool
+) -> None:
+    refused_keys = pacing.RefusedKeys(1)
+
+    for account in range(4):
+        refused_keys.record(account, REFUSED)
+    refused_keys.record("another account", error)
+
+    assert refused_keys.record("the fifth account", REFUSED) is not resets
+
+
+def test_refusals_of_one_account_count_once() -> None:
+    refused_keys = pacing.RefusedKeys(1)
+
+    assert not any(refused_keys.record("the same account", REFUSED) for _ in range(50))
+
+
+def test_refused_keys_hold_no_account() -> None:
+    refused_keys = pacing.RefusedKeys(1)
+
+    refused_keys.record("canary-account", MeshError())
+    refused_keys.record("canary-account", REFUSED)
+
+    assert "canary" not in repr(vars(refused_keys))
