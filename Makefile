@@ -176,14 +176,9 @@ compare: $(VENV)/.project ## What bare httpx, the generated client and the facad
 WHEEL := .make/wheel
 PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs examples mesh_facade generated openapi scripts tests requirements
 # Tests that need the checkout (its scripts and docs, the generator) or packages that no extra brings.
-<<<<<<< HEAD
 CHECKOUT_TESTS := tests/docs tests/scripts tests/test_adding_an_operation.py tests/test_docs.py \
-	tests/test_import_contracts.py tests/test_make.py tests/test_seam.py tests/test_wheel.py \
-=======
-CHECKOUT_TESTS := tests/scripts tests/test_adding_an_operation.py tests/test_docs.py \
 	tests/test_import_contracts.py tests/test_make.py tests/test_wheel.py \
 	tests/operations/test_following_the_spec.py tests/operations/test_layering.py tests/operations/test_second_operation.py \
->>>>>>> plain-house
 	tests/examples tests/extras/test_data.py tests/extras/test_telemetry.py
 .PHONY: test-wheel
 test-wheel: $(VENV)/.project ## Tests against the installed wheel and its extras, VERSIONS=lowest or highest
