@@ -1,0 +1,71 @@
+"""The commands that README and docs name: mesh-balance has them, and pip can run them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from mesh_facade.cli import main
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands_of(page: Path) -> list[str]:
+    """Return the commands in the shell blocks of a page, and those within its sentences."""
+    text = page.read_text(encoding="utf-8")
+    shell = re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    lines = "".join(shell).splitlines()
+    inline = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
+    commands: list[str] = []
+    for line in [*lines, *inline]:
+        commands += [part.strip() for part in re.split(r"\\?\|", line)]
+    return commands
+
+
+def used_by(program: str) -> list[tuple[str, str]]:
+    """Return the pages and the commands that run a program."""
+    found: list[tuple[str, str]] = []
+    for page in PAGES:
+        for line in commands_of(page):
+            command = line.removeprefix("MESH_AUTH_TOKEN=any-token ")
+            if command.startswith(f"{program} "):
+                found.append((page.relative_to(ROOT).as_posix(), command))
+    return found
+
+
+def options_of(command: click.Command) -> set[str]:
+    context = click.Context(command)
+    return {option for parameter in command.get_params(context) for option in parameter.opts}
+
+
+@pytest.mark.parametrize(("page", "line"), used_by("mesh-balance"))
+def test_every_command_of_mesh_balance_and_its_options_exist(page: str, line: str) -> None:
+    assert isinstance(main, click.Group)
+    command: click.Command = main
+    _, *words = shlex.split(line)
+    if not words[0].startswith("-"):
+        assert words[0] in main.commands, page
+        command = main.commands[words[0]]
+
+    options = {word.partition("=")[0] for word in words if re.match("--?[a-z]", word)}
+
+    assert options - options_of(command) == set()
+
+
+def test_bulk_guide_and_command_line_guide_are_among_the_pages_with_commands() -> None:
+    pages = {page for page, _ in used_by("mesh-balance")}
+
+    assert {"README.md", "docs/guides/bulk.md", "docs/guides/command-line.md"} <= pages
+
+
+@pytest.mark.parametrize(("page", "line"), used_by("pip install"))
+def test_this_package_is_installed_from_the_clone(page: str, line: str) -> None:
+    """It is not on PyPI yet: a bare name would install nothing, or another package."""
+    packages = [word for word in shlex.split(line)[2:] if "mesh-facade" in word]
+
+    assert [package for package in packages if not package.startswith("./")] == [], page
