@@ -55,6 +55,15 @@ def test_every_name_of_the_test_kit_is_in_the_reference() -> None:
     assert names - set(DOCUMENTED) == set()
 
 
+def test_every_fixture_is_in_the_reference(package: griffe.Object) -> None:
+    plugin = find(package, "mesh_facade.testing.pytest_plugin")
+
+    names = {f"mesh_facade.testing.pytest_plugin.{name}" for name in plugin.functions}
+
+    assert names
+    assert names - set(DOCUMENTED) == set()
+
+
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_every_name_in_the_reference_has_a_text(name: str, package: griffe.Object) -> None:
     documented = find(package, name)
@@ -63,9 +72,7 @@ def test_every_name_in_the_reference_has_a_text(name: str, package: griffe.Objec
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_every_public_method_and_fixture_in_the_reference_has_a_text(
-    name: str, package: griffe.Object
-) -> None:
+def test_every_public_method_in_the_reference_has_a_text(name: str, package: griffe.Object) -> None:
     without_text: list[str] = []
     for member in find(package, name).members.values():
         is_own_function = not member.is_alias and member.is_function
