@@ -96,11 +96,13 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         deadline: Seconds that a call may take in all: waiting for a connection, attempts and
             pauses. It cannot cut short a look-up of the host's name, nor your own secret function.
         max_attempts: How many attempts a call may make.
-        max_connections: How many calls run at once; others wait for their turn.
-        proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://`; if None, the
-            variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` decide.
-        verify: Whether to verify the server's certificate, or an `ssl.SSLContext`, which may hold
-            a client certificate.
+        max_connections: How many calls run at once; others wait for their turn. If the process may
+            open fewer files, fewer run at once.
+        proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://` (without a scheme,
+            `http://`); if None, the variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` decide, as
+            curl reads them. One that cannot be used is skipped, with a warning in the log.
+        verify: Whether to verify the certificates of the server and of an `https://` proxy, or an
+            `ssl.SSLContext`, which may hold a client certificate.
         transport: Your own httpx transport instead of the connections kept here. `deadline` then
             bounds a call only as far as the transport heeds httpx's timeouts.
         on_attempt: Called with an `Attempt` after each attempt, for metrics. Exceptions that it
