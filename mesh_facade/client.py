@@ -98,11 +98,12 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         max_attempts: How many attempts a call may make. Connection faults, timeouts, rate limits,
             server errors and HTTP 408 lead to another one; other errors are raised at once.
         max_connections: How many calls run at once, each on a connection of its own; others wait
-            for their turn.
-        proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://`; if None, the
-            variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` decide.
-        verify: Whether to verify the server's certificate, or an `ssl.SSLContext`, which may hold
-            a client certificate.
+            for their turn. If the process may open fewer files, fewer run at once.
+        proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://` (without a scheme,
+            `http://`); if None, the variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` decide, as
+            curl reads them. One that cannot be used is skipped, with a warning in the log.
+        verify: Whether to verify the certificates of the server and of an `https://` proxy, or an
+            `ssl.SSLContext`, which may hold a client certificate.
         transport: Your own httpx transport instead of the connections kept here; closing the
             client closes it. `deadline` then bounds a call only as far as the transport heeds
             httpx's timeouts.
