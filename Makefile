@@ -89,6 +89,7 @@ lint: $(VENV)/.lint $(VENV)/.extras ## Formatting, lint rules and types
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(RUN) -m mypy --strict -p mesh_connect_client
+	@$(RUN) -m pytest -q -p no:cacheprovider tests/docs/test_snippet_types.py
 	@$(VENV)/bin/basedpyright
 	@$(VENV)/bin/pyrefly check --summary=none
 	@$(VENV)/bin/lint-imports --no-logo --no-cache
@@ -175,7 +176,7 @@ compare: $(VENV)/.project ## What bare httpx, the generated client and the facad
 WHEEL := .make/wheel
 PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs examples mesh_facade generated openapi scripts tests requirements
 # Tests that need the checkout (its scripts and docs, the generator) or packages that no extra brings.
-CHECKOUT_TESTS := tests/scripts tests/test_adding_an_operation.py tests/test_docs.py \
+CHECKOUT_TESTS := tests/docs tests/scripts tests/test_adding_an_operation.py tests/test_docs.py \
 	tests/test_import_contracts.py tests/test_make.py tests/test_wheel.py \
 	tests/operations/test_following_the_spec.py tests/operations/test_layering.py tests/operations/test_second_operation.py \
 	tests/examples tests/extras/test_data.py tests/extras/test_telemetry.py
