@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from generate import OUTPUT, OVERLAY, SPEC, generate
 from import_spec import check_source
 from openapi_tools.command_line import command
-from openapi_tools.documents import SpecError
+from openapi_tools.json_values import SpecError
 
 
 def check_generated() -> None:

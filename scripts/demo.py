@@ -6,7 +6,7 @@ import sys
 from check_drift import check_generated
 from import_spec import check_source
 from openapi_tools.command_line import command
-from openapi_tools.documents import SpecError
+from openapi_tools.json_values import SpecError
 
 from mesh_facade import AccountBalance, AuthenticationError, MeshError
 from mesh_facade.testing import MockServer

@@ -11,13 +11,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from openapi_tools import settings as settings_file
-from openapi_tools.canonical_form import canonical, operations_of
+from openapi_tools.canonical_form import canonical
 from openapi_tools.command_line import command
 from openapi_tools.documents import dump, write
 from openapi_tools.download import read_bytes
-from openapi_tools.json_values import JSONObject, SpecError, fields
+from openapi_tools.json_values import JSONObject, SpecError
+from openapi_tools.operations import operation_at, operations_of
 from openapi_tools.provenance import keep_source, read_kept_source
-from openapi_tools.settings import PinnedOperation, Settings
+from openapi_tools.settings import Settings
 from openapi_tools.sources import parse_source
 from openapi_tools.validation import check_openapi
 
@@ -54,7 +55,9 @@ def _import_document(document: JSONObject, settings: Settings, wanted: Collectio
     spec = canonical(document, places, settings["securitySchemes"], settings["schemas"])
     for name, pinned in settings["operations"].items():
         if name in chosen:
-            _name_operation(spec, chosen[name], pinned)
+            operation = operation_at(spec, *chosen[name])
+            operation["operationId"] = pinned["operationId"]
+            operation["tags"] = [pinned["tag"]]
     spec["openapi"] = "3.0.3"
     spec["info"] = settings["info"]
     check_openapi(spec)
@@ -77,19 +80,6 @@ def _choose_operations(
         for name in matching:
             chosen[name] = operations[name]
     return chosen
-
-
-def _name_operation(spec: JSONObject, place: tuple[str, str], pinned: PinnedOperation) -> None:
-    """Give an operation our name and tag, in place of those that the source gives it."""
-    path, method = place
-    paths = fields(spec["paths"], "paths")
-    item = fields(paths[path], path)
-    operation = fields(item[method], method)
-    operation["operationId"] = pinned["operationId"]
-    operation["tags"] = [pinned["tag"]]
-    item[method] = operation
-    paths[path] = item
-    spec["paths"] = paths
 
 
 def check_source(openapi: Path = OPENAPI) -> None:

@@ -15,7 +15,7 @@ import import_spec
 from changes import compare
 from generate import FACADE, OUTPUT, OVERLAY, ROOT, SPEC, generate, put_in_place
 from openapi_tools.command_line import command
-from openapi_tools.documents import SpecError
+from openapi_tools.json_values import SpecError
 
 COPY = ROOT / ".make/update"
 READY = ROOT / ".make/update.ready"

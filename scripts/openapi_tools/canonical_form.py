@@ -13,6 +13,7 @@ from openapi_tools.json_values import (
     items,
     text,
 )
+from openapi_tools.keywords import HOLDS_NAMES, holds_data, names_extension
 from openapi_tools.openapi_30 import allow_null, rename_unknown_words, simplify
 from openapi_tools.references import (
     component_reference,
@@ -21,9 +22,6 @@ from openapi_tools.references import (
     schema_name,
     schema_reference,
 )
-from openapi_tools.validation import check_openapi
-
-__all__ = ["SpecError", "canonical", "check_openapi", "fields", "items", "operations_of"]
 
 MAX_OBJECTS = 100_000
 """How many objects a document may have once its references are replaced by what they point to.
@@ -31,25 +29,6 @@ MAX_OBJECTS = 100_000
 GitHub's document has 40,000 with all of its operations. One whose references multiply has more.
 """
 
-_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-
-# The values of these keywords are objects whose keys are names, not keywords.
-_HOLDS_NAMES = frozenset(
-    {
-        "callbacks",
-        "content",
-        "encoding",
-        "examples",
-        "headers",
-        "links",
-        "parameters",
-        "patternProperties",
-        "properties",
-        "responses",
-        "scopes",
-        "variables",
-    }
-)
 # The values of these keywords are schemas, or lists or objects of schemas.
 _HOLDS_SCHEMAS = frozenset(
     {
@@ -65,19 +44,6 @@ _HOLDS_SCHEMAS = frozenset(
         "schema",
     }
 )
-# The values of these keywords are data, which is carried untouched; so is that of an extension.
-_HOLDS_DATA = frozenset({"const", "default", "enum", "example", "value"})
-
-
-def operations_of(document: JSONObject) -> dict[str, tuple[str, str]]:
-    """Return the path and the method of each operation, by its name: 'GET /path'."""
-    operations: dict[str, tuple[str, str]] = {}
-    for path, item in fields(document.get("paths"), "paths").items():
-        methods = fields(item, f"paths.{path}")
-        for method in _METHODS:
-            if method in methods:
-                operations[f"{method.upper()} {path}"] = (path, method)
-    return operations
 
 
 def canonical(
@@ -295,18 +261,19 @@ class _CanonicalForm:
 
     def _plain_member(self, word: str, value: JSON, place: str) -> JSON:
         """Return the value of a keyword, in the words of OpenAPI 3.0 unless it is data."""
-        if word in _HOLDS_DATA or word.startswith("x-"):
-            return value
-        if word == "examples" and isinstance(value, list):  # those of a schema are data
+        if holds_data(word, value):
             return value
         if word == "discriminator":
             return self._plain_discriminator(value, place)
         is_schema = word in _HOLDS_SCHEMAS
-        if word in _HOLDS_NAMES and isinstance(value, dict):
-            return {
-                name: self._plain(item, f"{place}.{name}", is_schema=is_schema)
-                for name, item in value.items()
-            }
+        if word in HOLDS_NAMES and isinstance(value, dict):
+            named: JSONObject = {}
+            for name, item in value.items():
+                if names_extension(word, name):
+                    named[name] = item
+                else:
+                    named[name] = self._plain(item, f"{place}.{name}", is_schema=is_schema)
+            return named
         return self._plain(value, place, is_schema=is_schema)
 
     def _plain_discriminator(self, value: JSON, place: str) -> JSON:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 
-from openapi_tools.documents import SpecError
+from openapi_tools.json_values import SpecError
 
 
 def command(main: Callable[..., int | None], failure: int = 1) -> Callable[..., int]:

@@ -12,20 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from openapi_tools.json_values import JSON, Json, JSONObject, SpecError, fields, items
-
-__all__ = [
-    "JSON",
-    "JSONObject",
-    "Json",
-    "SpecError",
-    "dump",
-    "fields",
-    "items",
-    "parse",
-    "read_document",
-    "write",
-]
+from openapi_tools.json_values import JSON, JSONObject, SpecError
 
 MAX_NODES = 1_000_000
 """How many values a YAML document may have once its aliases are expanded.

@@ -12,7 +12,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openapi_tools import documents
-from openapi_tools.documents import SpecError, dump, parse, read_document
+from openapi_tools.documents import dump, parse, read_document
+from openapi_tools.json_values import SpecError
 from ruamel.yaml import YAML
 
 from tests.scripts.importing import OPERATION, SETTINGS, SPEC, Json, imported, newer_page

@@ -472,3 +472,15 @@ def test_import_all_imports_every_module_of_a_package_and_its_user(
 
     assert {"made_up_client.models.broker", "made_up_facade"} <= sys.modules.keys()
     assert "made_up_facade.extra" not in sys.modules
+
+
+def test_import_all_runs_as_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "made_up_package").mkdir()
+    (tmp_path / "made_up_package/__init__.py").touch()
+    arguments = ["import_all.py", str(tmp_path / "made_up_package")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    runpy.run_path(import_all.__file__, run_name="__main__")
+
+    assert "made_up_package" in sys.modules

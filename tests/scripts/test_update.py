@@ -9,7 +9,7 @@ import import_spec
 import pytest
 import update
 from changes import Report
-from openapi_tools.canonical_form import SpecError
+from openapi_tools.json_values import SpecError
 
 OLD = {"mesh.yaml": "old", "source/page.md": "old", "client.py": "old", "overlay.yaml": "ours"}
 NEW = {"mesh.yaml": "new", "source/swagger.json": "new", "client.py": "new", "overlay.yaml": "ours"}
