@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from openapi_tools.name_checks import check_names
 from openapi_tools.nullable_enums import split_nullable_enums
 from openapi_tools.operations import operation_at, operations_of
 from openapi_tools.overlay import apply_overlay
+from openapi_tools.request_bodies import keep_one_media_type
 from openapi_tools.validation import check_openapi
 from pydantic import ValidationError
 
@@ -79,6 +81,7 @@ def _prepare_document(spec: Path, overlay: Path | None) -> tuple[JSONObject, lis
         notes += apply_overlay(overlay, document)
     check_openapi(document, f"{spec}:")
     try:
+        keep_one_media_type(document)
         split_nullable_enums(document)
         notes += name_enum_members(document)
         check_names(document)
@@ -145,7 +148,9 @@ def _check_imports(package: Path, facade: Path | None) -> None:
     """Refuse a package that Python cannot import, or with which the facade cannot be imported."""
     reason = _import_error(package)
     if reason:
-        raise SpecError(f"the generated package cannot be imported, so nothing changed: {reason}")
+        problem = "the generated package cannot be imported, so nothing changed"
+        advice = "Correct in openapi/overlay.yaml what this module is generated from"
+        raise SpecError(f"{problem}: {reason}. {advice}.")
     if not facade:
         return
     reason = _import_error(package, facade)
@@ -170,7 +175,16 @@ def _import_error(*packages: Path) -> str:
     )
     if not run.returncode:
         return ""
-    return _last_line(run.stderr)
+    return f"{_last_line(run.stderr)} ({_failing_module(run.stderr, packages[-1])})"
+
+
+def _failing_module(traceback: str, package: Path) -> str:
+    """Return the path in a package of the module at which an import failed."""
+    modules = [Path(file) for file in re.findall(r'File "([^"]+)", line', traceback)]
+    inside = [module for module in modules if package in module.parents]
+    if not inside:
+        return package.name
+    return inside[-1].relative_to(package.parent).as_posix()
 
 
 def _last_line(text: str) -> str:

@@ -7,6 +7,7 @@ content shows which. openapi/import.yaml holds the settings, and states the rule
 import argparse
 import sys
 from collections.abc import Collection
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -74,8 +75,10 @@ def _choose_operations(
     for pattern in patterns:
         matching = [name for name in operations if fnmatchcase(name, pattern)]
         if not matching:
+            similar = get_close_matches(pattern, operations, n=3) or list(operations)
             raise SpecError(
-                f"there is no operation '{pattern}'; the source has {', '.join(operations):.300}"
+                f"there is no operation '{pattern}'; the source has {', '.join(similar):.300}."
+                " Name another with --operation, or pin another in openapi/import.yaml"
             )
         for name in matching:
             chosen[name] = operations[name]

@@ -392,6 +392,7 @@ def test_package_that_cannot_be_imported_is_refused_and_the_old_tree_stays(
     error = failure(capsys, f"--output={old_tree}")
 
     assert "the generated package cannot be imported, so nothing changed: ModuleNotFound" in error
+    assert f"({generate.PACKAGE}/models.py). Correct in openapi/overlay.yaml" in error
     assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
 
 
