@@ -1,4 +1,6 @@
-"""Tells what changes for callers from one spec to another, on the wire and in the Python API.
+"""Tells what changes for callers from one spec to another, on the wire and in Python.
+
+`make changes` runs it, and `make update` puts its report into its own.
 
 Exit code 0: nothing that was compared breaks callers, 1: something does, 2: the specs could not be
 compared. If only a part could be compared, the first line of the report says so.
@@ -29,7 +31,7 @@ _TEXT_KEYWORDS = {"description", "summary", "title", "externalDocs"}
 
 
 class _Verdict(TypedDict):
-    """What one of redocly's rules says of a change."""
+    """The verdict of one of redocly's rules on a change."""
 
     message: str
 

@@ -1,4 +1,7 @@
-"""Fails, with a diff, if source, spec, overlay and generated/ do not belong together."""
+"""Fails, with a diff, if source, spec, overlay and generated/ do not belong together.
+
+`make check-drift` runs it, and so does `make test`.
+"""
 
 import sys
 from difflib import unified_diff

@@ -1,4 +1,7 @@
-"""Shows the main job without keys or network: Mesh's page, the spec, the client, a balance."""
+"""Shows the main job without keys or network: Mesh's page, the spec, the client, a balance.
+
+`make demo` runs it.
+"""
 
 import asyncio
 import sys

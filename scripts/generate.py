@@ -1,4 +1,4 @@
-"""Regenerates the client package from the spec and its overlay."""
+"""Regenerates the client package from the spec and its overlay: `make generate`."""
 
 import argparse
 import os
@@ -66,7 +66,7 @@ def generate(
 
 
 def _check_settings() -> None:
-    """Refuse a misspelt setting, which the generator would ignore without a word."""
+    """Refuse a misspelt setting, which the generator would silently ignore."""
     try:
         ConfigFile.model_validate(read_document(SETTINGS), extra="forbid")
     except ValidationError as error:
@@ -212,7 +212,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="a folder, replaced as a whole")
     options = parser.parse_args(argv)
     overlay = None if str(options.overlay) == "none" else options.overlay
-    # Only the project's own client has to suit the facade.
+    # The facade has to be importable with the project's own client only.
     facade = ROOT / FACADE if options.output.resolve() == OUTPUT else None
     notes = generate(options.spec, overlay, options.output, facade)
     print(*notes, f"{options.output}: generated from {options.spec}", sep="\n")

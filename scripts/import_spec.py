@@ -1,4 +1,4 @@
-"""Imports what Mesh publishes into openapi/mesh.yaml, in canonical form.
+"""Imports what Mesh publishes into openapi/mesh.yaml, in canonical form: `make spec`.
 
 A source is a docs page, in its older or newer shape, or a whole OpenAPI document, 3.0 or 3.1; its
 content shows which. openapi/import.yaml holds the settings, and states the rules.
@@ -34,7 +34,7 @@ _ROOT = ("openapi", "info", "servers", "security", "paths", "components")
 
 
 def read_settings(path: Path = SETTINGS) -> Settings:
-    """Return the settings in a file; raise SpecError for a word that is missing or not known."""
+    """Return the settings in a file; raise SpecError for one that is missing or not known."""
     return settings_file.read_settings(path)
 
 
@@ -62,7 +62,7 @@ def _import_document(document: JSONObject, settings: Settings, wanted: Collectio
     spec["openapi"] = "3.0.3"
     spec["info"] = settings["info"]
     check_openapi(spec)
-    parts = [dump({word: spec[word]}) for word in _ROOT if word in spec]
+    parts = [dump({keyword: spec[keyword]}) for keyword in _ROOT if keyword in spec]
     return _HEADER + "".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""How every script reports a failure on its command line: one line, and an exit code."""
+"""The frame of each command in scripts/: it reports a failure in one line, with an exit code."""
 
 import sys
 from collections.abc import Callable

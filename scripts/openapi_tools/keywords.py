@@ -28,18 +28,34 @@ HOLDS_NAMES = frozenset(
 )
 """The values of these keywords are objects whose keys are names, not keywords."""
 
+HOLDS_SCHEMAS = frozenset(
+    {
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "items",
+        "not",
+        "oneOf",
+        "prefixItems",
+        "properties",
+        "propertyNames",
+        "schema",
+    }
+)
+"""The values of these keywords are schemas, or lists or objects of schemas."""
+
 _HOLDS_DATA = frozenset({"const", "default", "enum", "example", "value"})
 
 
 def holds_data(keyword: str, value: JSON) -> bool:
-    """Return True if the value of a keyword is data: so is that of an extension."""
+    """Return True if the value of a keyword is data, such as that of an extension."""
     if keyword in _HOLDS_DATA or is_extension(keyword):
         return True
     return keyword == "examples" and isinstance(value, list)  # those of a schema
 
 
 def names_extension(keyword: str, name: str) -> bool:
-    """Return True if a key among the names that `keyword` holds is an extension, and no name."""
+    """Return True if a key that `keyword` holds beside names is an extension."""
     return keyword in {"paths", "responses"} and is_extension(name)
 
 

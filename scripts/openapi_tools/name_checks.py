@@ -1,7 +1,7 @@
 """Refuses a document in which two things would get one name in the generated package.
 
-The generator lets one of them replace the other, or gives a name that it made up, often without a
-word. Each refusal says which action to add to the overlay. `make generate` uses this module.
+The generator lets one of them replace the other, or gives a name that it made up, often silently.
+Each refusal says which action to add to the overlay. `make generate` uses this module.
 """
 
 import unicodedata

@@ -1,4 +1,4 @@
-"""Says `null` in an enum in the words that the generator reads: as a choice beside the enum.
+"""Writes `null` in an enum so that the generator can read it: as an alternative to the enum.
 
 The generator makes a union of such an enum and numbers its class (`BrokerTypeType1`), so the class
 of the schema's own name disappears. After this module, the enum holds no null, and each place that

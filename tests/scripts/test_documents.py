@@ -269,3 +269,9 @@ def test_no_anchors_are_written() -> None:
     anchored = yaml.safe_dump(document)
     assert "&" in anchored
     assert "&" not in import_spec.import_source(anchored.encode(), SETTINGS, ["*"])
+
+
+def test_half_of_a_surrogate_pair_is_refused_with_its_text() -> None:
+    reason = r"the text 'a\\ud800' cannot be written as UTF-8: .* correct it in the source"
+    with pytest.raises(SpecError, match=reason):
+        dump({"enum": parse('{"a": "a\\ud800"}', "")})

@@ -145,6 +145,26 @@ def test_update_happens_only_if_the_tests_of_the_copy_pass(
     assert not (checkout / ".make/update").exists()
 
 
+def test_tests_that_failed_run_once_more_one_at_a_time(
+    checkout: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = checkout / "python"
+    python.write_text('#!/bin/sh\necho "$*"\n[ "$4" != -n2 ]\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    assert update.main(["page.md"]) == 0
+
+    assert state(checkout) == NEW
+    output = capfd.readouterr().out
+    assert output.splitlines()[:3] == [
+        "-m pytest -q -n2",
+        "Some tests failed; they run once more, one at a time.",
+        "-m pytest -q --last-failed --last-failed-no-failures=none",
+    ]
+    assert "The tests passed." in output
+
+
 def test_failed_import_changes_nothing(checkout: Path) -> None:
     assert update.main(["broken"]) == 1
 
