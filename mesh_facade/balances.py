@@ -10,7 +10,7 @@ import attrs
 from mesh_facade.engine.strict_json import EXACT, decode
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen(slots=False)  # with slots, making the rows of an answer takes longer
 class CurrencyBalance:
     """What an account holds in one currency (the spec's `B2BBrokerAccountBalance`).
 
@@ -36,18 +36,19 @@ class CurrencyBalance:
 class AccountBalance(Mapping[str, CurrencyBalance]):
     """The fiat balance of a linked account (the spec's `B2BBrokerAccountBalanceModel`).
 
-    A mapping by currency code: look up in upper or lower case. Where Mesh lists a currency twice,
-    `balance[code]` is the exact sum of its rows, and an amount that is None in any of them is None.
+    A mapping by currency code: its keys are upper case, and look-ups ignore case. Where Mesh lists
+    a currency twice, `balance[code]` is the exact sum of its rows; None in one of them makes the
+    sum None. A balance without currencies is falsy, as any empty mapping is.
 
     Two balances are equal if their rows and totals are.
 
     Attributes:
-        rows: The rows as sent, those without a currency code too (`balances`).
+        rows: The rows as sent, including those without a currency code (`balances`).
         total_cash_usd: What Mesh says that all cash is worth in US dollars (`totalCashUsdValue`),
             never computed here; None if it sent null or nothing.
         total_buying_power_usd: The same for buying power (`totalBuyingPowerUsdValue`).
-        request_id: Names the answer to Mesh's support (`X-Request-Id`, else `CF-Ray`); None if it
-            had neither header.
+        request_id: The id to quote to Mesh's support (`X-Request-Id`, else `CF-Ray`); None if the
+            answer had neither header.
     """
 
     rows: tuple[CurrencyBalance, ...]
@@ -131,7 +132,7 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
         }
 
     def to_records(self) -> list[dict[str, Any]]:
-        """Return a dict for each row as sent, amounts as Decimal: what a DataFrame takes."""
+        """Return a dict for each row as sent, amounts as Decimal: for pandas.DataFrame, say."""
         return [attrs.asdict(row) for row in self.rows]
 
 

@@ -1,8 +1,8 @@
-"""Many accounts: so many at a time, each outcome as it comes.
+"""Reads many accounts concurrently, and yields outcomes in the order of their completion.
 
-A run draws accounts as its lanes become free, and yields outcomes in the order of their completion.
-What both modes share stands in `_Run`; how lanes work differs: `_ThreadRun` has threads, `_TaskRun`
-has tasks.
+A run has as many lanes as `concurrency` says; each reads one account at a time. Accounts are drawn
+from the input as lanes become free. What both modes share is in `_Run`; `_ThreadRun` has threads
+for lanes, `_TaskRun` has tasks.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class LinkedAccount:
     Attributes:
         auth_token: The user's secret token, which Mesh gave when the account was linked.
         broker: The account's `brokerType` as Mesh gave it then.
-        key: Yours, to tell outcomes apart; reports of attempts carry it too.
+        key: Any value of your choice, to tell outcomes apart. `Attempt` and log records carry it.
     """
 
     auth_token: str = attrs.field(repr=False)
@@ -54,9 +54,9 @@ class LinkedAccount:
     def from_link_payload(cls, payload: Mapping[str, object]) -> list["LinkedAccount"]:
         """Return the accounts that a user linked, from the payload that Mesh Link handed over.
 
-        One for each entry of `accessToken.accountTokens`: its `accessToken` is the `auth_token`,
-        the payload's `brokerType` the `broker`, and the `accountId` the `key`. Fields that are not
-        needed here are ignored.
+        There is one for each entry of `accessToken.accountTokens`. The entry's `accessToken`
+        becomes the `auth_token`, its `account.accountId` the `key`, and `accessToken.brokerType`
+        the `broker`. All other fields are ignored.
 
         Args:
             payload: The payload of Link's success callback, decoded from JSON.
@@ -111,7 +111,7 @@ class FailedOutcome:
 
 
 Outcome: TypeAlias = SuccessfulOutcome | FailedOutcome
-"""How the reading of an account ended. After `outcome.error is None`, there is a balance."""
+"""How the reading of an account ended: if `outcome.error is None`, `outcome.balance` is set."""
 
 
 def read_in_threads(
@@ -137,7 +137,7 @@ def read_in_tasks(
 
 
 class _Run:
-    """What a run decides, in either mode."""
+    """The state of a run that both modes share."""
 
     def __init__(self, runner: Runner, concurrency: int, max_pause: float | None) -> None:
         check_count("concurrency", concurrency)
@@ -154,12 +154,13 @@ class _Run:
     def end(self, error: Exception | None) -> None:
         """Draw no more accounts: the input has ended, or an error ends the run early."""
         self.has_ended = True
-        if self.error is None:
+        if self.error is None:  # the first error counts, also one of a call in flight at the end
             self.error = error
 
     def record(self, outcome: Outcome) -> None:
         """Take note of an outcome; it may end the run."""
-        if self._refused_keys.record(outcome.account, outcome.error):
+        account = outcome.account
+        if self._refused_keys.record(account.auth_token, account.broker, outcome.error):
             self.end(outcome.error)
 
 
@@ -212,14 +213,14 @@ class _ThreadRun(_Run):
             while self._in_flight > 0:
                 finished = self._finished.get()
                 self._in_flight -= 1
-                if isinstance(finished, Exception):
+                if isinstance(finished, Exception):  # not a LinkedAccount
                     self.end(finished)
                 elif isinstance(finished, BaseException):
                     raise finished
                 else:
                     self.record(finished)
                     yield finished
-                del finished  # or it would live as long as the next one is waited for
+                del finished  # it knows a token, and the wait for the next one can be long
                 self._fill_lanes()
         finally:
             self._stop()
@@ -238,13 +239,14 @@ class _ThreadRun(_Run):
             self._in_flight += 1
             if self._in_flight > len(self._threads):
                 self._start_thread()
+            # The caller's context variables, such as request ids, hold in the lane too.
             self._drawn.put((contextvars.copy_context(), account))
 
     def _start_thread(self) -> None:
         name = f"mesh-facade-{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # only now: `_stop` waits for all threads in the list
 
     def _work(self) -> None:
         """Read accounts as they are drawn; what runs in a lane."""
@@ -274,12 +276,12 @@ class _ThreadRun(_Run):
         return SuccessfulOutcome(account, result.value, None, result.attempts, elapsed)
 
     def _stop(self) -> None:
-        """End pauses, let calls in flight end, and drop them."""
+        """End pauses, wait for calls in flight, and drop their outcomes."""
         self.has_ended = True
         self.stopped.set()
         for _ in self._threads:
             self._drawn.put(None)
-        if sys.is_finalizing():  # no thread but this one runs any more: none can be waited for
+        if sys.is_finalizing():  # daemon threads are frozen now, so waiting for them would hang
             return
         for thread in self._threads:
             thread.join()
@@ -288,8 +290,8 @@ class _ThreadRun(_Run):
 class _TaskRun(_Run):
     """A run whose lanes are tasks, which can be cancelled.
 
-    An iterable is drawn from as in threads. An async iterable may have to wait for its next
-    account, so the lanes draw from it themselves, in turn: what has been read is yielded meanwhile.
+    An async iterable may have to wait for its next account. So the lanes draw from it themselves,
+    one at a time, and outcomes can be yielded meanwhile. From a plain iterable, the run draws.
     """
 
     def __init__(
@@ -307,7 +309,8 @@ class _TaskRun(_Run):
             self._async_accounts = aiter(accounts)
         else:
             self._accounts = iter(accounts)
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Lock()  # of the lane that draws from the async iterable
+        self._drawing_lane: asyncio.Task[object] | None = None
         self._lanes: set[asyncio.Task[Outcome | None]] = set()
         self._finished: asyncio.Queue[asyncio.Task[Outcome | None]] = asyncio.Queue()
 
@@ -324,6 +327,8 @@ class _TaskRun(_Run):
                 if outcome is not None:
                     self.record(outcome)
                     yield outcome
+                lane = None  # they know a token, and the wait for the next one can be long
+                outcome = None
                 self._fill_lanes()
         finally:
             await self._stop()
@@ -351,7 +356,9 @@ class _TaskRun(_Run):
             lane.add_done_callback(self._finished.put_nowait)
 
     def _result_of(self, lane: asyncio.Task[Outcome | None]) -> Outcome | None:
-        """Return the outcome of a lane; None if it has ended the run or had nothing to read."""
+        """Return the outcome of a lane; None if there was nothing to read, or an error to raise."""
+        if lane.cancelled() and self.has_ended:  # it was waiting for an account
+            return None
         try:
             return lane.result()
         except Exception as error:  # noqa: BLE001 — it is raised at the end
@@ -360,19 +367,28 @@ class _TaskRun(_Run):
             return None
 
     async def _draw_and_read(self, accounts: AsyncIterator[LinkedAccount]) -> Outcome | None:
-        """Draw an account, and read it; None if there is no other."""
+        """Draw an account, and read it; None if the input or the run has ended."""
         async with self._turn:
             if self.has_ended:
                 return None
+            self._drawing_lane = asyncio.current_task()
             try:
                 account = await anext(accounts)
             except StopAsyncIteration:
+                self._drawing_lane = None
                 self.end(None)
                 return None
             except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
+                self._drawing_lane = None
                 self.end(error)
                 return None
+            self._drawing_lane = None
         return await self._read(account)
+
+    def end(self, error: Exception | None) -> None:
+        super().end(error)
+        if self._drawing_lane is not None:  # an input that never yields again must not hold the run
+            self._drawing_lane.cancel()
 
     async def _read(self, account: LinkedAccount) -> Outcome:
         _check_account(account)

@@ -1,8 +1,8 @@
 """The two clients: their options, and one short method for each operation.
 
-A method names an operation and passes its arguments on. Which generated function runs, what an
-answer means and whether it may be sent twice is said by the operation (`mesh_facade/operations/`);
-how a call is made within its promises is the engine's business (`mesh_facade/engine/`).
+A method names an operation and passes its arguments on. The operation says which generated function
+runs, what an answer means, and whether a request may be repeated (`mesh_facade/operations/`). How a
+call is carried out (connections, deadlines, retries) is in `mesh_facade/engine/`.
 """
 
 import functools
@@ -46,7 +46,7 @@ TransportT = TypeVar("TransportT")
 
 
 class _BaseClient(Generic[RunnerT, TransportT]):
-    """What both clients share."""
+    """Holds the runner and the caller's transport, and makes siblings."""
 
     def __init__(self, runner: RunnerT, transport: TransportT | None) -> None:
         self._runner = runner
@@ -57,8 +57,8 @@ class _BaseClient(Generic[RunnerT, TransportT]):
     ) -> Self:
         """Return a client with other bounds on the same connections; None leaves a bound as it is.
 
-        A client's constructor takes options. A sibling takes what was made of them, so it goes
-        without that constructor.
+        The constructor of a client turns options into an engine. Here there is an engine already,
+        so the constructor is bypassed.
         """
         engine = self._runner.engine
         if timeout is not None:
@@ -92,22 +92,27 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
             `MESH_ENVIRONMENT`, else production.
         base_url: Another server than the environment's; if None, `MESH_BASE_URL`. It must be https,
             except on loopback.
-        timeout: Seconds that one network wait may take.
+        timeout: Seconds that one network wait may take: to connect, to send, or for the next bytes.
         deadline: Seconds that a call may take in all: waiting for a connection, attempts and
-            pauses. It cannot cut short a look-up of the host's name, nor your own secret function.
-        max_attempts: How many attempts a call may make.
-        max_connections: How many calls run at once; others wait for their turn.
-        proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://`; if None, the
-            variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` decide.
-        verify: Whether to verify the server's certificate, or an `ssl.SSLContext`, which may hold
-            a client certificate.
-        transport: Your own httpx transport instead of the connections kept here. `deadline` then
-            bounds a call only as far as the transport heeds httpx's timeouts.
+            pauses. It cannot interrupt a look-up of the host's name, or your secret function.
+        max_attempts: How many attempts a call may make. Connection faults, timeouts, rate limits,
+            server errors and HTTP 408 lead to another one; other errors are raised at once.
+        max_connections: How many calls run at once, each on a connection of its own; others wait
+            for their turn. If the process may open fewer files, fewer run at once.
+        proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://` (without a scheme,
+            `http://`); if None, the variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` decide, as
+            curl reads them. One that cannot be used is skipped, with a warning in the log.
+        verify: Whether to verify the certificates of the server and of an `https://` proxy, or an
+            `ssl.SSLContext`, which may hold a client certificate.
+        transport: Your own httpx transport instead of the connections kept here; closing the
+            client closes it. `deadline` then bounds a call only as far as the transport heeds
+            httpx's timeouts.
         on_attempt: Called with an `Attempt` after each attempt, for metrics. Exceptions that it
-            raises propagate to the caller.
+            raises propagate to the caller; in a bulk run they are the account's outcome.
 
     Raises:
-        MeshConfigurationError: A key is missing or malformed, or an option cannot be used.
+        MeshConfigurationError: A key is missing or malformed, or an option or an environment
+            variable cannot be used.
     """
 
     def __init__(  # noqa: PLR0913 — one keyword for each option
@@ -157,9 +162,10 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         Raises:
             TypeError: An argument is not a string; nothing was sent.
             ValueError: An argument is empty or cannot be sent; nothing was sent.
-            MeshConnectionError: No usable answer came back.
-            MeshResponseError: The answer is not what Mesh's spec allows.
+            MeshConnectionError: No answer came back.
+            MeshResponseError: An answer came back, but not as Mesh's spec allows it.
             MeshAPIError: Mesh answered with an error; the subclass says which.
+            MeshConfigurationError: Your secret function returned something that cannot be a key.
             MeshError: The client is closed.
         """
         return self._runner.run(GET_ACCOUNT_BALANCE, auth_token, broker).value
@@ -174,28 +180,30 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         """Read many balances at once, in threads; yield each outcome as it comes.
 
         One account's error is its outcome, and stops no other. `accounts` are drawn in the calling
-        thread, as lanes become free. If Mesh answers 429 with a `Retry-After`, all lanes pause, and
-        the account is attempted again: at most 10 times, and never after a pause of more than 300
-        seconds. Pauses do not count towards `deadline`.
+        thread, as calls finish. If Mesh answers 429 with a `Retry-After`, all calls of the run
+        pause until it is over, and the account is attempted again: at most 10 times. A
+        `Retry-After` of more than 300 seconds is not waited for: the 429 is the account's outcome.
+        Pauses do not count towards `deadline`.
 
-        To stop early, close the generator (`contextlib.closing`): calls in flight end first, within
-        their deadline, and are dropped. `break` alone does not close a generator that still has a
-        name.
+        To stop early, close the generator (`contextlib.closing`). Closing waits for calls in
+        flight, at most for their `deadline`, and drops their outcomes. `break` alone does not close
+        a generator while a variable refers to it.
 
         Args:
             accounts: What to read.
             concurrency: How many are read at a time; those above `max_connections` wait for a
                 connection, within their `deadline`.
-            max_pause: Seconds that the run may pause in all; None for no such bound. When it is
-                used up, a 429 is the account's outcome.
+            max_pause: Seconds that the run may pause in all; None for no such bound, so that one
+                account can pause a run for up to 10 times 300 seconds. When it is used up, a 429 is
+                the account's outcome.
 
         Raises:
             MeshConfigurationError: `concurrency` or `max_pause` cannot be used.
-            AuthenticationError: The client keys are evidently refused: as many accounts in a row as
-                there are lanes, but at least 5, were answered 401 without `reconnect_required`.
-                Calls in flight are yielded first.
-            TypeError: One of `accounts` is not a LinkedAccount; calls in flight are yielded first.
-            Exception: What `accounts` raises; calls in flight are yielded first.
+            AuthenticationError: The API keys are evidently refused: as many accounts in a row as
+                `concurrency` says, but at least 5, were answered 401 without `reconnect_required`.
+                The outcomes of calls in flight are yielded first.
+            TypeError: `accounts` is not iterable, or one of them is not a LinkedAccount.
+            Exception: Whatever `accounts` raises, after the outcomes of calls in flight.
         """
         return bulk.read_in_threads(
             self._runner, accounts, concurrency=concurrency, max_pause=max_pause
@@ -211,11 +219,17 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         """Return a client with other bounds that shares connections, keys and retry budget.
 
         None leaves a bound as it is. Closing one of the clients closes the connections of all.
+
+        Raises:
+            MeshConfigurationError: A bound cannot be used.
         """
         return self._sibling(timeout, deadline, max_attempts)
 
     def close(self) -> None:
-        """Close the connections; calls under way end first. Closing twice is fine."""
+        """Close idle connections now, and those in use when their calls end.
+
+        It does not wait for these calls. Their pauses end at once. Closing twice is fine.
+        """
         self._runner.engine.pool.close()
         if self._transport is not None:
             self._transport.close()
@@ -304,7 +318,10 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         return self._sibling(timeout, deadline, max_attempts)
 
     async def aclose(self) -> None:
-        """Close the connections; calls under way end first. Closing twice is fine."""
+        """Close idle connections now, and those in use when their calls end.
+
+        It does not wait for these calls. Their pauses end at once. Closing twice is fine.
+        """
         self._runner.engine.pool.close()
         if self._transport is not None:
             await self._transport.aclose()
@@ -333,7 +350,7 @@ def _check_transport(
 def _build_engine(  # noqa: PLR0913 — one keyword for each option
     waiting: Waiting,
     connection_class: type[ThreadConnection] | type[TaskConnection],
-    use_caller_transport: Callable[[], Connection] | None,
+    open_caller_transport: Callable[[], Connection] | None,
     client_id: str | None,
     client_secret: AsyncClientSecret | None,
     *,
@@ -351,8 +368,8 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
     logs.configure_logging()
     url = find_base_url(environment, base_url)
     check_count("max_connections", max_connections)
-    if use_caller_transport is not None:
-        open_connection = use_caller_transport
+    if open_caller_transport is not None:
+        open_connection = open_caller_transport
     else:
         found_proxy = find_proxy(url, proxy)
         uses_tls = url.scheme == "https" or (found_proxy and found_proxy.url.scheme == "https")

@@ -1,4 +1,4 @@
-"""The two API keys: where they come from, and how they sign a request."""
+"""The two API keys: where they come from, and how they get onto a request."""
 
 import inspect
 import os
@@ -14,14 +14,14 @@ from mesh_facade.operations.servers import CLIENT_ID_HEADER, CLIENT_SECRET_HEADE
 ClientSecret = str | Callable[[], str]
 AsyncClientSecret = ClientSecret | Callable[[], Awaitable[str]]
 
-_KEY = re.compile("[!-~]+")  # printable ASCII without the space
+_KEY = re.compile("[!-~]+")  # printable ASCII without the space: what a header can carry
 
 
 class Credentials(httpx.Auth):
     """The two API keys: checked, sent with each attempt, never printed, copied or pickled.
 
     Attributes:
-        needs_await: Whether a function gives the secret, which may have to be awaited.
+        needs_await: Whether a function returns the secret: it may be an async one.
     """
 
     def __init__(self, client_id: str | None, client_secret: AsyncClientSecret | None) -> None:
@@ -38,18 +38,18 @@ class Credentials(httpx.Auth):
         self.needs_await: bool = not isinstance(client_secret, str)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign a request."""
+        """Add the key headers to a request."""
         if isinstance(self._client_secret, str):
             secret = self._client_secret
         else:
             secret = _check_key("client_secret", self._client_secret())
-        self._sign(request, secret)
+        self._add_key_headers(request, secret)
         yield request
 
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Sign a request, and await the secret if it has to be."""
+        """Add the key headers to a request; await the secret if its function is async."""
         if isinstance(self._client_secret, str):
             secret = self._client_secret
         else:
@@ -57,15 +57,15 @@ class Credentials(httpx.Auth):
             if inspect.isawaitable(given):
                 given = await given
             secret = _check_key("client_secret", given)
-        self._sign(request, secret)
+        self._add_key_headers(request, secret)
         yield request
 
     def secrets_in(self, request: httpx.Request) -> list[str]:
-        """Return the keys that a request carries."""
+        """Return the keys that a request carries; the current secret may be another already."""
         names = (CLIENT_ID_HEADER, CLIENT_SECRET_HEADER)
         return [request.headers[name] for name in names if name in request.headers]
 
-    def _sign(self, request: httpx.Request, secret: str) -> None:
+    def _add_key_headers(self, request: httpx.Request, secret: str) -> None:
         request.headers[CLIENT_ID_HEADER] = self._client_id
         request.headers[CLIENT_SECRET_HEADER] = secret
 
@@ -81,7 +81,7 @@ def _check_key(name: str, value: object) -> str:
     if value is None or value == "":
         raise MeshConfigurationError(f"{name} is missing: pass {name}= or set MESH_{name.upper()}")
     if inspect.iscoroutine(value):
-        value.close()
+        value.close()  # or Python warns that it was never awaited
         raise MeshConfigurationError(
             f"{name} comes from an async function, which only AsyncMeshClient can await"
         )

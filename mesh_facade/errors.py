@@ -10,14 +10,17 @@ MeshError
     ├── BadRequestError 400        ├── AuthenticationError 401   ├── PermissionDeniedError 403
     ├── NotFoundError 404          ├── ConflictError 409         ├── LockedError 423
     ├── RateLimitError 429         ├── UnavailableForLegalReasonsError 451
-    └── ServerError 5xx, 6xx to 999
+    └── ServerError 500 and above
 
 Which answer becomes which class is decided in `mesh_facade/operations/envelope.py`.
 
+Retried, if the operation is safe to repeat: MeshConnectionError while `is_transient`,
+RateLimitError, ServerError, and HTTP 408. No other error is; see `mesh_facade/engine/retries.py`.
+
 Every error can be pickled and copied. None holds a secret, nor leads to one through its cause,
-context or traceback. The text of an error, `str(error)`, is ours: it holds the HTTP status and the
-codes of Mesh's spec. Mesh's own free text, which may name a person, is in `message` and
-`display_message` alone.
+context or traceback: `mesh_facade/engine/redaction.py` sees to that. The text of an error,
+`str(error)`, is ours: it holds the HTTP status and the codes of Mesh's spec. Mesh's own free text,
+which may name a person, is in `message` and `display_message` alone.
 """
 
 from typing import Any
@@ -27,7 +30,7 @@ class MeshError(Exception):
     """Base class of all errors of this package.
 
     Attributes:
-        attempts: How many times the request was sent; 0 if it never was.
+        attempts: How many attempts were made; 0 if none was.
     """
 
     def __init__(self, text: str = "", /, *, attempts: int = 0) -> None:
@@ -36,7 +39,10 @@ class MeshError(Exception):
 
 
 class MeshConfigurationError(MeshError, ValueError):
-    """The client cannot be built as asked: a missing or malformed key, URL or option."""
+    """A key, URL or option is missing or malformed.
+
+    It is raised when the client is built and, for a secret that a function returns, in a call.
+    """
 
 
 class MeshConnectionError(MeshError):
@@ -65,7 +71,7 @@ class MeshResponseError(MeshError):
 
     Attributes:
         http_status: The HTTP status of the answer.
-        request_id: Names the answer to Mesh's support (`X-Request-Id`, else `CF-Ray`); None if the
+        request_id: The id to quote to Mesh's support (`X-Request-Id`, else `CF-Ray`); None if the
             answer had neither header.
     """
 
@@ -94,12 +100,12 @@ class MeshAPIError(MeshError):
         error_type: Mesh's reason, such as `missingField`; Mesh publishes no list of them.
         message: Mesh's message, for developers. It may name a person.
         display_message: Mesh's message for the end user. It may name a person.
-        error_hash: The same for equal errors.
+        error_hash: Mesh's fingerprint of the error, for grouping.
         error_data: Further details, numbers as Decimal; anything nested deeper than 100 levels is
             left out.
         team_code: Mesh's routing code, such as `P4`: for alerting, not for display.
         retry_after: Seconds that Mesh asks to wait before the next call (`Retry-After`).
-        request_id: Names the answer to Mesh's support (`X-Request-Id`, else `CF-Ray`).
+        request_id: The id to quote to Mesh's support (`X-Request-Id`, else `CF-Ray`).
     """
 
     def __init__(  # noqa: PLR0913 — one keyword for each field
@@ -135,9 +141,10 @@ class MeshAPIError(MeshError):
     def reconnect_required(self) -> bool:
         """True if the user's token is dead: refresh it once, else let the user link again.
 
-        Wrong client keys do not set it.
+        This package has no operation for the refresh; docs/guides/tokens.md says what to do. Wrong
+        API keys do not set it.
         """
-        return self.error_type == "unauthorizedToken"
+        return (self.error_type or "").lower() == "unauthorizedtoken"
 
 
 class BadRequestError(MeshAPIError):
@@ -145,7 +152,7 @@ class BadRequestError(MeshAPIError):
 
 
 class AuthenticationError(MeshAPIError):
-    """HTTP 401: the client keys or the user's token were refused; see `reconnect_required`."""
+    """HTTP 401 without a known status: the API keys or the user's token were refused."""
 
 
 class PermissionDeniedError(MeshAPIError):

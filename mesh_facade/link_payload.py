@@ -1,6 +1,7 @@
 """Reads the payload that Mesh Link hands to the application when a user has linked an account.
 
-The payload holds secret tokens, so the errors here name fields and types, never values.
+The payload holds secret tokens, so the errors here name fields and types, never values. The spec
+does not describe it, so its field names are written by hand.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,10 @@ from typing import cast
 def read_account_tokens(payload: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
     """Yield (access token, broker type, account id) for each account token of a payload.
 
-    Raises ValueError where a field is missing or empty, TypeError where it has another type.
+    Raises:
+        ValueError: A field is missing or empty, or the institution grants access later
+            (`delayedAuth`).
+        TypeError: The payload or a field has another type.
     """
     if not isinstance(payload, Mapping):
         raise TypeError(

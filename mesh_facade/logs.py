@@ -1,4 +1,4 @@
-"""`MESH_LOG`: turns this package's logging on in a program that configures none."""
+"""`MESH_LOG`: shows this package's log records in a program that does not configure logging."""
 
 import logging
 import os
@@ -14,11 +14,11 @@ _lock = threading.Lock()
 def configure_logging() -> None:
     """Print the package's log records on stderr if `MESH_LOG` asks for it.
 
-    `info` gives one record for each call, `debug` also one for each attempt that failed. Nothing
-    changes where the program has configured logging itself.
+    `info` gives one record for each call, `debug` also one for each attempt that failed. If the
+    program has configured logging itself, `MESH_LOG` changes nothing.
 
     Raises:
-        MeshConfigurationError: `MESH_LOG` is neither.
+        MeshConfigurationError: `MESH_LOG` is neither `debug` nor `info`.
     """
     wanted = os.environ.get("MESH_LOG", "").strip().lower()
     if not wanted:

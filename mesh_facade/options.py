@@ -1,4 +1,4 @@
-"""The options of the clients that environment variables can set too: where calls go."""
+"""Finds the server that a client talks to."""
 
 import os
 
@@ -20,7 +20,7 @@ def find_base_url(environment: str | None, base_url: str | httpx.URL | None) -> 
     """
     if environment is None:
         environment = os.environ.get("MESH_ENVIRONMENT") or PRODUCTION
-    if environment not in list(SERVER_BY_ENVIRONMENT):
+    if environment not in list(SERVER_BY_ENVIRONMENT):  # a list: the argument may be unhashable
         names = ", ".join(sorted(SERVER_BY_ENVIRONMENT))
         raise MeshConfigurationError(f"environment must be one of {names}, not {environment!r}")
     if base_url is None:

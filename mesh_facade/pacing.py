@@ -7,7 +7,7 @@ from mesh_facade.engine.retries import CallState, Pause, RetryBudget, RetryPolic
 from mesh_facade.errors import AuthenticationError, MeshConnectionError, MeshError, RateLimitError
 
 MOST_PAUSES = 10
-"""How often a run pauses for one account: a rule of ours, not of Mesh."""
+"""How many pauses one account may cause: a rule of ours, not of Mesh."""
 LONGEST_PAUSE = 300.0
 """Seconds: a longer `Retry-After` is not waited for. A rule of ours, not of Mesh."""
 FEWEST_REFUSALS = 5
@@ -17,16 +17,17 @@ FEWEST_REFUSALS = 5
 class BulkRetryPolicy(RetryPolicy):
     """Retries of a bulk run.
 
-    A `Retry-After` of one account is a pause for all lanes: no attempt begins before it is over. It
-    puts off the deadlines of the calls that wait for it, and does not count towards their
-    `max_attempts`. Other failures are retried as in a single call.
+    If Mesh answers 429 with a `Retry-After`, all lanes pause: no attempt of the run begins before
+    the pause is over. A pause puts off the deadlines of the calls that wait for it. It counts
+    neither towards their `max_attempts` nor against the retry budget. Other failures are retried
+    as in a single call.
     """
 
     def __init__(self, budget: RetryBudget, max_pause: float | None) -> None:
         super().__init__(budget)
         self._pause_left = max_pause  # seconds that the run may still pause; None: no bound
         self._resume_at = 0.0  # when the pause of all lanes is over
-        self._lock = threading.Lock()  # lanes are threads
+        self._lock = threading.Lock()  # lanes can be threads
 
     def seconds_to_hold(self) -> float:
         return max(0.0, self._resume_at - time.monotonic())
@@ -45,7 +46,7 @@ class BulkRetryPolicy(RetryPolicy):
         with self._lock:
             now = time.monotonic()
             resume_at = max(self._resume_at, now + seconds)
-            added = resume_at - max(self._resume_at, now)
+            added = resume_at - max(self._resume_at, now)  # overlapping pauses count once
             if self._pause_left is not None:
                 if added > self._pause_left:
                     return False
@@ -55,20 +56,20 @@ class BulkRetryPolicy(RetryPolicy):
 
 
 class RefusedKeys:
-    """Notices when the client keys are evidently refused, as against one user's token.
+    """Notices when the API keys are evidently refused, rather than one user's token.
 
-    A 401 without `reconnect_required` may be about either: Mesh documents neither. So a run takes
-    the keys for refused only after so many such answers in a row, from different accounts.
+    A 401 without `reconnect_required` can be about the keys or about the token: Mesh does not
+    document which. Only several such answers in a row, for different accounts, are evidence.
     """
 
     def __init__(self, concurrency: int) -> None:
         self._needed = max(FEWEST_REFUSALS, concurrency)
         self._accounts_in_a_row: set[int] = set()
 
-    def record(self, account: object, error: Exception | None) -> bool:
-        """Count an outcome; return True if the keys are evidently refused."""
+    def record(self, auth_token: str, broker: str, error: Exception | None) -> bool:
+        """Count an account's outcome; return True if the keys are evidently refused."""
         if isinstance(error, AuthenticationError) and not error.reconnect_required:
-            self._accounts_in_a_row.add(hash(account))  # not the account: it knows a token
-        elif not isinstance(error, MeshConnectionError):  # which says nothing of the keys
+            self._accounts_in_a_row.add(hash((auth_token, broker)))  # a hash shows no token
+        elif not isinstance(error, MeshConnectionError):  # no answer, so no sign of either
             self._accounts_in_a_row.clear()
         return len(self._accounts_in_a_row) >= self._needed

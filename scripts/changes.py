@@ -1,4 +1,6 @@
-"""Tells what changes for callers from one spec to another, on the wire and in the Python API.
+"""Tells what changes for callers from one spec to another, on the wire and in Python.
+
+`make changes` runs it, and `make update` puts its report into its own.
 
 Exit code 0: nothing that was compared breaks callers, 1: something does, 2: the specs could not be
 compared. If only a part could be compared, the first line of the report says so.
@@ -14,17 +16,34 @@ import sys
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NotRequired, TypedDict
 
 from attrs import asdict, astuple, frozen
 from generate import FACADE, OVERLAY, PACKAGE, ROOT, SPEC, generate
 from openapi_tools.command_line import command
-from openapi_tools.documents import Json, SpecError
+from openapi_tools.json_values import SpecError
 from openapi_tools.python_api import compare_packages
 
 REDOCLY = Path(sys.prefix, "node_modules/@redocly/cli/bin/cli.js")
 
 _KINDS = ("breaking", "additive", "cosmetic")
 _TEXT_KEYWORDS = {"description", "summary", "title", "externalDocs"}
+
+
+class _Verdict(TypedDict):
+    """The verdict of one of redocly's rules on a change."""
+
+    message: str
+
+
+class _WireChange(TypedDict):
+    """A change as redocly reports it."""
+
+    path: str  # a JSON Pointer in a URI fragment
+    kind: str  # added, removed or modified
+    impact: str  # major, minor or patch
+    property: NotRequired[str]
+    verdicts: list[_Verdict]
 
 
 @frozen
@@ -164,7 +183,7 @@ def wire_changes(old: Path, new: Path) -> tuple[list[Finding], str]:
     quiet = os.environ | {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
     run = subprocess.run(redocly, env=quiet, capture_output=True, text=True, check=False)
     try:
-        changes = json.loads(run.stdout)["changes"]
+        changes: list[_WireChange] = json.loads(run.stdout)["changes"]
     except ValueError:
         reason = " ".join(run.stderr.split())
         return [], f"The wire view was left out, because redocly failed: {reason}"
@@ -183,7 +202,7 @@ def _describe_missing_tools() -> str:
     )
 
 
-def _wire_finding(change: Json) -> Finding:
+def _wire_finding(change: _WireChange) -> Finding:
     """Return one of redocly's changes as a finding."""
     pointer = change["path"].split("/")[1:]
     parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer]

@@ -1,4 +1,7 @@
-"""Shows the main job without keys or network: Mesh's page, the spec, the client, a balance."""
+"""Shows the main job without keys or network: Mesh's page, the spec, the client, a balance.
+
+`make demo` runs it.
+"""
 
 import asyncio
 import sys
@@ -6,7 +9,7 @@ import sys
 from check_drift import check_generated
 from import_spec import check_source
 from openapi_tools.command_line import command
-from openapi_tools.documents import SpecError
+from openapi_tools.json_values import SpecError
 
 from mesh_facade import AccountBalance, AuthenticationError, MeshError
 from mesh_facade.testing import MockServer

@@ -1,7 +1,8 @@
-"""Regenerates the client package from the spec and its overlay."""
+"""Regenerates the client package from the spec and its overlay: `make generate`."""
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,16 @@ from tempfile import TemporaryDirectory
 
 from openapi_python_client.config import ConfigFile
 from openapi_tools import import_all
-from openapi_tools.canonical_form import check_openapi, operations_of
 from openapi_tools.command_line import command
-from openapi_tools.documents import Json, SpecError, dump, fields, read_document
+from openapi_tools.documents import dump, read_document
 from openapi_tools.enum_names import name_enum_members
+from openapi_tools.json_values import JSON, JSONObject, SpecError, items, mapping
 from openapi_tools.name_checks import check_names
 from openapi_tools.nullable_enums import split_nullable_enums
+from openapi_tools.operations import operation_at, operations_of
 from openapi_tools.overlay import apply_overlay
+from openapi_tools.request_bodies import keep_one_media_type
+from openapi_tools.validation import check_openapi
 from pydantic import ValidationError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,21 +66,22 @@ def generate(
 
 
 def _check_settings() -> None:
-    """Refuse a misspelt setting, which the generator would ignore without a word."""
+    """Refuse a misspelt setting, which the generator would silently ignore."""
     try:
         ConfigFile.model_validate(read_document(SETTINGS), extra="forbid")
     except ValidationError as error:
         raise SpecError(f"{SETTINGS}: {error}") from error
 
 
-def _prepare_document(spec: Path, overlay: Path | None) -> tuple[Json, list[str]]:
+def _prepare_document(spec: Path, overlay: Path | None) -> tuple[JSONObject, list[str]]:
     """Return the document that the client is generated from, and notes for the reader."""
-    document = fields(read_document(spec), str(spec))
+    document = mapping(read_document(spec), str(spec))
     notes: list[str] = []
     if overlay:
         notes += apply_overlay(overlay, document)
     check_openapi(document, f"{spec}:")
     try:
+        keep_one_media_type(document)
         split_nullable_enums(document)
         notes += name_enum_members(document)
         check_names(document)
@@ -85,30 +90,38 @@ def _prepare_document(spec: Path, overlay: Path | None) -> tuple[Json, list[str]
     return document, notes
 
 
-def _write_spec(document: Json, package: Path) -> None:
+def _write_spec(document: JSONObject, package: Path) -> None:
     """Write what stands beside the generator's own files, in time for it to format them as well."""
-    keys = document.get("components", {}).get("securitySchemes", {})
+    keys = _list_keys(document)
     for path, method in operations_of(document).values():
-        _describe_parts(document["paths"][path][method], list(keys.values()))
-    servers = tuple(server["url"] for server in document.get("servers", []))
+        _describe_parts(operation_at(document, path, method), list(keys.values()))
+    servers = tuple(server["url"] for server in items(document.get("servers", []), "servers"))
     headers = {name: key["name"] for name, key in keys.items() if key.get("in") == "header"}
     module = _SPEC_MODULE.format(servers=servers, headers=headers)
-    text = dump(document, sort_keys=False)
-    for file, content in {"spec.py": module, "openapi.yaml": text, "py.typed": ""}.items():
+    effective = dump(document, sort_keys=False)
+    for file, content in {"spec.py": module, "openapi.yaml": effective, "py.typed": ""}.items():
         (package / file).write_text(content, encoding="utf-8", newline="\n")
 
 
-def _describe_parts(operation: Json, keys: list[Json]) -> None:
+def _list_keys(document: JSONObject) -> dict[str, JSONObject]:
+    """Return the security schemes by name."""
+    components = mapping(document.get("components", {}), "components")
+    place = "components.securitySchemes"
+    schemes = mapping(components.get("securitySchemes", {}), place)
+    return {name: mapping(scheme, f"{place}.{name}") for name, scheme in schemes.items()}
+
+
+def _describe_parts(operation: JSONObject, keys: list[JSONObject]) -> None:
     """Add the descriptions of an operation's parts to its own, the only one that is generated."""
-    parts: dict[str, Json] = {}
-    for parameter in operation.get("parameters", []):
+    parts: dict[str, JSON] = {}
+    for parameter in items(operation.get("parameters", []), "parameters"):
         parts[str(parameter.get("name"))] = parameter
-    parts |= operation["responses"]
+    parts |= mapping(operation["responses"], "responses")
     for key in keys:
         parts[str(key.get("name"))] = key
-    lines = [operation.get("description", "")]
+    lines = [str(operation.get("description", ""))]
     for name, part in parts.items():
-        if "description" in part:
+        if isinstance(part, dict) and "description" in part:
             lines.append(f"{name}: {part['description']}")
     operation["description"] = "\n- ".join(lines)
 
@@ -135,7 +148,9 @@ def _check_imports(package: Path, facade: Path | None) -> None:
     """Refuse a package that Python cannot import, or with which the facade cannot be imported."""
     reason = _import_error(package)
     if reason:
-        raise SpecError(f"the generated package cannot be imported, so nothing changed: {reason}")
+        problem = "the generated package cannot be imported, so nothing changed"
+        advice = "Correct in openapi/overlay.yaml what this module is generated from"
+        raise SpecError(f"{problem}: {reason}. {advice}.")
     if not facade:
         return
     reason = _import_error(package, facade)
@@ -160,7 +175,16 @@ def _import_error(*packages: Path) -> str:
     )
     if not run.returncode:
         return ""
-    return _last_line(run.stderr)
+    return f"{_last_line(run.stderr)} ({_failing_module(run.stderr, packages[-1])})"
+
+
+def _failing_module(traceback: str, package: Path) -> str:
+    """Return the path in a package of the module at which an import failed."""
+    modules = [Path(file) for file in re.findall(r'File "([^"]+)", line', traceback)]
+    inside = [module for module in modules if package in module.parents]
+    if not inside:
+        return package.name
+    return inside[-1].relative_to(package.parent).as_posix()
 
 
 def _last_line(text: str) -> str:
@@ -188,7 +212,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT, help="a folder, replaced as a whole")
     options = parser.parse_args(argv)
     overlay = None if str(options.overlay) == "none" else options.overlay
-    # Only the project's own client has to suit the facade.
+    # The facade has to be importable with the project's own client only.
     facade = ROOT / FACADE if options.output.resolve() == OUTPUT else None
     notes = generate(options.spec, overlay, options.output, facade)
     print(*notes, f"{options.output}: generated from {options.spec}", sep="\n")

@@ -1,4 +1,4 @@
-"""Imports what Mesh publishes into openapi/mesh.yaml, in canonical form.
+"""Imports what Mesh publishes into openapi/mesh.yaml, in canonical form: `make spec`.
 
 A source is a docs page, in its older or newer shape, or a whole OpenAPI document, 3.0 or 3.1; its
 content shows which. openapi/import.yaml holds the settings, and states the rules.
@@ -7,17 +7,19 @@ content shows which. openapi/import.yaml holds the settings, and states the rule
 import argparse
 import sys
 from collections.abc import Collection
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from openapi_tools import settings as settings_file
-from openapi_tools.canonical_form import canonical, operations_of
+from openapi_tools.canonical_form import canonical
 from openapi_tools.command_line import command
 from openapi_tools.documents import dump, write
 from openapi_tools.download import read_bytes
-from openapi_tools.json_values import JSONObject, SpecError, fields
+from openapi_tools.json_values import JSONObject, SpecError
+from openapi_tools.operations import operation_at, operations_of
 from openapi_tools.provenance import keep_source, read_kept_source
-from openapi_tools.settings import PinnedOperation, Settings
+from openapi_tools.settings import Settings
 from openapi_tools.sources import parse_source
 from openapi_tools.validation import check_openapi
 
@@ -32,7 +34,7 @@ _ROOT = ("openapi", "info", "servers", "security", "paths", "components")
 
 
 def read_settings(path: Path = SETTINGS) -> Settings:
-    """Return the settings in a file; raise SpecError for a word that is missing or not known."""
+    """Return the settings in a file; raise SpecError for one that is missing or not known."""
     return settings_file.read_settings(path)
 
 
@@ -54,11 +56,13 @@ def _import_document(document: JSONObject, settings: Settings, wanted: Collectio
     spec = canonical(document, places, settings["securitySchemes"], settings["schemas"])
     for name, pinned in settings["operations"].items():
         if name in chosen:
-            _name_operation(spec, chosen[name], pinned)
+            operation = operation_at(spec, *chosen[name])
+            operation["operationId"] = pinned["operationId"]
+            operation["tags"] = [pinned["tag"]]
     spec["openapi"] = "3.0.3"
     spec["info"] = settings["info"]
     check_openapi(spec)
-    parts = [dump({word: spec[word]}) for word in _ROOT if word in spec]
+    parts = [dump({keyword: spec[keyword]}) for keyword in _ROOT if keyword in spec]
     return _HEADER + "".join(parts)
 
 
@@ -71,25 +75,14 @@ def _choose_operations(
     for pattern in patterns:
         matching = [name for name in operations if fnmatchcase(name, pattern)]
         if not matching:
+            similar = get_close_matches(pattern, operations, n=3) or list(operations)
             raise SpecError(
-                f"there is no operation '{pattern}'; the source has {', '.join(operations):.300}"
+                f"there is no operation '{pattern}'; the source has {', '.join(similar):.300}."
+                " Name another with --operation, or pin another in openapi/import.yaml"
             )
         for name in matching:
             chosen[name] = operations[name]
     return chosen
-
-
-def _name_operation(spec: JSONObject, place: tuple[str, str], pinned: PinnedOperation) -> None:
-    """Give an operation our name and tag, in place of those that the source gives it."""
-    path, method = place
-    paths = fields(spec["paths"], "paths")
-    item = fields(paths[path], path)
-    operation = fields(item[method], method)
-    operation["operationId"] = pinned["operationId"]
-    operation["tags"] = [pinned["tag"]]
-    item[method] = operation
-    paths[path] = item
-    spec["paths"] = paths
 
 
 def check_source(openapi: Path = OPENAPI) -> None:

@@ -1,4 +1,4 @@
-"""Hold the wheel to the lower bounds that it declares, its extras included.
+"""Tests the wheel's lower bounds on dependencies, those of its extras included: `make test-wheel`.
 
     python scripts/wheel_bounds.py pin WHEEL
     python scripts/wheel_bounds.py check WHEEL SITE_PACKAGES
@@ -27,12 +27,12 @@ class UnboundedError(Exception):
 
 def find_distribution(name: str, location: Path) -> metadata.Distribution | None:
     """Return the metadata of a distribution in a wheel or a site-packages folder."""
-    found = metadata.distributions(name=name, path=[str(location)])
-    return next(iter(found), None)
+    distributions = metadata.distributions(name=name, path=[str(location)])
+    return next(iter(distributions), None)
 
 
 def direct_requirements(wheel: Path) -> list[Requirement]:
-    """Return what the wheel and its extras need from others in this environment."""
+    """Return the requirements of the wheel and its extras that apply in this environment."""
     distribution = find_distribution(PROJECT, wheel)
     if distribution is None:
         raise FileNotFoundError(

@@ -51,6 +51,8 @@ ALLOWED_IMPORTS = {
     "mesh_facade/engine/__init__.py": "import mesh_facade.engine.attempts",
     "mesh_facade/engine/attempts.py": "import httpx, mesh_facade.errors",
     "mesh_facade/engine/proxies.py": "import mesh_facade.errors",
+    "mesh_facade/engine/thread_connection.py": "import mesh_facade.errors",
+    "mesh_facade/engine/tls.py": "import mesh_facade.errors",
     "mesh_facade/operations/__init__.py": "",
     "mesh_facade/operations/servers.py": "import mesh_connect_client.models",
     "mesh_facade/operations/envelope.py": """
@@ -64,6 +66,7 @@ ALLOWED_IMPORTS = {
         from mesh_facade import MeshClient
         from mesh_facade.testing import mock_server
         import mesh_facade.engine.proxies, mesh_facade.operations.servers, mesh_facade.options
+        import mesh_facade.engine.thread_connection, mesh_facade.engine.tls
         """,
     "mesh_facade/testing/__init__.py": "from mesh_facade.testing import mock_server",
     "mesh_facade/testing/mock_server.py": "from mesh_facade import MeshClient",

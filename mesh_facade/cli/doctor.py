@@ -13,12 +13,15 @@ from mesh_facade import MeshClient, MeshConfigurationError, MeshConnectionError,
 from mesh_facade.cli.exit_codes import judge
 from mesh_facade.cli.terminal import one_line
 
-# Not public names: they say where a client would connect to.
+# Not public names: they connect as a client would, and say where to.
 from mesh_facade.engine.proxies import find_proxy
+from mesh_facade.engine.thread_connection import ThreadConnection
+from mesh_facade.engine.tls import find_ssl_context
 from mesh_facade.operations.servers import SERVER_BY_ENVIRONMENT
 from mesh_facade.options import find_base_url
 
 _MAX_CLOCK_DIFFERENCE = 60  # seconds
+_CONNECTION_SECONDS = 10.0
 _SANDBOX_PREFIX = "sk_sandbox_"
 _UNREAD_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # httpx reads neither
 
@@ -89,11 +92,8 @@ def _check_connection(environment: str | None) -> str:
     route = url.host
     if proxy is not None:
         route = f"{url.host} through the proxy {proxy.url.host}"
-    # The certificates are those of the environment, also where a proxy is used.
-    client = httpx.Client(proxy=proxy, verify=httpx.create_ssl_context(), trust_env=False)
     try:
-        with client:
-            response = client.head(url)
+        response = _send_without_keys(url, proxy)
     except httpx.TransportError as error:
         problem = f"{type(error).__name__}: {error}"
         advice = "check the name, the network, the proxy, SSL_CERT_FILE"
@@ -107,6 +107,18 @@ def _check_connection(environment: str | None) -> str:
             f"this clock is {seconds_ahead:.0f} s ahead of {url.host}: set it"
         )
     return f"{route} answers (HTTP {response.status_code}), and the clocks agree"
+
+
+def _send_without_keys(url: httpx.URL, proxy: httpx.Proxy | None) -> httpx.Response:
+    """Send a HEAD request on a connection such as a client would open."""
+    uses_tls = url.scheme == "https" or (proxy is not None and proxy.url.scheme == "https")
+    connection = ThreadConnection(url, find_ssl_context(verify=True, is_tls=uses_tls), proxy)
+    connection.deadline_at = time.monotonic() + _CONNECTION_SECONDS
+    timeout = dict.fromkeys(("connect", "read", "write", "pool"), _CONNECTION_SECONDS)
+    try:
+        return connection.send(httpx.Request("HEAD", url, extensions={"timeout": timeout}))
+    finally:
+        connection.close()
 
 
 def _compare_clocks(response: httpx.Response) -> float:

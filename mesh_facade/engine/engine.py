@@ -140,9 +140,7 @@ class Caller:
         policy.count_call()
         progress = _Progress(time.monotonic() + engine.deadline)
         while True:
-            while (seconds := policy.seconds_to_hold()) > 0:
-                await self._hold(seconds, progress)
-                progress.deadline_at += seconds
+            await self._hold(progress)
             connection = await self._connect(request, progress)
             began_at = time.monotonic()
             result = await self._attempt(request, connection)
@@ -184,10 +182,14 @@ class Caller:
             seconds_left=progress.deadline_at - time.monotonic(),
         )
 
-    async def _hold(self, seconds: float, progress: "_Progress") -> None:
-        """Wait before an attempt, for as long as the policy asks."""
-        if await self.engine.waiting.pause(seconds, self.engine.stopped):
-            raise MeshError("this client is closed", attempts=progress.attempts)
+    async def _hold(self, progress: "_Progress") -> None:
+        """Wait before an attempt, for as long as the policy asks; the deadline is put off."""
+        seconds = self.retry_policy.seconds_to_hold()
+        while seconds > 0:
+            if await self.engine.waiting.pause(seconds, self.engine.stopped):
+                raise MeshError("this client is closed", attempts=progress.attempts)
+            progress.deadline_at += seconds
+            seconds = self.retry_policy.seconds_to_hold()
 
     async def _connect(self, request: httpx.Request, progress: "_Progress") -> Connection:
         """Sign a request, and wait for a connection."""

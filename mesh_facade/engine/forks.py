@@ -47,7 +47,7 @@ class HandshakeGuard:
 
 
 handshakes = HandshakeGuard()
-if hasattr(os, "register_at_fork"):  # Windows has no fork
+if hasattr(os, "register_at_fork"):  # pragma: no branch — Windows has no fork
     os.register_at_fork(
         before=handshakes.before_fork,
         after_in_parent=handshakes.after_fork_in_parent,

@@ -97,14 +97,20 @@ def _parse_proxy(proxy: str | httpx.URL | httpx.Proxy) -> httpx.Proxy | None:
         parsed = proxy if isinstance(proxy, httpx.Proxy) else httpx.Proxy(proxy)
     except (TypeError, ValueError, httpx.InvalidURL):
         return None
-    if parsed.url.scheme not in _SCHEMES or not re.fullmatch(r"[^\s%]+", parsed.url.host):
-        return None
-    port = parsed.url.port
-    if port is not None and not 0 < port <= _LARGEST_PORT:
-        return None
-    if is_socks(parsed) and max(map(len, parsed.raw_auth or (b"",))) > _LONGEST_CREDENTIAL:
+    if not _can_be_used(parsed):
         return None
     return parsed
+
+
+def _can_be_used(proxy: httpx.Proxy) -> bool:
+    url = proxy.url
+    if url.scheme not in _SCHEMES or not re.fullmatch(r"[^\s%]+", url.host):
+        return False
+    if url.port is not None and not 0 < url.port <= _LARGEST_PORT:
+        return False
+    if not is_socks(proxy) or proxy.raw_auth is None:
+        return True
+    return all(len(credential) <= _LONGEST_CREDENTIAL for credential in proxy.raw_auth)
 
 
 # --- NO_PROXY -------------------------------------------------------------------------------------
@@ -114,18 +120,20 @@ def _is_excluded(url: httpx.URL) -> bool:
     """Return True if `NO_PROXY` says that a server is reached directly."""
     for variable in _NO_PROXY_VARIABLES:
         value = os.environ.get(variable, "")
-        if value:
-            break
-    else:
-        return False
-    entries = [entry for entry in re.split(r"[,\s]+", value) if entry]
-    is_excluded = False
-    for number, entry in enumerate(entries, start=1):
+        if value:  # the other variable does not count then
+            return _is_in_list(url, value, variable)
+    return False
+
+
+def _is_in_list(url: httpx.URL, entries: str, variable: str) -> bool:
+    """Return True if an entry names the server of a URL; warn of those that cannot be read."""
+    for number, entry in enumerate(re.findall(r"[^,\s]+", entries), start=1):
         try:
-            is_excluded = is_excluded or _matches(entry, url)
+            if _matches(entry, url):
+                return True
         except ValueError:
             _logger.warning("entry %d of %s is ignored: it cannot be read", number, variable)
-    return is_excluded
+    return False
 
 
 def _matches(entry: str, url: httpx.URL) -> bool:

@@ -25,7 +25,7 @@ from mesh_facade.operations.operation import GeneratedArguments, Operation
 from mesh_facade.operations.wire_names import WireNames
 
 Broker: TypeAlias = BrokerType | str
-"""A broker of the spec's list, or its name; one that the list does not have is sent as it is."""
+"""A broker of the spec's list, or any other name: unknown names are sent unchanged."""
 
 _CONTENT = WireNames(B2BBrokerAccountBalanceModelApiResult)["content"]
 
@@ -39,20 +39,26 @@ _CURRENCY_CODE = _ROW["currency_code"]
 _AMOUNTS = (_ROW["cash"], _ROW["buying_power"], _ROW["cryptocurrency_buying_power"])
 
 
-def build_arguments(auth_token: str, broker: BrokerType | str) -> GeneratedArguments:
-    """Check the arguments of a call; raise TypeError or ValueError if they cannot be sent."""
+def build_arguments(auth_token: str, broker: Broker) -> GeneratedArguments:
+    """Check and convert the arguments of a call.
+
+    Raises:
+        TypeError: An argument is not a string.
+        ValueError: An argument is empty, or holds a character that cannot be sent.
+    """
     check_text("auth_token", auth_token)
     check_text("broker", broker)
     if isinstance(broker, BrokerType):
         broker = broker.value
-    body = BalanceBrokerBaseRequest(auth_token, broker)
-    return GeneratedArguments({"body": body}, (auth_token,))
+    body = BalanceBrokerBaseRequest(auth_token=auth_token, type_=broker)
+    return GeneratedArguments(keywords={"body": body}, secrets=(auth_token,))
 
 
 def find_problem(envelope: JSONObject) -> str | None:
     """Return what keeps an envelope from being a balance as the spec allows it; None if it is one.
 
-    Fields that Mesh left out are set to null, which means the same.
+    Amounts and codes that Mesh left out are added as null, which means the same, so that the
+    generated parser gives None for both.
     """
     place = _find_malformed_field(envelope)
     if place is None:
@@ -61,6 +67,7 @@ def find_problem(envelope: JSONObject) -> str | None:
 
 
 def _find_malformed_field(envelope: JSONObject) -> str | None:
+    """Return the place of a field that the spec does not allow; None if there is none."""
     content = envelope.get(_CONTENT)
     if not isinstance(content, dict) or content.keys().isdisjoint(_CONTENT_FIELDS):
         return "content"
@@ -80,10 +87,19 @@ def _find_malformed_field(envelope: JSONObject) -> str | None:
         amounts += [row.setdefault(key) for row in row_objects]
     if are_texts(texts) and are_amounts(amounts):
         return None
-    return next(_malformed_fields_of_rows(row_objects), "text or total")
+    return next(_malformed_fields(envelope, content, row_objects))
 
 
-def _malformed_fields_of_rows(rows: list[JSONObject]) -> Iterator[str]:
+def _malformed_fields(
+    envelope: JSONObject, content: JSONObject, rows: list[JSONObject]
+) -> Iterator[str]:
+    """Yield the place of each malformed field, by checking them one by one."""
+    for key in TEXT_FIELDS:
+        if not are_texts([envelope.get(key)]):
+            yield key
+    for key in _TOTALS:
+        if not are_amounts([content[key]]):
+            yield f"content.{key}"
     for index, row in enumerate(rows):
         if not are_texts([row[_CURRENCY_CODE]]):
             yield f"content.balances[{index}].{_CURRENCY_CODE}"
@@ -93,7 +109,11 @@ def _malformed_fields_of_rows(rows: list[JSONObject]) -> Iterator[str]:
 
 
 class _ParsedRow(Protocol):
-    """A generated row after `find_problem`: amounts are Decimal or None, and none is missing."""
+    """A generated row after `find_problem`.
+
+    The generated annotations say float or Unset. But numbers were decoded as Decimal, and what was
+    missing was added as null.
+    """
 
     currency_code: str | None
     cash: Decimal | None
@@ -102,7 +122,7 @@ class _ParsedRow(Protocol):
 
 
 class _ParsedContent(Protocol):
-    """A generated `content` after `find_problem`, likewise."""
+    """A generated `content` after `find_problem`; `balances` is Unset, and so falsy, if missing."""
 
     balances: list[_ParsedRow] | None
     total_cash_usd_value: Decimal | None

@@ -1,11 +1,13 @@
 """The envelope around every answer of Mesh, and what an answer means: a result, or which error.
 
-A result is HTTP 2xx and the status `ok` and content as the spec allows it; there is no other way to
-one. Everything else is exactly one error:
+A result has HTTP 2xx, the status `ok`, and content as the spec allows it. Nothing else is a result.
+Every other answer is exactly one error:
 
-1. A known status other than `ok` decides the class, at whatever HTTP status it comes.
-2. Otherwise, unless it is 2xx, the HTTP status decides. 3xx is a MeshResponseError.
-3. At 2xx, an unknown status is a MeshAPIError, and none at all a MeshResponseError.
+1. A known status other than `ok` decides the class, whatever the HTTP status: Mesh sends it with
+   200 too.
+2. Otherwise, outside 2xx, the HTTP status decides. An unlisted 4xx is a MeshAPIError, and below 400
+   it is a MeshResponseError.
+3. At 2xx, an unknown status is a MeshAPIError, and no status a MeshResponseError.
 """
 
 import re
@@ -38,7 +40,7 @@ FindProblem = Callable[[JSONObject], str | None]
 
 @attrs.frozen
 class _Rule:
-    """Which HTTP status and which status in the envelope mean an error class."""
+    """An error class, with the HTTP status and the status in the envelope that mean it."""
 
     http_status: int
     status: str | None
@@ -47,7 +49,7 @@ class _Rule:
 
 _RULES = (
     _Rule(400, "badRequest", BadRequestError),
-    _Rule(401, None, AuthenticationError),
+    _Rule(401, None, AuthenticationError),  # the spec lists no status for it
     _Rule(403, "permissionDenied", PermissionDeniedError),
     _Rule(404, "notFound", NotFoundError),
     _Rule(409, "conflict", ConflictError),
@@ -73,7 +75,8 @@ TEXT_FIELDS = (_MESSAGE, _DISPLAY_MESSAGE, _ERROR_HASH, _ERROR_TYPE)
 """The envelope's fields that are strings or null, whatever the operation."""
 
 _OK = "ok"
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")  # no code of Mesh's looks different
+# Only what looks like a code goes into str(error): free text, which may name a person, does not.
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
 def judge(answer: Answer, find_problem: FindProblem) -> MeshError | None:
@@ -85,9 +88,8 @@ def judge(answer: Answer, find_problem: FindProblem) -> MeshError | None:
     """
     envelope: JSONObject = answer.value if isinstance(answer.value, dict) else {}
     status = _text(envelope, _STATUS)
-    error_class = _CLASS_BY_STATUS.get((status or "").lower())
-    if error_class is not None:
-        return _api_error(error_class, answer, envelope)
+    if status is not None and status.lower() in _CLASS_BY_STATUS:
+        return _api_error(_CLASS_BY_STATUS[status.lower()], answer, envelope)
     if not 200 <= answer.http_status < 300:  # noqa: PLR2004 — as RFC 9110 counts
         error_class = _class_of_http_status(answer.http_status)
         if error_class is None:
@@ -104,7 +106,7 @@ def judge(answer: Answer, find_problem: FindProblem) -> MeshError | None:
 
 
 def find_request_id(headers: Mapping[str, str]) -> str | None:
-    """Return what names an answer to Mesh's support; None if it has no such header."""
+    """Return the id to quote to Mesh's support; None if the answer has none."""
     return headers.get("x-request-id") or headers.get("cf-ray")
 
 
@@ -112,7 +114,7 @@ def _class_of_http_status(http_status: int) -> type[MeshAPIError] | None:
     """Return the class for an HTTP status outside 2xx; None if it is below 400."""
     if http_status < 400:  # noqa: PLR2004
         return None
-    if http_status >= 500:  # noqa: PLR2004 — gateways answer with numbers up to 999
+    if http_status >= 500:  # noqa: PLR2004 — 520 or 999 too, as gateways answer
         return ServerError
     return _CLASS_BY_HTTP_STATUS.get(http_status, MeshAPIError)
 

@@ -14,11 +14,14 @@ from typing import cast
 from mesh_facade.engine.strict_json import JSON
 
 MOST_ZEROS = 1000
-"""A zero may not have more digits than this (0e-999999999 takes a gigabyte): a rule of ours."""
+"""A zero may not have more places than this: writing out 0e-999999999 would take a gigabyte.
+
+A rule of ours, not of Mesh. Other numbers of that size are out of the range of a double anyway.
+"""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_SURELY_IN_RANGE = 300  # a number with an exponent below this is within the range of a double
+_SURELY_IN_RANGE = 300  # numbers from 1e-300 to 1e300 are within the range of a double
 
 
 def check_text(name: str, value: object) -> None:
@@ -48,7 +51,10 @@ def are_objects(values: Sequence[JSON]) -> bool:
 
 
 def are_amounts(values: Sequence[JSON]) -> bool:
-    """Return True if all values are null, or numbers that the spec's `double` can hold."""
+    """Return True if all values are null, or numbers that the spec's `double` can hold.
+
+    NaN and infinities do not get here: they are not JSON.
+    """
     amounts = cast("Sequence[Decimal]", values)
     try:
         exponents = set(map(Decimal.adjusted, amounts))

@@ -16,7 +16,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 class GeneratedOperation(Protocol):
-    """A module of the generated client that holds the functions of one operation."""
+    """A module of the generated client, with the functions of one operation."""
 
     @property
     def sync_detailed(self) -> Callable[..., Response[Any]]: ...
@@ -30,15 +30,15 @@ class GeneratedArguments:
     """What a call passes to the generated function.
 
     Attributes:
-        keywords: Its keyword arguments, without `client`.
-        secrets: The secrets among them, which are redacted from errors.
+        keywords: The function's keyword arguments, without `client`.
+        secrets: The secrets among them; they are redacted from errors.
     """
 
     keywords: Mapping[str, object] = attrs.field(repr=False)
     secrets: tuple[str, ...] = attrs.field(repr=False)
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False)  # compared by identity: operations are keys of a dict
 class Operation(Generic[P, Result_co]):
     """An operation of Mesh's API.
 
@@ -46,10 +46,10 @@ class Operation(Generic[P, Result_co]):
         generated: The generated module that runs it.
         build_arguments: Checks a call's arguments, and turns them into those of the generated
             function. Raises TypeError or ValueError if they cannot be sent.
-        find_problem: Returns what keeps an envelope with the status `ok` from being a result; None
-            if it is one. Sets fields that Mesh left out to null.
+        find_problem: Checks an envelope with the status `ok`: returns what keeps it from being a
+            result, or None. It may add fields that Mesh left out, as null.
         build_result: Turns what the generated function returned into the result of the call.
-        is_safe_to_repeat: True for a read. Anything else is never sent twice.
+        is_safe_to_repeat: True for a read. If False, no request is ever sent twice.
     """
 
     generated: GeneratedOperation

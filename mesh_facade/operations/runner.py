@@ -1,8 +1,9 @@
-"""Runs operations: the generated function, unmodified, once a call, on the engine.
+"""Runs an operation by calling its generated function, unmodified, once.
 
-Every operation has a generated `Client` of its own, whose httpx client is the engine with the
-operation's judgement of answers. The generated function therefore only ever sees answers that were
-accepted.
+The generated function sends its request through the httpx client of a generated `Client`. Each
+operation has a `Client` of its own, and its httpx client is our engine: it makes the attempts, has
+the operation judge each answer, and raises an error or returns an answer that was accepted. So the
+generated parser only ever sees accepted answers.
 """
 
 from typing import Any, Generic, ParamSpec, Self, TypeVar
@@ -31,7 +32,7 @@ class CallResult(Generic[R]):
 
 
 class Runner:
-    """What runs operations has in common, in threads and in tasks."""
+    """What `ThreadRunner` and `TaskRunner` share."""
 
     def __init__(self, engine: Engine, retry_policy: RetryPolicy) -> None:
         self.engine = engine
@@ -40,7 +41,9 @@ class Runner:
 
     def with_engine(self, engine: Engine, retry_policy: RetryPolicy | None = None) -> Self:
         """Return a runner with another engine and, if one is given, another retry policy."""
-        return type(self)(engine, retry_policy or self.retry_policy)
+        if retry_policy is None:
+            retry_policy = self.retry_policy
+        return type(self)(engine, retry_policy)
 
     def _client(self, operation: Operation[P, R]) -> Client:
         """Return the generated client on which an operation runs."""
@@ -51,7 +54,7 @@ class Runner:
                 policy = NeverRetry(policy.budget)
             client = Client(base_url=self.engine.base_url)
             self._set_engine(client, Caller(self.engine, operation.judge, policy))
-            # Of threads that get here at once, all use the client that was set first.
+            # setdefault is atomic: threads that get here at once share the first one's client.
             client = self._clients.setdefault(operation, client)
         return client
 
@@ -100,5 +103,6 @@ class TaskRunner(Runner):
 
 
 def _result(operation: Operation[P, R], response: Response[Any]) -> CallResult[R]:
+    # A generated function passes headers on, and nothing else that the engine could set.
     attempts = int(response.headers[ATTEMPTS_HEADER])
     return CallResult(operation.build_result(response), attempts)

@@ -5,6 +5,7 @@ from mesh_connect_client.spec import API_KEY_HEADERS, SERVERS
 PRODUCTION = "production"
 SANDBOX = "sandbox"
 
+# The spec gives its servers no names, but the sandbox's address says what it is.
 SERVER_BY_ENVIRONMENT = {
     (SANDBOX if "sandbox" in server else PRODUCTION): server for server in SERVERS
 }

@@ -15,13 +15,13 @@ class _Model(Protocol):
 class WireNames:
     """Finds the name on the wire of a generated model's attribute.
 
-    A model that holds a different marker in each attribute is written out once; the key beside a
-    marker is the attribute's name on the wire.
+    It builds a model with a different marker object in each attribute, calls `to_dict()`, and looks
+    under which name each marker comes out.
     """
 
     def __init__(self, model: type[attrs.AttrsInstance]) -> None:
         markers = {field.name: object() for field in attrs.fields(model) if field.init}
-        # The generated constructors have other types, but they take anything.
+        # Generated constructors are annotated more narrowly, but check nothing.
         build = cast("Callable[..., _Model]", model)
         written = build(**markers).to_dict()
         wire_names = {id(marker): wire_name for wire_name, marker in written.items()}
@@ -30,7 +30,11 @@ class WireNames:
         }
 
     def __getitem__(self, attribute: str) -> str:
-        """Return the name; of an attribute that this spec lacks, the one Mesh would give it."""
+        """Return the name on the wire.
+
+        An attribute that this version of the spec lacks, such as `team_code`, gets the name that
+        Mesh would give it, in camel case.
+        """
         wire_name = self._wire_names.get(attribute)
         if wire_name is None:
             first, *others = attribute.split("_")

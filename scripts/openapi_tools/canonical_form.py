@@ -1,4 +1,7 @@
-"""The canonical form of an OpenAPI document, by the rules that openapi/import.yaml states."""
+"""Brings an OpenAPI document into its canonical form, by the rules that openapi/import.yaml states.
+
+The importer (`make spec`) uses it: sources that state the same facts have the same canonical form.
+"""
 
 from collections.abc import Iterable
 
@@ -13,7 +16,8 @@ from openapi_tools.json_values import (
     items,
     text,
 )
-from openapi_tools.openapi_30 import allow_null, rename_unknown_words, simplify
+from openapi_tools.keywords import HOLDS_NAMES, HOLDS_SCHEMAS, holds_data, names_extension
+from openapi_tools.openapi_30 import allow_null, rename_unknown_keywords, simplify
 from openapi_tools.references import (
     component_reference,
     is_part_of_schema,
@@ -21,63 +25,12 @@ from openapi_tools.references import (
     schema_name,
     schema_reference,
 )
-from openapi_tools.validation import check_openapi
-
-__all__ = ["SpecError", "canonical", "check_openapi", "fields", "items", "operations_of"]
 
 MAX_OBJECTS = 100_000
 """How many objects a document may have once its references are replaced by what they point to.
 
 GitHub's document has 40,000 with all of its operations. One whose references multiply has more.
 """
-
-_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-
-# The values of these keywords are objects whose keys are names, not keywords.
-_HOLDS_NAMES = frozenset(
-    {
-        "callbacks",
-        "content",
-        "encoding",
-        "examples",
-        "headers",
-        "links",
-        "parameters",
-        "patternProperties",
-        "properties",
-        "responses",
-        "scopes",
-        "variables",
-    }
-)
-# The values of these keywords are schemas, or lists or objects of schemas.
-_HOLDS_SCHEMAS = frozenset(
-    {
-        "additionalProperties",
-        "allOf",
-        "anyOf",
-        "items",
-        "not",
-        "oneOf",
-        "prefixItems",
-        "properties",
-        "propertyNames",
-        "schema",
-    }
-)
-# The values of these keywords are data, which is carried untouched; so is that of an extension.
-_HOLDS_DATA = frozenset({"const", "default", "enum", "example", "value"})
-
-
-def operations_of(document: JSONObject) -> dict[str, tuple[str, str]]:
-    """Return the path and the method of each operation, by its name: 'GET /path'."""
-    operations: dict[str, tuple[str, str]] = {}
-    for path, item in fields(document.get("paths"), "paths").items():
-        methods = fields(item, f"paths.{path}")
-        for method in _METHODS:
-            if method in methods:
-                operations[f"{method.upper()} {path}"] = (path, method)
-    return operations
 
 
 def canonical(
@@ -99,14 +52,14 @@ def canonical(
         paths.setdefault(path, {})[method] = form.operation(path, method)
     operations = [operation for item in paths.values() for operation in item.values()]
     shared: JSONObject = {}
-    for word in ("servers", "security"):
-        if operations and all(each[word] == operations[0][word] for each in operations):
-            shared[word] = operations[0][word]
+    for keyword in ("servers", "security"):
+        if operations and all(each[keyword] == operations[0][keyword] for each in operations):
+            shared[keyword] = operations[0][keyword]
             for operation in operations:
-                del operation[word]
+                del operation[keyword]
     spec: JSONObject = {"components": form.components(), **shared}
     spec["paths"] = {path: dict(item) for path, item in paths.items()}
-    return {word: value for word, value in spec.items() if value}
+    return {keyword: value for keyword, value in spec.items() if value}
 
 
 @define
@@ -131,8 +84,8 @@ class _CanonicalForm:
     """How many objects were carried."""
 
     @property
-    def allows_any_word(self) -> bool:
-        """Return True if schemas may have words that the standard does not define."""
+    def allows_any_keyword(self) -> bool:
+        """Return True if schemas may have keywords that the standard does not define."""
         return str(self.document.get("openapi")).startswith("3.1")
 
     # --- operations -----------------------------------------------------------------------------
@@ -153,7 +106,7 @@ class _CanonicalForm:
                 arguments.append(parameter)
             else:
                 key_schemes[self._carry_key(parameter)] = []
-        operation = fields(self._plain(own, place), place)
+        operation = fields(self._translate(own, place), place)
         if arguments:
             operation["parameters"] = arguments
         operation["servers"] = effective["servers"]
@@ -165,7 +118,7 @@ class _CanonicalForm:
         parameters: dict[tuple[str, str], JSONObject] = {}
         for node in (item, own):
             for parameter in elements(node.get("parameters", []), place):
-                plain = fields(self._plain(parameter, place), place)
+                plain = fields(self._translate(parameter, place), place)
                 parameters[str(plain.get("in")), str(plain.get("name"))] = plain
         return [parameter for _, parameter in sorted(parameters.items())]
 
@@ -193,7 +146,7 @@ class _CanonicalForm:
     def _carry_scheme(self, name: str, place: str) -> str:
         """Carry the security scheme of a name, and return our name of it."""
         reference = component_reference("securitySchemes", name)
-        scheme = fields(self._plain({"$ref": reference}, place), reference)
+        scheme = fields(self._translate({"$ref": reference}, place), reference)
         if self._key_name(scheme) is not None:
             return self._carry_key(scheme)
         self.schemes.setdefault(name, scheme)
@@ -203,9 +156,9 @@ class _CanonicalForm:
         """Carry a parameter or scheme that is a known key, and return our name of it."""
         name = str(self._key_name(node))
         scheme: JSONObject = {"type": "apiKey"}
-        for word in ("description", "in", "name"):
-            if word in node:
-                scheme[word] = node[word]
+        for keyword in ("description", "in", "name"):
+            if keyword in node:
+                scheme[keyword] = node[keyword]
         self.schemes.setdefault(name, scheme)
         return name
 
@@ -217,7 +170,7 @@ class _CanonicalForm:
             name = self.needed.pop()
             place = f"components.schemas.{name}"
             schema = resolve(self.document, schema_reference(name), place)
-            self.schemas[name] = fields(self._plain(schema, place, is_schema=True), place)
+            self.schemas[name] = fields(self._translate(schema, place, is_schema=True), place)
         self._check_circles()
         unused = sorted(self.names.keys() - self.schemas.keys())
         if unused:
@@ -267,11 +220,11 @@ class _CanonicalForm:
 
     # --- nodes ----------------------------------------------------------------------------------
 
-    def _plain(self, value: JSON, place: str, *, is_schema: bool = False) -> JSON:
-        """Return a value in the words of OpenAPI 3.0, with its references followed."""
+    def _translate(self, value: JSON, place: str, *, is_schema: bool = False) -> JSON:
+        """Return a value as OpenAPI 3.0 writes it, with its references followed."""
         if isinstance(value, list):
             return [
-                self._plain(item, f"{place}[{index}]", is_schema=is_schema)
+                self._translate(item, f"{place}[{index}]", is_schema=is_schema)
                 for index, item in enumerate(value)
             ]
         if not isinstance(value, dict):
@@ -283,33 +236,34 @@ class _CanonicalForm:
                 f" more than {MAX_OBJECTS:,} objects"
             )
         node: JSONObject = {}
-        for word, member in allow_null(value).items():
-            node[word] = self._plain_member(word, member, f"{place}.{word}")
+        for keyword, member in allow_null(value).items():
+            node[keyword] = self._translate_keyword(keyword, member, f"{place}.{keyword}")
         reference = node.pop("$ref", None)
         node = simplify(node, place)
-        if is_schema and self.allows_any_word:
-            node = rename_unknown_words(node)
+        if is_schema and self.allows_any_keyword:
+            node = rename_unknown_keywords(node)
         if "$ref" not in value:
             return node
         return self._refer(text(reference, f"{place}.$ref"), node, place, is_schema=is_schema)
 
-    def _plain_member(self, word: str, value: JSON, place: str) -> JSON:
-        """Return the value of a keyword, in the words of OpenAPI 3.0 unless it is data."""
-        if word in _HOLDS_DATA or word.startswith("x-"):
+    def _translate_keyword(self, keyword: str, value: JSON, place: str) -> JSON:
+        """Return the value of a keyword: data as it is, anything else as OpenAPI 3.0 writes it."""
+        if holds_data(keyword, value):
             return value
-        if word == "examples" and isinstance(value, list):  # those of a schema are data
-            return value
-        if word == "discriminator":
-            return self._plain_discriminator(value, place)
-        is_schema = word in _HOLDS_SCHEMAS
-        if word in _HOLDS_NAMES and isinstance(value, dict):
-            return {
-                name: self._plain(item, f"{place}.{name}", is_schema=is_schema)
-                for name, item in value.items()
-            }
-        return self._plain(value, place, is_schema=is_schema)
+        if keyword == "discriminator":
+            return self._translate_discriminator(value, place)
+        is_schema = keyword in HOLDS_SCHEMAS
+        if keyword in HOLDS_NAMES and isinstance(value, dict):
+            named: JSONObject = {}
+            for name, item in value.items():
+                if names_extension(keyword, name):
+                    named[name] = item
+                else:
+                    named[name] = self._translate(item, f"{place}.{name}", is_schema=is_schema)
+            return named
+        return self._translate(value, place, is_schema=is_schema)
 
-    def _plain_discriminator(self, value: JSON, place: str) -> JSON:
+    def _translate_discriminator(self, value: JSON, place: str) -> JSON:
         """Return a discriminator whose mapping follows the names of the schemas."""
         discriminator = fields(value, place)
         if "mapping" in discriminator:
@@ -353,12 +307,12 @@ class _CanonicalForm:
         return {**beside, "allOf": [schema, *others]}
 
     def _target(self, reference: str, place: str, *, is_schema: bool) -> JSON:
-        """Return what a reference points to, in the words of OpenAPI 3.0."""
+        """Return the target of a reference, as OpenAPI 3.0 writes it."""
         if reference in self.open_references:
             circle = " → ".join([*self.open_references, reference])
             raise SpecError(f"{place}: these references lead in a circle: {circle}")
         self.open_references.append(reference)
         target = resolve(self.document, reference, place)
-        plain = self._plain(target, place, is_schema=is_schema)
+        plain = self._translate(target, place, is_schema=is_schema)
         self.open_references.pop()
         return plain

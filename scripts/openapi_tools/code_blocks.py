@@ -1,4 +1,4 @@
-"""Finds the YAML block of a docs page, which is Markdown."""
+"""Finds the YAML block of a docs page, which is Markdown, for the importer (`make spec`)."""
 
 import re
 from collections.abc import Iterator

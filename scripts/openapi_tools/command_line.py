@@ -1,10 +1,10 @@
-"""How every script reports a failure on its command line: one line, and an exit code."""
+"""The frame of each command in scripts/: it reports a failure in one line, with an exit code."""
 
 import sys
 from collections.abc import Callable
 from functools import wraps
 
-from openapi_tools.documents import SpecError
+from openapi_tools.json_values import SpecError
 
 
 def command(main: Callable[..., int | None], failure: int = 1) -> Callable[..., int]:

@@ -1,4 +1,7 @@
-"""The docs page in its older shape, read by the rules that openapi/import.yaml states."""
+"""Reads a docs page in its older shape, by the rules that openapi/import.yaml states.
+
+The importer (`make spec`) uses it.
+"""
 
 import json
 import re
@@ -49,7 +52,7 @@ def to_openapi(prose: str, block: JSONObject) -> JSONObject:
         for status, response in responses.items()
     }
     return {
-        # A page does not say which version its words are of: 3.1 has those of 3.0 too.
+        # A page does not name the version of its keywords: 3.1 has those of 3.0 too.
         "openapi": "3.1.0",
         "paths": {str(paths["path"]): {str(paths["method"]).lower(): operation}},
         "components": {
@@ -147,9 +150,9 @@ class _PageReader:
         place = parameter.place
         content = fields(parameter.content, place, ["schema"], _SERIALIZATION)
         node: JSONObject = {"in": parameter.location, "name": parameter.name}
-        for word in _SERIALIZATION:
-            if word in content:
-                node[word] = content[word]
+        for keyword in _SERIALIZATION:
+            if keyword in content:
+                node[keyword] = content[keyword]
         entries = items(content["schema"], place)
         node["required"] = _take_required(entries, place)
         node.update(_take_shared(entries, ("deprecated", "description")))
@@ -180,7 +183,7 @@ class _PageReader:
         """Return the schema of a list of entries, of which each is an alternative."""
         if len(entries) == 1:
             return self._entry(entries[0], place)
-        # The page repeats in each alternative what is said of all of them together.
+        # The page repeats in each alternative what holds for all of them together.
         schema = _take_shared(entries, _ANNOTATIONS)
         schema["anyOf"] = [self._entry(entry, place) for entry in entries]
         return schema
@@ -232,7 +235,7 @@ def _security_scheme(key: _Parameter) -> JSONObject:
 
 
 def _take_required(entries: list[JSONObject], place: str) -> bool:
-    """Take the word `required` out of entries, and return True if one of them has it."""
+    """Take the keyword `required` out of entries, and return True if it is true in one of them."""
     required = [entry.pop("required", False) for entry in entries]
     for flag in required:
         if not isinstance(flag, bool):
@@ -240,16 +243,16 @@ def _take_required(entries: list[JSONObject], place: str) -> bool:
     return any(required)
 
 
-def _take_shared(entries: list[JSONObject], words: tuple[str, ...]) -> JSONObject:
-    """Take the words out of entries that all of them have, with the same value."""
+def _take_shared(entries: list[JSONObject], keywords: tuple[str, ...]) -> JSONObject:
+    """Take those keywords out of entries that all of them have, with the same value."""
     shared: JSONObject = {}
     if not entries:
         return shared
-    for word in words:
-        if all(word in entry and entry[word] == entries[0].get(word) for entry in entries):
-            shared[word] = entries[0][word]
+    for keyword in keywords:
+        if all(keyword in entry and entry[keyword] == entries[0].get(keyword) for entry in entries):
+            shared[keyword] = entries[0][keyword]
             for entry in entries:
-                del entry[word]
+                del entry[keyword]
     return shared
 
 
@@ -263,7 +266,7 @@ def _genuine_examples(value: JSON, place: str) -> JSONObject:
 
 
 def _restore_type(schema: JSONObject) -> None:
-    """Say the type of an entry in the words of OpenAPI."""
+    """Write the type of an entry as OpenAPI does."""
     kind = str(schema.get("type"))
     if kind in {"any", "enum<any>"}:
         del schema["type"]

@@ -1,7 +1,7 @@
-"""Reads and writes documents in YAML and JSON: one reader and one writer for every step.
+"""Reads and writes documents in YAML and JSON: one reader and one writer for all commands.
 
-Text stays text on the way: what is a string in a document that was read is written so that every
-reader of YAML, of version 1.1 or 1.2, takes it for a string.
+Text stays text on the way: a string that was read is written so that every reader of YAML, of
+version 1.1 or 1.2, takes it for a string.
 """
 
 import json
@@ -12,20 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from openapi_tools.json_values import JSON, Json, JSONObject, SpecError, fields, items
-
-__all__ = [
-    "JSON",
-    "JSONObject",
-    "Json",
-    "SpecError",
-    "dump",
-    "fields",
-    "items",
-    "parse",
-    "read_document",
-    "write",
-]
+from openapi_tools.json_values import JSON, JSONObject, SpecError
 
 MAX_NODES = 1_000_000
 """How many values a YAML document may have once its aliases are expanded.
@@ -253,10 +240,16 @@ _Dumper.add_representer(str, _represent_string)
 
 
 def dump(document: JSONObject, *, sort_keys: bool = True) -> str:
-    """Return a document as YAML."""
-    written: str = yaml.dump(
-        document, Dumper=_Dumper, allow_unicode=True, width=90, sort_keys=sort_keys
-    )
+    """Return a document as YAML; raise SpecError for text that no UTF-8 file can hold."""
+    try:
+        written: str = yaml.dump(
+            document, Dumper=_Dumper, allow_unicode=True, width=90, sort_keys=sort_keys
+        )
+    except UnicodeEncodeError as error:
+        raise SpecError(
+            f"the text {error.object!a:.60} cannot be written as UTF-8: {error.reason}; correct it"
+            " in the source"
+        ) from None
     return written
 
 

@@ -1,4 +1,4 @@
-"""Reads the bytes of a source: of a file, of standard input, or of an https address."""
+"""Reads the bytes of a source for `make spec`: a file, standard input, or an https address."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ def read_bytes(source: str) -> bytes:
 
 
 async def _download(address: str) -> bytes:
-    """Return what is at an https address."""
+    """Return the content of an https address."""
     try:
         async with asyncio.timeout(MAX_SECONDS):
             return await _fetch(address)

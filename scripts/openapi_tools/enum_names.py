@@ -2,7 +2,7 @@
 
 The generator numbers a value that does not begin with a letter (`VALUE_57`), fails where two values
 get one name, and drops an enum with a null. Names that this module derives reach the generator as
-`x-enum-varnames`. The rules:
+`x-enum-varnames`; `make generate` uses it. The rules:
 
 1. A value that begins with a letter is named by its own letters and digits in capitals, as the
    generator does: `krakenDirect` is KRAKENDIRECT, `a-b` is A_B.
@@ -24,49 +24,51 @@ from collections import Counter
 
 from openapi_python_client.strings import DELIMITERS, in_double_quote_literal, sanitize, snake_case
 
-from openapi_tools.documents import Json, SpecError
+from openapi_tools.json_values import JSON, JSONObject, SpecError, elements
 from openapi_tools.objects import SpecObject, correction, find_objects, quote, removal
 
 VARNAMES = "x-enum-varnames"
 
 Value = str | int
+"""A value of an enum that the generator makes a member of."""
 
 _CAMEL_CASE = re.compile("[a-z][A-Za-z0-9]*")
 _SUFFIX_DIGITS = 8
 
 
-def name_enum_members(document: Json) -> list[str]:
+def name_enum_members(document: JSONObject) -> list[str]:
     """Give each enum stable names, in place; return notes for the reader.
 
     There is a note on each name that rule 2 or 3 made up, and on each name in the overlay whose
-    value is gone. Raise SpecError where a value cannot be named, with the action to add to the
+    value is gone. Raise SpecError if a value cannot be named, with the action to add to the
     overlay.
     """
     notes: list[str] = []
     for schema in find_objects(document):
-        values = schema.fields.get("enum")
+        values = schema.node.get("enum")
         if not isinstance(values, list):
             continue
         # The generator makes no enum of booleans, nor of a lone null.
-        if schema.fields.get("type") == "boolean" or values == [None]:
+        if schema.node.get("type") == "boolean" or values == [None]:
             continue
         notes += _name_members(schema)
     return notes
 
 
 def _name_members(schema: SpecObject) -> list[str]:
-    given = _read_given_names(schema)
-    notes = _describe_idle_names(schema)
+    """Give one enum stable names, in place; return notes for the reader."""
     values = _read_values(schema)
-    names = _derive_names(values, given)
+    given = _read_given_names(schema, values)
+    notes = _describe_unused_names(schema, values)
+    names = _derive_names(list(dict.fromkeys(values)), given)
     _check_names(schema, names)
-    schema.fields["enum"] = values
-    schema.fields.pop(VARNAMES, None)
-    if names == {value: _generator_name_of(value) for value in values}:
+    schema.node["enum"] = [*names]
+    schema.node.pop(VARNAMES, None)
+    if all(name == _default_name(value) for value, name in names.items()):
         return notes
-    schema.fields[VARNAMES] = list(names.values())
+    schema.node[VARNAMES] = [*names.values()]
     for value, name in names.items():
-        if value not in given and name != _generator_name_of(value):
+        if value not in given and name != _default_name(value):
             update = f"{{{VARNAMES}: {{{quote(value)}: NAME}}}}"
             advice = correction(schema.path, update)
             notes.append(f"{schema.path}: {value!a} is named {name}; for another name, {advice}")
@@ -74,22 +76,25 @@ def _name_members(schema: SpecObject) -> list[str]:
 
 
 def _read_values(schema: SpecObject) -> list[Value]:
-    """Return the values of an enum, each one once; refuse those that the client would not hold."""
+    """Return the values of an enum; raise SpecError for one that the client would not hold."""
     values: list[Value] = []
-    for value in schema.fields["enum"]:
+    for value in elements(schema.node["enum"], f"{schema.path}.enum"):
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise _refusal(schema, value, f"{value!a} is neither a string nor an integer")
         problem = _describe_problem(value, schema, values)
         if problem:
-            raise SpecError(f"{schema.path}.enum: {problem}; {removal(_path_of(value, schema))}")
-        if value not in values:
-            values.append(value)
+            raise _refusal(schema, value, problem)
+        values.append(value)
     return values
 
 
-def _describe_problem(value: object, schema: SpecObject, earlier: list[Value]) -> str:
+def _refusal(schema: SpecObject, value: JSON, problem: str) -> SpecError:
+    return SpecError(f"{schema.path}.enum: {problem}; {removal(_path_of(value, schema))}")
+
+
+def _describe_problem(value: Value, schema: SpecObject, earlier: list[Value]) -> str:
     """Return why a value cannot be a member beside the earlier ones, or the empty string."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return f"{value!a} is neither a string nor an integer"
-    if schema.fields.get("type") == "string" and not isinstance(value, str):
+    if schema.node.get("type") == "string" and not isinstance(value, str):
         return f"{value} is a number in an enum of strings"
     if earlier and type(value) is not type(earlier[0]):
         return f"{value!a} and {earlier[0]!a} are of two types"
@@ -98,7 +103,7 @@ def _describe_problem(value: object, schema: SpecObject, earlier: list[Value]) -
     return ""
 
 
-def _path_of(value: object, schema: SpecObject) -> str:
+def _path_of(value: JSON, schema: SpecObject) -> str:
     """Return the JSONPath of one value, or of the whole enum where no path can name the value."""
     path = f"{schema.path}.enum"
     if not isinstance(value, str | int | float):
@@ -110,33 +115,37 @@ def _path_of(value: object, schema: SpecObject) -> str:
     return f"{path}[?@ == {quote(value)}]"
 
 
-def _read_given_names(schema: SpecObject) -> dict[Value, str]:
+def _read_given_names(schema: SpecObject, values: list[Value]) -> dict[Value, str]:
     """Return the names that the spec or the overlay gives, by value."""
-    told = schema.fields.get(VARNAMES, {})
-    values: list[Value] = schema.fields["enum"]
+    varnames = schema.node.get(VARNAMES, {})
     path = f"{schema.path}[{quote(VARNAMES)}]"
-    if isinstance(told, dict):
-        given = {value: told[str(value)] for value in values if str(value) in told}
-    elif isinstance(told, list) and len(told) == len(values):
-        given = dict(zip(values, told, strict=True))
+    given: dict[Value, JSON] = {}
+    if isinstance(varnames, dict):
+        for value in values:
+            if str(value) in varnames:
+                given[value] = varnames[str(value)]
+    elif isinstance(varnames, list) and len(varnames) == len(values):
+        given.update(zip(values, varnames, strict=True))
     else:
         problem = f"expected a mapping from value to name, or a list of {len(values)} names"
         raise SpecError(f"{path}: {problem}; {removal(path)}")
+    names: dict[Value, str] = {}
     for value, name in given.items():
         if not isinstance(name, str):
             raise SpecError(f"{path}: the name of {value!a} is not a string; {removal(path)}")
-        given[value] = _generator_name(name)
-    return given
+        names[value] = _normalised(name)
+    return names
 
 
-def _describe_idle_names(schema: SpecObject) -> list[str]:
-    told = schema.fields.get(VARNAMES, {})
-    if not isinstance(told, dict):
+def _describe_unused_names(schema: SpecObject, values: list[Value]) -> list[str]:
+    """Return a note on each name that is given to a value that the enum does not have."""
+    varnames = schema.node.get(VARNAMES, {})
+    if not isinstance(varnames, dict):
         return []
-    known = {str(value) for value in schema.fields["enum"]}
+    known = {str(value) for value in values}
     path = f"{schema.path}[{quote(VARNAMES)}]"
     return [
-        f"{path}: {value!a} is not in the enum any more" for value in told if value not in known
+        f"{path}: {value!a} is not in the enum any more" for value in varnames if value not in known
     ]
 
 
@@ -167,16 +176,16 @@ def _keeps_plain_name(value: Value, rivals: list[Value], given: dict[Value, str]
 def _plain_name(value: Value) -> str:
     """Return the name of a value by itself: rules 1 and 2."""
     if isinstance(value, int):
-        return _generator_name_of(value)
+        return _default_name(value)
     if value[:1].isalpha() and _is_kept(value[0]):
-        return _generator_name(value.upper())
+        return _normalised(value.upper())
     words = ["VALUE"]
     rest = value
     while rest and not _is_kept(rest[0]):
         words.append(unicodedata.name(rest[0]))
         rest = rest[1:]
     words.append(rest if value else "EMPTY")
-    return _generator_name("_".join(words).upper())
+    return _normalised("_".join(words).upper())
 
 
 def _is_kept(character: str) -> bool:
@@ -184,14 +193,14 @@ def _is_kept(character: str) -> bool:
     return sanitize(character) == character and character not in DELIMITERS
 
 
-def _generator_name_of(value: Value) -> str:
+def _default_name(value: Value) -> str:
     """Return the name that the generator itself would give, or nothing if that is a number."""
     if isinstance(value, int):
         return f"VALUE_NEGATIVE_{-value}" if value < 0 else f"VALUE_{value}"
     return snake_case(value.upper()).upper() if value[:1].isalpha() else ""
 
 
-def _generator_name(name: str) -> str:
+def _normalised(name: str) -> str:
     """Return a name as the generator will write it and Python will read it."""
     return unicodedata.normalize("NFKC", snake_case(unicodedata.normalize("NFKC", name))).upper()
 
@@ -206,7 +215,7 @@ def _check_names(schema: SpecObject, names: dict[Value, str]) -> None:
     taken: dict[str, Value] = {}
     for value, name in names.items():
         problem = ""
-        if not name.isidentifier() or _generator_name(name) != name:
+        if not name.isidentifier() or _normalised(name) != name:
             problem = f"{value!a} gives no name for a member"
         elif name in taken:
             problem = f"{taken[name]!a} and {value!a} would both be named {name}"

@@ -1,7 +1,7 @@
 """JSON values, of which every document consists, and checks of their shape."""
 
 from collections.abc import Collection
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
 """Any value that JSON can express."""
@@ -9,15 +9,19 @@ JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | Non
 JSONObject: TypeAlias = dict[str, JSON]
 """A JSON object: what YAML calls a mapping."""
 
-# A document that was checked as a whole: its values are used without a check of their types.
-Json = dict[str, Any]
-
 
 class SpecError(Exception):
     """A document that cannot be read, or does not fit. The message is one line."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+def mapping(value: JSON, place: str) -> JSONObject:
+    """Return an object itself, not a copy; raise SpecError for anything else."""
+    if not isinstance(value, dict):
+        raise SpecError(f"{place}: a mapping is expected, not {value!r:.60}")
+    return value
 
 
 def fields(
@@ -28,16 +32,15 @@ def fields(
     Raise SpecError if `value` is not an object, if it lacks a needed key, or if it has a key that
     is neither needed nor optional. Without needed and optional keys, every key is allowed.
     """
-    if not isinstance(value, dict):
-        raise SpecError(f"{place}: a mapping is expected, not {value!r:.60}")
+    members = mapping(value, place)
     for key in needed:
-        if key not in value:
+        if key not in members:
             raise SpecError(f"{place}: '{key}' is missing")
     if needed or optional:
-        for key in value:
+        for key in members:
             if key not in needed and key not in optional:
                 raise SpecError(f"{place}: '{key}' is not known here")
-    return dict(value)
+    return dict(members)
 
 
 def items(value: JSON, place: str) -> list[JSONObject]:
@@ -46,7 +49,7 @@ def items(value: JSON, place: str) -> list[JSONObject]:
 
 
 def elements(value: JSON, place: str) -> list[JSON]:
-    """Return a list; raise SpecError for anything else."""
+    """Return a list itself, not a copy; raise SpecError for anything else."""
     if not isinstance(value, list):
         raise SpecError(f"{place}: a list is expected, not {value!r:.60}")
     return value

@@ -1,15 +1,15 @@
 """Refuses a document in which two things would get one name in the generated package.
 
-The generator lets one of them replace the other, or gives a name that it made up, often without a
-word. Each refusal says which action to add to the overlay.
+The generator lets one of them replace the other, or gives a name that it made up, often silently.
+Each refusal says which action to add to the overlay. `make generate` uses this module.
 """
 
 import unicodedata
+from collections.abc import Mapping
 
 from openapi_python_client.strings import ClassName, PythonIdentifier, sanitize
 
-from openapi_tools.canonical_form import operations_of
-from openapi_tools.documents import Json, SpecError
+from openapi_tools.json_values import JSON, JSONObject, SpecError, mapping, text
 from openapi_tools.objects import (
     SpecObject,
     correction,
@@ -17,6 +17,10 @@ from openapi_tools.objects import (
     json_path,
     removal,
 )
+from openapi_tools.operations import operation_at, operations_of
+from openapi_tools.references import schema_name
+
+_Schemas = Mapping[str, JSONObject]
 
 # How the generator begins a name that would not be a name otherwise.
 _FIELD_PREFIX = "field_"
@@ -66,23 +70,29 @@ _MODEL_NAMES = frozenset(
 )
 
 
-def check_names(document: Json) -> None:
+def check_names(document: JSONObject) -> None:
     """Raise SpecError where a class, an attribute or a function would have no name of its own."""
-    objects = find_objects(document)
-    _check_classes(document)
-    for schema in objects:
-        _check_attributes(schema, document)
+    schemas = _schemas_of(document)
+    _check_classes(schemas)
+    for schema in find_objects(document):
+        _check_attributes(schema, schemas)
         _check_alternatives(schema)
     _check_functions(document)
 
 
-def _check_classes(document: Json) -> None:
+def _schemas_of(document: JSONObject) -> _Schemas:
+    components = mapping(document.get("components", {}), "components")
+    schemas = mapping(components.get("schemas", {}), "components.schemas")
+    return {name: mapping(value, f"components.schemas.{name}") for name, value in schemas.items()}
+
+
+def _check_classes(schemas: _Schemas) -> None:
     taken: dict[str, str] = {}
-    for name, schema in _schemas_of(document).items():
+    for name, schema in schemas.items():
         if not _makes_class(schema):
             continue
         path = json_path("$.components.schemas", name)
-        title = schema.get("title") or name
+        title = text(schema.get("title") or name, f"{path}.title")
         class_name = ClassName(title, _FIELD_PREFIX)
         # Two classes in one module are one too many as well.
         module = _normalised(PythonIdentifier(class_name, _FIELD_PREFIX))
@@ -98,9 +108,9 @@ def _check_classes(document: Json) -> None:
         taken[module] = name
 
 
-def _check_attributes(schema: SpecObject, document: Json) -> None:
+def _check_attributes(schema: SpecObject, schemas: _Schemas) -> None:
     taken: dict[str, str] = {}
-    for name, path in _properties_of(schema.fields, schema.path, document, ()).items():
+    for name, path in _properties_of(schema.node, schema.path, schemas, ()).items():
         attribute = _normalised(PythonIdentifier(name, _FIELD_PREFIX))
         problem = ""
         if not _has_letters(name):
@@ -115,88 +125,96 @@ def _check_attributes(schema: SpecObject, document: Json) -> None:
 
 
 def _properties_of(
-    schema: Json, path: str, document: Json, seen: tuple[str, ...]
+    schema: JSONObject, path: str, schemas: _Schemas, seen: tuple[str, ...]
 ) -> dict[str, str]:
-    """Return the properties of a model, and of all that it is made of, with their paths."""
+    """Return the paths of the properties of a model, and of all that it is made of, by name.
+
+    `seen` names the schemas that are being looked at: a schema may be made of itself.
+    """
     properties: dict[str, str] = {}
     own = schema.get("properties")
     if isinstance(own, dict):
         for name in own:
             properties[name] = json_path(f"{path}.properties", name)
-    parts = schema.get("allOf")
-    for index, part in enumerate(parts if isinstance(parts, list) else []):
-        reference = str(part.get("$ref", ""))
-        name = reference.removeprefix("#/components/schemas/")
-        if not reference:
-            inner = _properties_of(part, f"{path}.allOf[{index}]", document, seen)
-        elif name in seen or name not in _schemas_of(document):
+    for index, part in _list_schemas(schema.get("allOf")):
+        if "$ref" not in part:
+            properties |= _properties_of(part, f"{path}.allOf[{index}]", schemas, seen)
             continue
-        else:
+        name = schema_name(str(part["$ref"])) or ""
+        if name in schemas and name not in seen:
             place = json_path("$.components.schemas", name)
-            inner = _properties_of(_schemas_of(document)[name], place, document, (*seen, name))
-        properties |= inner
+            properties |= _properties_of(schemas[name], place, schemas, (*seen, name))
     return properties
 
 
 def _check_alternatives(schema: SpecObject) -> None:
     """Refuse a class that would be numbered by its position among alternatives."""
     for keyword in ("anyOf", "oneOf"):
-        alternatives = schema.fields.get(keyword)
-        for index, alternative in enumerate(alternatives if isinstance(alternatives, list) else []):
+        for index, alternative in _list_schemas(schema.node.get(keyword)):
             title = alternative.get("title")
-            has_own_title = title and title != schema.fields.get("title")
+            has_own_title = title and title != schema.node.get("title")
             if _makes_class(alternative) and not has_own_title:
                 path = f"{schema.path}.{keyword}[{index}]"
                 problem = "its class would be named by its position"
                 raise SpecError(f"{path}: {problem}; {correction(path, '{title: NAME}')}")
 
 
-def _makes_class(schema: Json) -> bool:
+def _makes_class(schema: JSONObject) -> bool:
     """Return True if the generator makes a class of a schema, or of the items of an array."""
     kind = schema.get("type")
     if "$ref" in schema or kind == "boolean":
         return False
     if "enum" in schema:
-        is_null: bool = schema["enum"] == [None]
-        return not is_null
+        return schema["enum"] != [None]
     if kind == "array":
         items = schema.get("items")
         return isinstance(items, dict) and _makes_class(items)
-    parts = schema.get("allOf", [])
+    parts = [part for _, part in _list_schemas(schema.get("allOf"))]
     is_alias = len(parts) == 1 and "$ref" in parts[0]
-    return (
-        kind == "object" or (bool(parts) and not is_alias) or (not kind and "properties" in schema)
-    )
+    if parts and not is_alias:
+        return True
+    return kind == "object" or (not kind and "properties" in schema)
 
 
-def _check_functions(document: Json) -> None:
+def _list_schemas(value: JSON) -> list[tuple[int, JSONObject]]:
+    """Return the schemas of `allOf`, `anyOf` or `oneOf`, each with its index."""
+    schemas: list[tuple[int, JSONObject]] = []
+    if isinstance(value, list):
+        for index, schema in enumerate(value):
+            schemas.append((index, mapping(schema, f"[{index}]")))
+    return schemas
+
+
+def _check_functions(document: JSONObject) -> None:
     taken: dict[tuple[str, str], str] = {}
     for operation, (path, method) in operations_of(document).items():
-        fields = document["paths"][path][method]
+        node = operation_at(document, path, method)
         place = json_path(json_path("$.paths", path), method)
-        tags = fields.get("tags") or ["default"]
-        operation_id = fields.get("operationId") or f"{method}_{path}"
-        module = _normalised(PythonIdentifier(tags[0], _TAG_PREFIX))
+        tag = _first_tag(node, place)
+        operation_id = text(node.get("operationId") or f"{method}_{path}", f"{place}.operationId")
+        module = _normalised(PythonIdentifier(tag, _TAG_PREFIX))
         function = _normalised(PythonIdentifier(operation_id, _FIELD_PREFIX))
-        update = "{operationId: NAME}"
         problem = ""
-        if not _has_letters(tags[0]):
-            problem = f"the tag {tags[0]!a} gives no name for a module"
-            place = f"{place}.tags"
-            raise SpecError(f"{place}: {problem}; {removal(place)}")
         if not _has_letters(operation_id):
             problem = f"the operationId {operation_id!a} gives no name for a function"
         elif (module, function) in taken:
             other = taken[module, function]
             problem = f"{other} and {operation} would both be the function {module}.{function}"
         if problem:
-            raise SpecError(f"{place}: {problem}; {correction(place, update)}")
+            raise SpecError(f"{place}: {problem}; {correction(place, '{operationId: NAME}')}")
         taken[module, function] = operation
 
 
-def _schemas_of(document: Json) -> dict[str, Json]:
-    schemas: dict[str, Json] = document.get("components", {}).get("schemas", {})
-    return schemas
+def _first_tag(operation: JSONObject, path: str) -> str:
+    """Return the tag that names the module of an operation, or raise SpecError."""
+    tags = operation.get("tags")
+    if not isinstance(tags, list) or not tags:
+        return "default"
+    place = f"{path}.tags"
+    tag = text(tags[0], place)
+    if not _has_letters(tag):
+        raise SpecError(f"{place}: the tag {tag!a} gives no name for a module; {removal(place)}")
+    return tag
 
 
 def _has_letters(name: str) -> bool:

@@ -1,37 +1,36 @@
-"""Says `null` in an enum in the words that the generator reads: as a choice beside the enum.
+"""Writes `null` in an enum so that the generator can read it: as an alternative to the enum.
 
 The generator makes a union of such an enum and numbers its class (`BrokerTypeType1`), so the class
 of the schema's own name disappears. After this module, the enum holds no null, and each place that
-used it allows null: `anyOf: [the enum, null]`.
+used it allows null: `anyOf: [the enum, null]`. `make generate` uses it.
 """
 
-from openapi_tools.documents import Json, SpecError
 from openapi_tools.enum_names import VARNAMES
+from openapi_tools.json_values import JSONObject, SpecError, elements
 from openapi_tools.objects import SpecObject, correction, find_objects, json_path
+from openapi_tools.references import schema_reference
 
-_COMPONENTS = "$.components.schemas"
 
-
-def split_nullable_enums(document: Json) -> None:
+def split_nullable_enums(document: JSONObject) -> None:
     """Take null out of each enum, and allow it wherever the enum is used, in place."""
     objects = find_objects(document)
     references: set[str] = set()
     inline: list[SpecObject] = []
     for schema in objects:
-        if not _has_null_and_values(schema.fields):
+        if not _has_null_and_values(schema.node):
             continue
         if _is_component(schema):
-            references.add(f"#/components/schemas/{schema.name}")
-            _remove_null(schema.fields)
+            references.add(schema_reference(schema.name))
+            _remove_null(schema.node, schema.path)
         else:
             inline.append(schema)
     for holder in objects:
-        _allow_null_beside_reference(holder.fields, references)
+        _allow_null_beside_reference(holder.node, references)
     for schema in inline:
         _move_into_union(schema)
 
 
-def _has_null_and_values(schema: Json) -> bool:
+def _has_null_and_values(schema: JSONObject) -> bool:
     values = schema.get("enum")
     if not isinstance(values, list) or values == [None]:
         return False
@@ -39,15 +38,16 @@ def _has_null_and_values(schema: Json) -> bool:
 
 
 def _is_component(schema: SpecObject) -> bool:
-    return schema.path == json_path(_COMPONENTS, schema.name)
+    return schema.path == json_path("$.components.schemas", schema.name)
 
 
-def _null() -> Json:
+def _null() -> JSONObject:
+    """Return a schema that allows nothing but null."""
     return {"nullable": True, "enum": [None]}
 
 
-def _remove_null(schema: Json) -> None:
-    values = schema["enum"]
+def _remove_null(schema: JSONObject, place: str) -> None:
+    values = elements(schema["enum"], f"{place}.enum")
     names = schema.get(VARNAMES)
     if isinstance(names, list) and len(names) == len(values):
         pairs = zip(names, values, strict=True)
@@ -56,7 +56,7 @@ def _remove_null(schema: Json) -> None:
     schema.pop("nullable", None)
 
 
-def _allow_null_beside_reference(holder: Json, references: set[str]) -> None:
+def _allow_null_beside_reference(holder: JSONObject, references: set[str]) -> None:
     """Turn a reference to a nullable enum into a union with null."""
     reference = holder.get("$ref")
     if isinstance(reference, str) and reference in references:
@@ -74,15 +74,16 @@ def _allow_null_beside_reference(holder: Json, references: set[str]) -> None:
 
 def _move_into_union(schema: SpecObject) -> None:
     """Turn an enum that has no schema of its own into a union with null."""
-    name = schema.fields.get("title") or schema.name
+    node = schema.node
+    name = node.get("title") or schema.name
     if not name:
         problem = "an enum with null needs a name"
         raise SpecError(f"{schema.path}: {problem}; {correction(schema.path, '{title: NAME}')}")
-    enum: Json = {"title": name}
+    enum: JSONObject = {"title": name}
     for keyword in ("type", "enum", VARNAMES):
-        if keyword in schema.fields:
-            enum[keyword] = schema.fields.pop(keyword)
-    _remove_null(enum)
-    schema.fields.pop("title", None)
-    schema.fields.pop("nullable", None)
-    schema.fields["anyOf"] = [enum, _null()]
+        if keyword in node:
+            enum[keyword] = node.pop(keyword)
+    _remove_null(enum, schema.path)
+    node.pop("title", None)
+    node.pop("nullable", None)
+    node["anyOf"] = [enum, _null()]

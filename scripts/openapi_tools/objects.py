@@ -1,4 +1,7 @@
-"""The objects of an OpenAPI document, each with the JSONPath by which an overlay names it."""
+"""The objects of an OpenAPI document, each with the JSONPath by which an overlay names it.
+
+`make generate` looks through them for names, and advises on an action to add to the overlay.
+"""
 
 import json
 import re
@@ -6,29 +9,9 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from openapi_tools.documents import Json
+from openapi_tools.json_values import JSONObject, mapping
+from openapi_tools.keywords import HOLDS_NAMES, holds_data, is_extension, names_extension
 
-# The values of these keywords are mappings whose keys are names, not keywords.
-_HOLD_NAMES = frozenset(
-    {
-        "callbacks",
-        "components",
-        "content",
-        "encoding",
-        "headers",
-        "links",
-        "parameters",
-        "paths",
-        "patternProperties",
-        "properties",
-        "requestBodies",
-        "responses",
-        "schemas",
-        "securitySchemes",
-    }
-)
-# The values of these keywords are data, or nothing that the client is generated from.
-_HOLD_DATA = frozenset({"const", "default", "enum", "example", "examples", "servers", "value"})
 _PLAIN_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -37,31 +20,30 @@ class SpecObject:
     """An object of the document, and where it is."""
 
     path: str
-    fields: Json
+    node: JSONObject
     name: str
     """The name under which its parent holds it, or the empty string."""
 
 
-def find_objects(document: Json) -> list[SpecObject]:
+def find_objects(document: JSONObject) -> list[SpecObject]:
     """Return all objects that are made of keywords: schemas, operations, and so on.
 
-    Outer objects come before the objects inside them. Data is left out: examples, defaults, the
-    values of an enum, and extensions.
+    Outer objects come before the objects inside them. Data is left out (examples, defaults, the
+    values of an enum, extensions), and so are servers: the client's names do not depend on them.
     """
     return list(_find_in_object(document, "$", ""))
 
 
-def _find_in_object(node: Json, path: str, name: str) -> Iterator[SpecObject]:
+def _find_in_object(node: JSONObject, path: str, name: str) -> Iterator[SpecObject]:
     yield SpecObject(path, node, name)
     for keyword, value in node.items():
-        if keyword in _HOLD_DATA or keyword.startswith("x-"):
+        if holds_data(keyword, value) or keyword == "servers":
             continue
         place = json_path(path, keyword)
-        if isinstance(value, dict) and keyword == "components":
-            for kind, members in value.items():
-                yield from _find_in_names(members, json_path(place, kind))
-        elif isinstance(value, dict) and keyword in _HOLD_NAMES:
-            yield from _find_in_names(value, place)
+        if place == "$.components":
+            yield from _find_in_components(mapping(value, place), place)
+        elif isinstance(value, dict) and keyword in HOLDS_NAMES:
+            yield from _find_in_names(keyword, value, place)
         elif isinstance(value, dict):
             yield from _find_in_object(value, place, "")
         elif isinstance(value, list):
@@ -70,11 +52,18 @@ def _find_in_object(node: Json, path: str, name: str) -> Iterator[SpecObject]:
                     yield from _find_in_object(item, f"{place}[{index}]", "")
 
 
-def _find_in_names(members: object, path: str) -> Iterator[SpecObject]:
-    if isinstance(members, dict):
-        for name, member in members.items():
-            if isinstance(member, dict):
-                yield from _find_in_object(member, json_path(path, name), name)
+def _find_in_components(components: JSONObject, path: str) -> Iterator[SpecObject]:
+    for kind, members in components.items():
+        if not is_extension(kind):
+            place = json_path(path, kind)
+            yield from _find_in_names("components", mapping(members, place), place)
+
+
+def _find_in_names(keyword: str, members: JSONObject, path: str) -> Iterator[SpecObject]:
+    """Yield the objects that a keyword holds by name, and those inside them."""
+    for name, member in members.items():
+        if isinstance(member, dict) and not names_extension(keyword, name):
+            yield from _find_in_object(member, json_path(path, name), name)
 
 
 def json_path(parent: str, name: str) -> str:
@@ -91,14 +80,15 @@ def quote(value: str | float) -> str:
 
 def correction(path: str, update: str) -> str:
     """Return the advice to add an update to the overlay, as YAML that can be copied from it."""
-    return f"add to openapi/overlay.yaml: {{target: {_yaml(path)}, update: {update}}}"
+    return f"add to openapi/overlay.yaml: {{target: {_quote_path(path)}, update: {update}}}"
 
 
 def removal(path: str) -> str:
     """Return the advice to add a removal to the overlay, as YAML that can be copied from it."""
-    return f"add to openapi/overlay.yaml: {{target: {_yaml(path)}, remove: true}}"
+    return f"add to openapi/overlay.yaml: {{target: {_quote_path(path)}, remove: true}}"
 
 
-def _yaml(path: str) -> str:
+def _quote_path(path: str) -> str:
+    """Return a JSONPath as a string of YAML in single quotes."""
     doubled = path.replace("'", "''")
     return f"'{doubled}'"

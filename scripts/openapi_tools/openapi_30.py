@@ -1,6 +1,7 @@
-"""Says one object of an OpenAPI document in the words of OpenAPI 3.0, without superfluous ones.
+"""Translates one object of an OpenAPI document, 3.0 or 3.1, to OpenAPI 3.0, and simplifies it.
 
-`simplify` sees one object at a time; the objects inside it have been simplified before.
+`simplify` sees one object at a time; the objects inside it have been simplified before. The
+importer (`make spec`) uses it.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ DROPPED_IF_EMPTY = frozenset(
 """Keywords that say nothing when their value is false, null, or empty."""
 
 # The keywords that a schema may have in OpenAPI 3.0.
-_SCHEMA_WORDS = frozenset(
+_SCHEMA_KEYWORDS = frozenset(
     {
         *("$ref", "additionalProperties", "allOf", "anyOf", "default", "deprecated", "description"),
         *("discriminator", "enum", "example", "exclusiveMaximum", "exclusiveMinimum"),
@@ -36,7 +37,7 @@ _SCHEMA_WORDS = frozenset(
 )
 # Keywords of OpenAPI 3.1 that change what a schema allows or refers to, and that OpenAPI 3.0 cannot
 # express. A document with one of them is refused.
-_REFUSED_WORDS = frozenset(
+_REFUSED_KEYWORDS = frozenset(
     {
         *("$anchor", "$defs", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor"),
         *("$recursiveRef", "$schema", "$vocabulary", "contains", "contentSchema", "definitions"),
@@ -49,20 +50,20 @@ _REFUSED_WORDS = frozenset(
 def allow_null(node: JSONObject) -> JSONObject:
     """Return an object where `nullable` stands for each alternative that is `type: 'null'`."""
     node = dict(node)
-    for word in ("anyOf", "oneOf"):
-        alternatives = node.get(word)
+    for keyword in ("anyOf", "oneOf"):
+        alternatives = node.get(keyword)
         if isinstance(alternatives, list) and {"type": "null"} in alternatives:
             node["nullable"] = True
-            node[word] = [other for other in alternatives if other != {"type": "null"}]
+            node[keyword] = [other for other in alternatives if other != {"type": "null"}]
     return node
 
 
 def simplify(node: JSONObject, place: str) -> JSONObject:
-    """Return an object in the words of OpenAPI 3.0; `place` says where it is."""
-    node = _without_empty_words(node)
+    """Return an object as OpenAPI 3.0 writes it; `place` is where it is in the document."""
+    node = _without_empty_keywords(node)
     _simplify_type(node)
-    for word in ("anyOf", "oneOf"):
-        _simplify_alternatives(node, word, place)
+    for keyword in ("anyOf", "oneOf"):
+        _simplify_alternatives(node, keyword, place)
     _simplify_constant(node)
     _simplify_limit(node, "minimum", "exclusiveMinimum", stricter=max)
     _simplify_limit(node, "maximum", "exclusiveMaximum", stricter=min)
@@ -73,12 +74,16 @@ def simplify(node: JSONObject, place: str) -> JSONObject:
     return _unwrap(node)
 
 
-def _without_empty_words(node: JSONObject) -> JSONObject:
-    return {word: value for word, value in node.items() if value or word not in DROPPED_IF_EMPTY}
+def _without_empty_keywords(node: JSONObject) -> JSONObject:
+    return {
+        keyword: value
+        for keyword, value in node.items()
+        if value or keyword not in DROPPED_IF_EMPTY
+    }
 
 
 def _simplify_type(node: JSONObject) -> None:
-    """Say a type that may be null as `nullable`, and a list of one type as that type."""
+    """Write a type that may be null as `nullable`, and a list of one type as that type."""
     types = node.get("type")
     if types in ("null", ["null"]):
         del node["type"]
@@ -94,17 +99,17 @@ def _simplify_type(node: JSONObject) -> None:
         node["type"] = others
 
 
-def _simplify_alternatives(node: JSONObject, word: str, place: str) -> None:
-    """Say a lone alternative as `allOf`."""
-    alternatives = node.get(word)
+def _simplify_alternatives(node: JSONObject, keyword: str, place: str) -> None:
+    """Write a lone alternative as `allOf`."""
+    alternatives = node.get(keyword)
     if isinstance(alternatives, list) and len(alternatives) == 1:
         every = items(node.get("allOf", []), f"{place}.allOf")
         node["allOf"] = [*every, *alternatives]
-        del node[word]
+        del node[keyword]
 
 
 def _simplify_constant(node: JSONObject) -> None:
-    """Say a constant as an enum of one, and an enum with null among its values as `nullable`."""
+    """Write a constant as an enum of one value, and null among the values as `nullable`."""
     if "const" in node:
         node["enum"] = [node.pop("const")]
     values = node.get("enum")
@@ -116,17 +121,17 @@ def _simplify_constant(node: JSONObject) -> None:
 
 
 def _simplify_limit(
-    node: JSONObject, word: str, exclusive: str, stricter: Callable[[float, float], float]
+    node: JSONObject, keyword: str, exclusive: str, stricter: Callable[[float, float], float]
 ) -> None:
-    """Say a limit that is itself excluded in two words, as OpenAPI 3.0 does."""
+    """Write a limit that is itself excluded as OpenAPI 3.0 does: with two keywords."""
     excluded = node.get(exclusive)
-    included = node.get(word)
+    included = node.get(keyword)
     if not _is_number(excluded):
         return
     if _is_number(included) and stricter(included, excluded) != excluded:
         del node[exclusive]  # the other limit already excludes it
         return
-    node[word] = excluded
+    node[keyword] = excluded
     node[exclusive] = True
 
 
@@ -145,9 +150,9 @@ def _sort_required(node: JSONObject) -> None:
 
 
 def _simplify_tuple(node: JSONObject) -> None:
-    """Say an array with a schema for each position as an array of any of these schemas.
+    """Write an array with a schema for each position as an array of any of these schemas.
 
-    OpenAPI 3.0 cannot say which position has which: that is carried as an extension.
+    OpenAPI 3.0 cannot express which position has which: that is carried as an extension.
     """
     positions = node.get("prefixItems")
     if not isinstance(positions, list):
@@ -171,7 +176,7 @@ def _simplify_tuple(node: JSONObject) -> None:
 
 
 def _simplify_examples(node: JSONObject) -> None:
-    """Say a lone example as `example`."""
+    """Write a lone example as `example`."""
     match node.get("examples"):
         case [value]:
             del node["examples"]
@@ -184,7 +189,7 @@ def _simplify_examples(node: JSONObject) -> None:
 
 
 def _simplify_encoding(node: JSONObject) -> None:
-    """Say binary and base64 strings by their `format`."""
+    """Write binary and base64 content as a `format`."""
     if "format" in node:
         return
     if node.get("contentEncoding") == "base64":
@@ -195,19 +200,19 @@ def _simplify_encoding(node: JSONObject) -> None:
         node["format"] = "binary"
 
 
-def rename_unknown_words(node: JSONObject) -> JSONObject:
-    """Return a schema whose words that OpenAPI 3.0 does not know are extensions.
+def rename_unknown_keywords(node: JSONObject) -> JSONObject:
+    """Return a schema whose keywords that OpenAPI 3.0 does not know are extensions.
 
-    OpenAPI 3.1 allows any word in a schema. Those that its standard does not define only annotate,
-    and so do some that it defines (`examples`, for one): a client that does not know them still
-    reads every answer.
+    OpenAPI 3.1 allows any keyword in a schema. Those that its standard does not define only
+    annotate, and so do some that it defines (`examples`, for one): a client that does not know them
+    still reads every answer.
     """
     renamed: JSONObject = {}
-    for word, value in node.items():
-        if word in _SCHEMA_WORDS or word in _REFUSED_WORDS or word.startswith("x-"):
-            renamed[word] = value
+    for keyword, value in node.items():
+        if keyword in _SCHEMA_KEYWORDS or keyword in _REFUSED_KEYWORDS or keyword.startswith("x-"):
+            renamed[keyword] = value
         else:
-            renamed[f"x-{word}"] = value
+            renamed[f"x-{keyword}"] = value
     return renamed
 
 

@@ -1,4 +1,4 @@
-"""Applies an OpenAPI Overlay (version 1.0) to an OpenAPI document."""
+"""Applies an OpenAPI Overlay (version 1.0) to an OpenAPI document, for `make generate`."""
 
 import copy
 import re
@@ -8,7 +8,8 @@ from typing import cast
 import jsonpath
 from attrs import frozen
 
-from openapi_tools.documents import Json, SpecError, fields, read_document
+from openapi_tools.documents import read_document
+from openapi_tools.json_values import JSON, JSONObject, SpecError, mapping
 
 # The grammar of RFC 9535 alone: an overlay must mean the same to every other tool.
 _RFC_9535 = jsonpath.JSONPathEnvironment(strict=True)
@@ -20,10 +21,10 @@ class _Action:
 
     target: str
     removes: bool
-    update: object = None
+    update: JSON = None
 
 
-def apply_overlay(path: Path, document: Json) -> list[str]:
+def apply_overlay(path: Path, document: JSONObject) -> list[str]:
     """Apply an overlay to a document, in place; return a note on each action without effect."""
     overlay = read_document(path)
     match overlay:
@@ -32,10 +33,10 @@ def apply_overlay(path: Path, document: Json) -> list[str]:
         case _:
             raise SpecError(f"{path}: an overlay has `overlay: 1.0.0` and a list of `actions`")
     notes: list[str] = []
-    for number, told in enumerate(actions, start=1):
+    for number, entry in enumerate(actions, start=1):
         before = copy.deepcopy(document)
         try:
-            action = _read_action(told)
+            action = _read_action(entry)
             _apply(action, document)
         except (SpecError, jsonpath.JSONPathError) as error:
             raise SpecError(f"{path}: action {number}: {error.args[0]}") from error
@@ -44,8 +45,8 @@ def apply_overlay(path: Path, document: Json) -> list[str]:
     return notes
 
 
-def _read_action(told: object) -> _Action:
-    match told:
+def _read_action(entry: JSON) -> _Action:
+    match entry:
         case {"target": "$", "remove": True}:
             raise SpecError("the document as a whole cannot be removed")
         case {"target": str(target), "remove": True}:
@@ -56,7 +57,7 @@ def _read_action(told: object) -> _Action:
             raise SpecError("a `target` and an `update` or `remove: true` are expected")
 
 
-def _apply(action: _Action, document: Json) -> None:
+def _apply(action: _Action, document: JSONObject) -> None:
     # The cast: a strict environment knows no compound paths.
     target = cast("jsonpath.JSONPath", _RFC_9535.compile(action.target))
     # A path such as `$.tags[0, 0]` matches one place twice.
@@ -71,7 +72,7 @@ def _apply(action: _Action, document: Json) -> None:
             _update(match, copy.deepcopy(action.update))
 
 
-def _has_parent(target: jsonpath.JSONPath, document: Json) -> bool:
+def _has_parent(target: jsonpath.JSONPath, document: JSONObject) -> bool:
     """Return True if what holds the target is there: then the target was removed already."""
     holder = jsonpath.JSONPath(env=_RFC_9535, segments=target.segments[:-1])
     return bool(holder.findall(document))
@@ -79,17 +80,19 @@ def _has_parent(target: jsonpath.JSONPath, document: Json) -> bool:
 
 def _remove(holder: object, key: int | str) -> None:
     # The cast: a match's parent is an object or an array, and the key fits it.
-    cast("Json", holder).pop(cast("str", key))
+    cast("JSONObject", holder).pop(cast("str", key))
 
 
-def _update(match: jsonpath.JSONPathMatch, update: object) -> None:
-    if isinstance(match.obj, list):  # an update of an array is one more item
-        _merge(match.obj, [update], match.path)
+def _update(match: jsonpath.JSONPathMatch, update: JSON) -> None:
+    # The cast: what matches in a JSON document is JSON.
+    node = cast("JSON", match.obj)
+    if isinstance(node, list):  # an update of an array is one more item
+        _merge(node, [update], match.path)
     else:
-        _merge(match.obj, update, match.path)
+        _merge(node, update, match.path)
 
 
-def _merge(node: object, update: object, place: str) -> None:
+def _merge(node: JSON, update: JSON, place: str) -> None:
     """Merge as the specification says, except that an array gets no item that it has already."""
     if isinstance(node, dict) and isinstance(update, dict):
         for key, value in update.items():
@@ -103,14 +106,14 @@ def _merge(node: object, update: object, place: str) -> None:
         raise SpecError(f"the update does not fit what is at {place}")
 
 
-def _is_container(value: object) -> bool:
+def _is_container(value: JSON) -> bool:
     return isinstance(value, dict | list)
 
 
-def _suggest(target: str, document: Json) -> str:
+def _suggest(target: str, document: JSONObject) -> str:
     """Return what to do about a target that is not there: most often, Mesh renamed a schema."""
     schema = re.match(r"\$\.components\.schemas\.(\w+)", target)
-    components = fields(document.get("components", {}), "$.components")
-    if schema and schema[1] not in fields(components.get("schemas", {}), "$.components.schemas"):
+    components = mapping(document.get("components", {}), "$.components")
+    if schema and schema[1] not in mapping(components.get("schemas", {}), "$.components.schemas"):
         return f"there is no schema {schema[1]}; map its new name to it in openapi/import.yaml"
     return "the spec has changed, so must the action"

@@ -1,4 +1,7 @@
-"""Keeps the source that the spec was imported from, with the record of where it comes from."""
+"""Keeps the source that the spec was imported from, with the record of where it comes from.
+
+`make spec` writes both, and `make check-drift` reads them.
+"""
 
 import datetime as dt
 import hashlib

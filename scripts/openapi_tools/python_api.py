@@ -1,4 +1,4 @@
-"""Compares the public names of two versions of a Python package, for those who call it.
+"""Compares the public names of two versions of a Python package, for `make changes`.
 
 griffe's own check sees neither annotations nor new names. The rule here: a type that callers give
 may only become wider, a type that they get only narrower. Constructors are called with keywords.
@@ -29,7 +29,7 @@ class _Role:
     is_gotten: bool
 
 
-# An attribute has the role of its class. What an operation answers is left to the wire view.
+# An attribute has the role of its class. The answer of an operation is left to the wire view.
 _ROLES = {
     "parameter": _Role(is_given=True, is_gotten=False),
     "class": _Role(is_given=True, is_gotten=False),
@@ -60,7 +60,7 @@ def compare_packages(old: Path, new: Path, package: str) -> Iterator[Change]:
     for path in sorted(before.keys() | after.keys()):
         holder = path[: max(path.rfind("."), path.rfind("("))]
         if (holder in before) != (holder in after):
-            continue  # its holder has come or gone, and that is told once
+            continue  # its holder has come or gone, which is reported once
         owner = holder.rpartition(".")[2]
         role = _Role(
             is_given=owner in given or owner not in gotten,

@@ -38,7 +38,7 @@ def is_part_of_schema(reference: str) -> bool:
 def resolve(document: JSONObject, reference: str, place: str) -> JSONObject:
     """Return a copy of the object that a reference points to.
 
-    `place` says where the reference is, for the message of a SpecError.
+    `place` is where the reference stands, for the message of a SpecError.
     """
     target = find_target(document, reference, place)
     return fields(target, f"{place}: '{reference}'")

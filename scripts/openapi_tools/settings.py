@@ -1,4 +1,4 @@
-"""The settings of the importer: what openapi/import.yaml says."""
+"""Reads the settings of the importer (`make spec`), which are in openapi/import.yaml."""
 
 from pathlib import Path
 from typing import TypedDict
@@ -25,11 +25,11 @@ class Settings(TypedDict):
 
 
 def read_settings(path: Path) -> Settings:
-    """Return the settings in a file; raise SpecError for a word that is missing or not known."""
+    """Return the settings in a file; raise SpecError for one that is missing or not known."""
     needed = ("source", "info", "operations", "securitySchemes", "schemas")
-    words = fields(read_document(path), str(path), needed)
+    settings = fields(read_document(path), str(path), needed)
     operations: dict[str, PinnedOperation] = {}
-    for name, value in fields(words["operations"], f"{path}: operations").items():
+    for name, value in fields(settings["operations"], f"{path}: operations").items():
         place = f"{path}: operations.{name}"
         pinned = fields(value, place, ("operationId", "tag"))
         operations[name] = PinnedOperation(
@@ -37,11 +37,11 @@ def read_settings(path: Path) -> Settings:
             tag=text(pinned["tag"], f"{place}.tag"),
         )
     return Settings(
-        source=text(words["source"], f"{path}: source"),
-        info=fields(words["info"], f"{path}: info"),
+        source=text(settings["source"], f"{path}: source"),
+        info=fields(settings["info"], f"{path}: info"),
         operations=operations,
-        securitySchemes=_read_names(words["securitySchemes"], f"{path}: securitySchemes"),
-        schemas=_read_names(words["schemas"], f"{path}: schemas"),
+        securitySchemes=_read_names(settings["securitySchemes"], f"{path}: securitySchemes"),
+        schemas=_read_names(settings["schemas"], f"{path}: schemas"),
     )
 
 

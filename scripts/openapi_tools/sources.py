@@ -1,4 +1,7 @@
-"""Recognises what a source is, by its content, and reads it as an OpenAPI document."""
+"""Recognises the kind of a source by its content, and reads it as an OpenAPI document.
+
+The importer (`make spec`) uses it.
+"""
 
 from attrs import frozen
 
@@ -13,7 +16,7 @@ class Source:
     """A source that has been read."""
 
     document: JSONObject
-    """What it says, as an OpenAPI document, of version 3.0 or 3.1."""
+    """Its content as an OpenAPI document, of version 3.0 or 3.1."""
     suffix: str
     """The suffix of a file with its content."""
 

@@ -1,4 +1,4 @@
-"""Checks that a document is valid OpenAPI 3.0."""
+"""Checks that a document is valid OpenAPI 3.0, for `make spec` and `make generate`."""
 
 from collections.abc import Iterable, Iterator
 
@@ -28,15 +28,15 @@ def check_openapi(document: JSONObject, name: str = "") -> None:
 
 
 def _innermost(errors: list[ValidationError]) -> ValidationError:
-    """Return the error that says most of those that the alternatives of a schema gave."""
+    """Return the most specific of the errors that the alternatives of a schema gave."""
     return max(errors, key=lambda error: (len(error.absolute_path), error.validator != "required"))
 
 
 def _place_of_default(document: JSONObject, error: ValidationError) -> str | None:
     """Return the place of a default that does not fit its schema, or None.
 
-    The validator says only where in the default the error is, not where the default is. But it
-    says which part of a schema the default does not fit.
+    The validator knows only where in the default the error is, not where the default is. But it
+    knows which part of a schema the default does not fit.
     """
     for place, schema in _find_schemas_with_default(document, "$"):
         if _part_of_schema(document, schema, error.absolute_schema_path) is error.schema:
@@ -66,7 +66,7 @@ def _part_of_schema(document: JSONObject, schema: JSON, path: Iterable[str | int
 
 
 def _value_at(value: JSON, path: Iterable[str | int]) -> JSON:
-    """Return what is at a path, or None if nothing is."""
+    """Return the value at a path, or None if there is none."""
     for part in path:
         if isinstance(value, dict) and isinstance(part, str):
             value = value.get(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import traceback
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from mesh_facade import AuthenticationError, LinkedAccount
 from tests.bulk.support import (
     CountingTransport,
     make_accounts,
+    only_async,
     open_run,
     read_all,
     take_until_error,
@@ -19,6 +21,8 @@ from tests.bulk.support import (
 from tests.support import response
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.conftest import Mode
 
 
@@ -143,3 +147,27 @@ def test_traceback_of_refused_keys_holds_no_token(mode: Mode) -> None:
     assert own
     assert "canary" not in "".join(known)
     assert error.__context__ is None
+
+
+@only_async
+def test_run_that_ends_early_does_not_wait_for_its_input(mode: Mode) -> None:
+    async def five_and_then_none_for_ever() -> AsyncIterator[LinkedAccount]:
+        for account in make_accounts(5):
+            yield account
+        await asyncio.Event().wait()
+
+    client = mode.client(transport=CountingTransport(unauthorized))
+
+    with open_run(client, five_and_then_none_for_ever(), concurrency=5) as outcomes:
+        keys, _ = take_until_error(outcomes, AuthenticationError)
+
+    assert sorted(keys) == [0, 1, 2, 3, 4]
+
+
+def test_unhashable_key_of_a_refused_account_does_no_harm(mode: Mode) -> None:
+    accounts = [LinkedAccount("a-token", "coinbase", {"row": 1})]
+
+    [outcome] = read_all(mode.client(transport=CountingTransport(unauthorized)), accounts)
+
+    assert outcome.account.key == {"row": 1}
+    assert isinstance(outcome.error, AuthenticationError)

@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from openapi_tools.canonical_form import SpecError, canonical, fields, items, operations_of
+from openapi_tools.canonical_form import canonical
+from openapi_tools.json_values import SpecError, fields, items
+from openapi_tools.operations import operations_of
 
 Json = dict[str, Any]
 

@@ -28,8 +28,9 @@ import yaml
 from changes import Finding
 from jinja2 import Environment, FileSystemBytecodeCache
 from openapi_python_client.config import Config, ConfigFile, MetaType
-from openapi_tools.canonical_form import SpecError
-from openapi_tools.overlay import apply_overlay, read_document
+from openapi_tools.documents import read_document
+from openapi_tools.json_values import SpecError
+from openapi_tools.overlay import apply_overlay
 from openapi_tools.python_api import compare_packages
 
 from mesh_facade import __version__

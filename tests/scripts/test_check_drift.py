@@ -6,7 +6,7 @@ from typing import Any
 import check_drift
 import pytest
 from generate import OUTPUT, OVERLAY, PACKAGE, SPEC
-from openapi_tools.canonical_form import SpecError
+from openapi_tools.json_values import SpecError
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 from openapi_tools.code_blocks import split_page
-from openapi_tools.documents import SpecError
+from openapi_tools.json_values import SpecError
 
 from tests.scripts.importing import MESH, PAGE
 

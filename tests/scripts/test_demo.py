@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import check_drift
 import demo
 import pytest
-from openapi_tools.documents import SpecError
+from openapi_tools.json_values import SpecError
 
 from mesh_facade import AsyncMeshClient, MeshClient
 from mesh_facade.testing import MockServer

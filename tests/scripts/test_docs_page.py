@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from openapi_tools.canonical_form import SpecError
 from openapi_tools.docs_page import to_openapi
+from openapi_tools.json_values import SpecError
 
 Json = dict[str, Any]
 

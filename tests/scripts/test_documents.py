@@ -12,7 +12,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openapi_tools import documents
-from openapi_tools.documents import SpecError, dump, parse, read_document
+from openapi_tools.documents import dump, parse, read_document
+from openapi_tools.json_values import SpecError
 from ruamel.yaml import YAML
 
 from tests.scripts.importing import OPERATION, SETTINGS, SPEC, Json, imported, newer_page
@@ -268,3 +269,9 @@ def test_no_anchors_are_written() -> None:
     anchored = yaml.safe_dump(document)
     assert "&" in anchored
     assert "&" not in import_spec.import_source(anchored.encode(), SETTINGS, ["*"])
+
+
+def test_half_of_a_surrogate_pair_is_refused_with_its_text() -> None:
+    reason = r"the text 'a\\ud800' cannot be written as UTF-8: .* correct it in the source"
+    with pytest.raises(SpecError, match=reason):
+        dump({"enum": parse('{"a": "a\\ud800"}', "")})

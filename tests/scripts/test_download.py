@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trustme
 from openapi_tools import download
-from openapi_tools.documents import SpecError
 from openapi_tools.download import read_bytes
+from openapi_tools.json_values import SpecError
 
 from tests.scripts.importing import Refusal
 

@@ -10,8 +10,9 @@ from typing import Any
 import generate
 import pytest
 import yaml
-from openapi_tools.documents import SpecError, read_document
+from openapi_tools.documents import read_document
 from openapi_tools.enum_names import name_enum_members
+from openapi_tools.json_values import SpecError
 from openapi_tools.overlay import apply_overlay
 
 SPEC = read_document(generate.SPEC)

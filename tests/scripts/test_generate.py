@@ -392,6 +392,7 @@ def test_package_that_cannot_be_imported_is_refused_and_the_old_tree_stays(
     error = failure(capsys, f"--output={old_tree}")
 
     assert "the generated package cannot be imported, so nothing changed: ModuleNotFound" in error
+    assert f"({generate.PACKAGE}/models.py). Correct in openapi/overlay.yaml" in error
     assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
 
 
@@ -472,3 +473,15 @@ def test_import_all_imports_every_module_of_a_package_and_its_user(
 
     assert {"made_up_client.models.broker", "made_up_facade"} <= sys.modules.keys()
     assert "made_up_facade.extra" not in sys.modules
+
+
+def test_import_all_runs_as_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "made_up_package").mkdir()
+    (tmp_path / "made_up_package/__init__.py").touch()
+    arguments = ["import_all.py", str(tmp_path / "made_up_package")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    runpy.run_path(import_all.__file__, run_name="__main__")
+
+    assert "made_up_package" in sys.modules

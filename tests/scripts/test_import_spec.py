@@ -103,6 +103,13 @@ def test_json_escapes_of_surrogate_pairs_are_read() -> None:
             "line 7: the code block that begins here is never closed: the page is cut short",
         ),
         (json.dumps(SPEC | {"paths": {}}), f"there is no operation '{PINNED}'; the source has"),
+        (
+            json.dumps(SPEC | {"paths": {"/a": {}, "/api/v2/balance/get": {"post": OPERATION}}}),
+            (
+                f"there is no operation '{PINNED}'; the source has POST /api/v2/balance/get."
+                " Name another with --operation, or pin another in openapi/import.yaml"
+            ),
+        ),
         ("a: " + "[" * 9_000 + "]" * 9_000, "this is neither YAML nor JSON: while increasing"),
         ('{"a": ' + "[" * 999_999 + "]" * 999_999 + "}", "this is neither YAML nor JSON: "),
     ],

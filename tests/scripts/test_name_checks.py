@@ -9,7 +9,8 @@ from typing import Any
 import generate
 import pytest
 import yaml
-from openapi_tools.documents import SpecError, read_document
+from openapi_tools.documents import read_document
+from openapi_tools.json_values import SpecError
 from openapi_tools.name_checks import check_names
 from openapi_tools.overlay import apply_overlay
 

@@ -8,7 +8,8 @@ from typing import Any
 import generate
 import pytest
 from openapi_schema_validator import OAS30ReadValidator
-from openapi_tools.documents import SpecError, read_document
+from openapi_tools.documents import read_document
+from openapi_tools.json_values import SpecError
 from openapi_tools.nullable_enums import split_nullable_enums
 
 NULL = {"nullable": True, "enum": [None]}

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import yaml
 from generate import OVERLAY, SPEC
-from openapi_tools.canonical_form import SpecError
-from openapi_tools.overlay import apply_overlay, read_document
+from openapi_tools.documents import read_document
+from openapi_tools.json_values import SpecError
+from openapi_tools.overlay import apply_overlay
 
 
 def document() -> dict[str, Any]:

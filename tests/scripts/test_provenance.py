@@ -8,7 +8,7 @@ from pathlib import Path
 import import_spec
 import pytest
 import yaml
-from openapi_tools.documents import SpecError
+from openapi_tools.json_values import SpecError
 
 from tests.scripts.importing import OPENAPI, PAGE, SPEC, Json
 

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from openapi_tools import canonical_form
-from openapi_tools.canonical_form import SpecError, canonical, operations_of
+from openapi_tools.canonical_form import canonical
+from openapi_tools.json_values import SpecError
+from openapi_tools.operations import operations_of
 from openapi_tools.references import schema_name, schema_reference
 
 Json = dict[str, Any]

@@ -9,7 +9,7 @@ import import_spec
 import pytest
 import update
 from changes import Report
-from openapi_tools.canonical_form import SpecError
+from openapi_tools.json_values import SpecError
 
 OLD = {"mesh.yaml": "old", "source/page.md": "old", "client.py": "old", "overlay.yaml": "ours"}
 NEW = {"mesh.yaml": "new", "source/swagger.json": "new", "client.py": "new", "overlay.yaml": "ours"}
@@ -143,6 +143,26 @@ def test_update_happens_only_if_the_tests_of_the_copy_pass(
     assert f"The tests {verdict}." in output.out
     assert ("nothing was updated" in output.err) == bool(code)
     assert not (checkout / ".make/update").exists()
+
+
+def test_tests_that_failed_run_once_more_one_at_a_time(
+    checkout: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = checkout / "python"
+    python.write_text('#!/bin/sh\necho "$*"\n[ "$4" != -n2 ]\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    assert update.main(["page.md"]) == 0
+
+    assert state(checkout) == NEW
+    output = capfd.readouterr().out
+    assert output.splitlines()[:3] == [
+        "-m pytest -q -n2",
+        "Some tests failed; they run once more, one at a time.",
+        "-m pytest -q --last-failed --last-failed-no-failures=none",
+    ]
+    assert "The tests passed." in output
 
 
 def test_failed_import_changes_nothing(checkout: Path) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from openapi_tools.documents import SpecError
+from openapi_tools.json_values import SpecError
 from openapi_tools.validation import check_openapi
 
 Json = dict[str, Any]

@@ -1,0 +1,25 @@
+"""The operations of an OpenAPI document: their names, and where they are."""
+
+from openapi_tools.json_values import JSONObject, mapping
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+
+def operations_of(document: JSONObject) -> dict[str, tuple[str, str]]:
+    """Return the path and the method of each operation, by its name: 'GET /path'."""
+    operations: dict[str, tuple[str, str]] = {}
+    for path, item in mapping(document.get("paths"), "paths").items():
+        if path.startswith("x-"):  # an extension, whose value may be anything
+            continue
+        methods = mapping(item, f"paths.{path}")
+        for method in METHODS:
+            if method in methods:
+                operations[f"{method.upper()} {path}"] = (path, method)
+    return operations
+
+
+def operation_at(document: JSONObject, path: str, method: str) -> JSONObject:
+    """Return an operation itself, not a copy."""
+    paths = mapping(document["paths"], "paths")
+    item = mapping(paths[path], f"paths.{path}")
+    return mapping(item[method], f"paths.{path}.{method}")
