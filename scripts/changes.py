@@ -160,7 +160,7 @@ def compare_with(ref: str) -> Report:
         run = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
         if run.returncode:
             advice = "A shallow clone lacks most refs; to get one: `git fetch --depth=1 origin REF`"
-            raise SpecError(f"{ref}: {run.stderr.rstrip('.')}. {advice}")
+            raise SpecError(f"{ref}: {run.stderr.strip().rstrip('.')}. {advice}")
         shutil.unpack_archive(archive, scratch)
         return compare(Path(scratch, "openapi", SPEC.name), SPEC, Path(scratch))
 

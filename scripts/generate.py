@@ -18,6 +18,7 @@ from openapi_tools.name_checks import check_names
 from openapi_tools.nullable_enums import split_nullable_enums
 from openapi_tools.operations import operation_at, operations_of
 from openapi_tools.overlay import apply_overlay
+from openapi_tools.references import components_of
 from openapi_tools.request_bodies import keep_one_media_type
 from openapi_tools.validation import check_openapi
 from pydantic import ValidationError
@@ -105,10 +106,9 @@ def _write_spec(document: JSONObject, package: Path) -> None:
 
 def _list_keys(document: JSONObject) -> dict[str, JSONObject]:
     """Return the security schemes by name."""
-    components = mapping(document.get("components", {}), "components")
-    place = "components.securitySchemes"
-    schemes = mapping(components.get("securitySchemes", {}), place)
-    return {name: mapping(scheme, f"{place}.{name}") for name, scheme in schemes.items()}
+    kind = "securitySchemes"
+    schemes = components_of(document, kind)
+    return {name: mapping(scheme, f"components.{kind}.{name}") for name, scheme in schemes.items()}
 
 
 def _describe_parts(operation: JSONObject, keys: list[JSONObject]) -> None:

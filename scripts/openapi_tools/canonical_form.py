@@ -20,6 +20,7 @@ from openapi_tools.keywords import HOLDS_NAMES, HOLDS_SCHEMAS, holds_data, names
 from openapi_tools.openapi_30 import allow_null, rename_unknown_keywords, simplify
 from openapi_tools.references import (
     component_reference,
+    components_of,
     is_part_of_schema,
     resolve,
     schema_name,
@@ -279,8 +280,7 @@ class _CanonicalForm:
         name = schema_name(target)
         if name is not None:
             return schema_reference(self._need_schema(name, place))
-        components = fields(self.document.get("components", {}), "components")
-        if target in fields(components.get("schemas", {}), "components.schemas"):
+        if target in components_of(self.document, "schemas"):
             return self._need_schema(target, place)
         raise SpecError(
             f"{place}: '{target}' is neither the name of a schema in this document nor a reference"

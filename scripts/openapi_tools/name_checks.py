@@ -18,7 +18,7 @@ from openapi_tools.objects import (
     removal,
 )
 from openapi_tools.operations import operation_at, operations_of
-from openapi_tools.references import schema_name
+from openapi_tools.references import components_of, schema_name
 
 _Schemas = Mapping[str, JSONObject]
 
@@ -81,8 +81,7 @@ def check_names(document: JSONObject) -> None:
 
 
 def _schemas_of(document: JSONObject) -> _Schemas:
-    components = mapping(document.get("components", {}), "components")
-    schemas = mapping(components.get("schemas", {}), "components.schemas")
+    schemas = components_of(document, "schemas")
     return {name: mapping(value, f"components.schemas.{name}") for name, value in schemas.items()}
 
 

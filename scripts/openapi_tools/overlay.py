@@ -9,7 +9,8 @@ import jsonpath
 from attrs import frozen
 
 from openapi_tools.documents import read_document
-from openapi_tools.json_values import JSON, JSONObject, SpecError, mapping
+from openapi_tools.json_values import JSON, JSONObject, SpecError
+from openapi_tools.references import components_of
 
 # The grammar of RFC 9535 alone: an overlay must mean the same to every other tool.
 _RFC_9535 = jsonpath.JSONPathEnvironment(strict=True)
@@ -113,7 +114,6 @@ def _is_container(value: JSON) -> bool:
 def _suggest(target: str, document: JSONObject) -> str:
     """Return what to do about a target that is not there: most often, Mesh renamed a schema."""
     schema = re.match(r"\$\.components\.schemas\.(\w+)", target)
-    components = mapping(document.get("components", {}), "$.components")
-    if schema and schema[1] not in mapping(components.get("schemas", {}), "$.components.schemas"):
+    if schema and schema[1] not in components_of(document, "schemas"):
         return f"there is no schema {schema[1]}; map its new name to it in openapi/import.yaml"
     return "the spec has changed, so must the action"

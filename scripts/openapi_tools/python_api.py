@@ -80,8 +80,15 @@ def _compare_names(path: str, was: _Name | None, now: _Name | None, role: _Role)
         sentence = "is new, and required" if now.is_required else "is new"
         return _change(path, sentence, breaks=role.is_given and now.is_required)
     if was.kind != now.kind:
-        return _change(path, f"is a {now.kind}, and was a {was.kind}", breaks=True)
+        sentence = f"is {_with_article(now.kind)}, and was {_with_article(was.kind)}"
+        return _change(path, sentence, breaks=True)
     return _compare_types(path, was, now, role)
+
+
+def _with_article(kind: str) -> str:
+    if kind[0] in "aeiou":
+        return f"an {kind}"
+    return f"a {kind}"
 
 
 def _compare_types(path: str, was: _Name, now: _Name, role: _Role) -> Change | None:

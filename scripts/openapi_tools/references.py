@@ -1,8 +1,14 @@
-"""References (`$ref`) within an OpenAPI document: what they point to, and what they name."""
+"""Components of an OpenAPI document, and the references (`$ref`) to them and to other places."""
 
 from urllib.parse import unquote
 
-from openapi_tools.json_values import JSON, JSONObject, SpecError, fields
+from openapi_tools.json_values import JSON, JSONObject, SpecError, fields, mapping
+
+
+def components_of(document: JSONObject, kind: str) -> JSONObject:
+    """Return the components of a kind, such as `schemas`, by name."""
+    components = mapping(document.get("components", {}), "components")
+    return mapping(components.get(kind, {}), f"components.{kind}")
 
 
 def component_reference(kind: str, name: str) -> str:

@@ -9,6 +9,9 @@ from referencing.exceptions import Unresolvable
 from openapi_tools.json_values import JSON, JSONObject, SpecError
 from openapi_tools.references import find_target
 
+_SHOWN = 60
+"""How many characters of a wrong value a message shows."""
+
 
 def check_openapi(document: JSONObject, name: str = "") -> None:
     """Raise SpecError, with the place and the reason, unless a document is valid OpenAPI 3.0."""
@@ -20,11 +23,40 @@ def check_openapi(document: JSONObject, name: str = "") -> None:
         return
     place = error.json_path
     if _value_at(document, error.absolute_path) is not error.instance:
-        place = _place_of_default(document, error) or place
+        place = (
+            _place_of_default(document, error)
+            or _place_of_container(document, "$", error.instance)
+            or place
+        )
     while error.context:
         error = _innermost(error.context)
         place = error.json_path
-    raise SpecError(f"{name} {place}: {error.message:.200}")
+    raise SpecError(f"{name} {place}: {_describe(error):.200}")
+
+
+def _describe(error: ValidationError) -> str:
+    """Return the message of an error, in which a long value does not hide what is wrong with it."""
+    message = str(error.message)
+    value = repr(error.instance)
+    if len(value) > _SHOWN:
+        message = message.replace(value, f"{value[:_SHOWN]}…")
+    return message
+
+
+def _place_of_container(value: JSON, place: str, container: object) -> str | None:
+    """Return the place of a mapping or a list, found by its identity, or None.
+
+    The validator checks some schemas by themselves, and then gives the place in the schema.
+    """
+    if not isinstance(container, dict | list):
+        return None
+    if value is container:
+        return place
+    for here, member in _members(value, place):
+        inner = _place_of_container(member, here, container)
+        if inner is not None:
+            return inner
+    return None
 
 
 def _innermost(errors: list[ValidationError]) -> ValidationError:
@@ -45,15 +77,21 @@ def _place_of_default(document: JSONObject, error: ValidationError) -> str | Non
 
 
 def _find_schemas_with_default(value: JSON, place: str) -> Iterator[tuple[str, JSONObject]]:
+    if isinstance(value, dict) and "default" in value:
+        yield place, value
+    for here, member in _members(value, place):
+        yield from _find_schemas_with_default(member, here)
+
+
+def _members(value: JSON, place: str) -> Iterator[tuple[str, JSON]]:
+    """Yield the members of a mapping or a list, each with its place."""
     if isinstance(value, dict):
-        if "default" in value:
-            yield place, value
         for key, member in value.items():
             here = f"{place}.{key}" if key.isidentifier() else f"{place}['{key}']"
-            yield from _find_schemas_with_default(member, here)
+            yield here, member
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _find_schemas_with_default(item, f"{place}[{index}]")
+            yield f"{place}[{index}]", item
 
 
 def _part_of_schema(document: JSONObject, schema: JSON, path: Iterable[str | int]) -> JSON:

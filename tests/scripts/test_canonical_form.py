@@ -464,3 +464,13 @@ def test_items_copies_the_mappings_in_a_list() -> None:
         items([1], "here")
     with pytest.raises(SpecError, match=r"^here: a list is expected, not 'text'$"):
         items("text", "here")
+
+
+def test_an_extension_beside_responses_or_paths_is_carried_untouched() -> None:
+    data = {"deprecated": False, "allOf": [{"type": ["string", "null"]}], "required": []}
+    responses = {"200": {"description": "OK"}, "x-data": data}
+    paths = {"/x": {"get": {"responses": responses}}, "x-note": "words"}
+    document: Json = {"paths": paths}
+    assert operations_of(document) == {"GET /x": ("/x", "get")}
+    spec = canonical(document, [("/x", "get")], {}, {})
+    assert spec["paths"]["/x"]["get"]["responses"]["x-data"] == data

@@ -595,7 +595,9 @@ def test_command_needs_two_specs_or_a_git_ref(arguments: list[str]) -> None:
 
 def test_one_spec_alone_is_refused_as_a_git_ref(capsys: pytest.CaptureFixture[str]) -> None:
     assert changes.main([str(generate.SPEC)]) == 2
-    assert f"error: {generate.SPEC}: fatal: " in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"error: {generate.SPEC}: fatal: " in error
+    assert " ." not in error
 
 
 # --- against a git ref --------------------------------------------------------------------------

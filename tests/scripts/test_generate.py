@@ -26,6 +26,7 @@ from mesh_connect_client.types import Unset
 from openapi_schema_validator import OAS30ReadValidator
 from openapi_tools import import_all
 from openapi_tools.documents import read_document
+from openapi_tools.json_values import SpecError
 
 # What the generated modules import for type checkers only.
 MODELS = {"B2BBrokerAccountBalanceModel": B2BBrokerAccountBalanceModel}
@@ -394,6 +395,17 @@ def test_package_that_cannot_be_imported_is_refused_and_the_old_tree_stays(
     assert "the generated package cannot be imported, so nothing changed: ModuleNotFound" in error
     assert f"({generate.PACKAGE}/models.py). Correct in openapi/overlay.yaml" in error
     assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
+
+
+def test_facade_that_is_not_there_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(
+        generate, "_run_generator", lambda package: (package / "__init__.py").touch()
+    )
+
+    with pytest.raises(SpecError, match=r"No module named 'my_facade' \(my_facade\)\. Adapt"):
+        generate.generate(generate.SPEC, None, tmp_path / "new", tmp_path / "my_facade")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def changes(tmp_path: Path, old: str, new: str) -> list[tuple[bool, str, str]]:
         ("_x = 1", "", []),
         ("from os import path as p\n__all__ = ['p']", "", [(True, "p", "is no longer there")]),
         ("from os import path", "", []),
-        ("def f(): ...", "f = 1", [(True, "f", "is a attribute, and was a function")]),
+        ("def f(): ...", "f = 1", [(True, "f", "is an attribute, and was a function")]),
         ("x = 1", "x = 2", [(True, "x", "is `2`, and was `1`")]),
         ("class A(B, C): ...", "class A(B): ...", [(True, "A", "is `B`, and was `B | C`")]),
         ("class A(B): ...", "class A(B, C): ...", [(False, "A", "is `B | C`, and was `B`")]),

@@ -30,6 +30,15 @@ def test_a_fault_is_reported_with_the_name_of_the_document_and_the_place() -> No
     )
 
 
+def test_a_long_value_does_not_hide_what_is_wrong_with_it() -> None:
+    values = [f"broker {number}" for number in range(99)]
+    reason = refusal({"properties": {"a": {}, "b": {"enum": [*values, "broker 7"]}}})
+    assert reason == (
+        "a.yaml: $.components.schemas.A.properties.b.enum: ['broker 0', 'broker 1', 'broker 2',"
+        " 'broker 3', 'broker 4',… has non-unique elements"
+    )
+
+
 @pytest.mark.parametrize(
     ("schema", "reason"),
     [
