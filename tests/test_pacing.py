@@ -134,7 +134,9 @@ def test_refusals_in_a_row_end_a_run_after_as_many_as_lanes_but_at_least_five(
 ) -> None:
     refused_keys = pacing.RefusedKeys(concurrency)
 
-    ended = [refused_keys.record(account, REFUSED) for account in range(needed)]
+    ended = [
+        refused_keys.record(f"token-{account}", "coinbase", REFUSED) for account in range(needed)
+    ]
 
     assert ended == [False] * (needed - 1) + [True]
 
@@ -158,22 +160,22 @@ def test_answer_of_mesh_resets_the_count_of_refusals_and_a_network_failure_does_
     refused_keys = pacing.RefusedKeys(1)
 
     for account in range(4):
-        refused_keys.record(account, REFUSED)
-    refused_keys.record("another account", error)
+        refused_keys.record(f"token-{account}", "coinbase", REFUSED)
+    refused_keys.record("another token", "coinbase", error)
 
-    assert refused_keys.record("the fifth account", REFUSED) is not resets
+    assert refused_keys.record("the fifth token", "coinbase", REFUSED) is not resets
 
 
 def test_refusals_of_one_account_count_once() -> None:
     refused_keys = pacing.RefusedKeys(1)
 
-    assert not any(refused_keys.record("the same account", REFUSED) for _ in range(50))
+    assert not any(refused_keys.record("the same token", "coinbase", REFUSED) for _ in range(50))
 
 
 def test_refused_keys_hold_no_account() -> None:
     refused_keys = pacing.RefusedKeys(1)
 
-    refused_keys.record("canary-account", MeshError())
-    refused_keys.record("canary-account", REFUSED)
+    refused_keys.record("canary-account", "coinbase", MeshError())
+    refused_keys.record("canary-account", "coinbase", REFUSED)
 
     assert "canary" not in repr(vars(refused_keys))

@@ -87,7 +87,8 @@ def _find_malformed_field(envelope: JSONObject) -> str | None:
         amounts += [row.setdefault(key) for row in row_objects]
     if are_texts(texts) and are_amounts(amounts):
         return None
-    return next(_malformed_fields(envelope, content, row_objects))
+    [first, *_] = _malformed_fields(envelope, content, row_objects)
+    return first
 
 
 def _malformed_fields(
