@@ -1,10 +1,12 @@
-"""What is reported of attempts: to the caller's `on_attempt`, and to the log."""
+"""What is reported of calls and attempts: to the caller's `on_attempt`, and to the log."""
 
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 
 import attrs
+
+from mesh_facade.errors import MeshError
 
 current_key: ContextVar[object] = ContextVar("mesh_facade_key", default=None)
 """The caller's own name for the call under way, which reports carry; None outside of bulk runs."""
@@ -43,7 +45,9 @@ def report(attempt: Attempt, on_attempt: OnAttempt | None) -> None:
     """
     if attempt.error is not None and _logger.isEnabledFor(logging.DEBUG):
         _logger.debug(
-            "attempt failed",
+            "attempt %d failed: %s",
+            attempt.number,
+            attempt.error,
             extra={
                 "mesh_attempt_number": attempt.number,
                 "mesh_attempt_elapsed": attempt.elapsed,
@@ -55,3 +59,26 @@ def report(attempt: Attempt, on_attempt: OnAttempt | None) -> None:
         )
     if on_attempt is not None:
         on_attempt(attempt)
+
+
+def logs_calls() -> bool:
+    """Return True if anybody listens to `log_call`."""
+    return _logger.isEnabledFor(logging.INFO)
+
+
+def log_call(attempts: int, elapsed: float, error: MeshError | None) -> None:
+    """Log a call that has ended: metadata only."""
+    name = None if error is None else type(error).__name__
+    _logger.info(
+        "call ended after %d attempts and %.3f s: %s",
+        attempts,
+        elapsed,
+        name or "ok",
+        extra={
+            "mesh_call_attempts": attempts,
+            "mesh_call_elapsed": elapsed,
+            "mesh_call_error": name,
+            "mesh_call_http_status": getattr(error, "http_status", None),
+            "mesh_call_key": current_key.get(),
+        },
+    )

@@ -13,7 +13,14 @@ from typing import Any, cast
 import attrs
 import httpx
 
-from mesh_facade.engine.attempts import Attempt, OnAttempt, current_key, report
+from mesh_facade.engine.attempts import (
+    Attempt,
+    OnAttempt,
+    current_key,
+    log_call,
+    logs_calls,
+    report,
+)
 from mesh_facade.engine.bodies import Answer
 from mesh_facade.engine.checks import check_count, check_seconds
 from mesh_facade.engine.connection import Connection
@@ -135,6 +142,18 @@ class Caller:
 
     async def call(self, request: httpx.Request) -> AcceptedAnswer:
         """Send a request until its answer is accepted; raise the MeshError that stands."""
+        if not logs_calls():
+            return await self._call(request)
+        began_at = time.monotonic()
+        try:
+            accepted = await self._call(request)
+        except MeshError as error:
+            log_call(error.attempts, time.monotonic() - began_at, error)
+            raise
+        log_call(accepted.attempts, time.monotonic() - began_at, None)
+        return accepted
+
+    async def _call(self, request: httpx.Request) -> AcceptedAnswer:
         engine = self.engine
         policy = self.retry_policy
         policy.count_call()

@@ -53,7 +53,7 @@ def test_debug_prints_failed_attempts_on_stderr(
         assert logger.level == logging.DEBUG
 
     printed = capsys.readouterr()
-    assert "mesh_facade DEBUG attempt failed" in printed.err
+    assert "mesh_facade DEBUG attempt 1 failed" in printed.err
     assert printed.out == ""
     assert len(clock.pauses) == 1
 
@@ -71,7 +71,7 @@ def test_info_prints_no_failed_attempts(
         assert logger.level == logging.INFO
         assert len(logger.handlers) == 1
 
-    assert "attempt failed" not in capsys.readouterr().err
+    assert "attempt 1 failed" not in capsys.readouterr().err
     assert len(clock.pauses) == 1
 
 
@@ -150,6 +150,6 @@ def test_program_without_logging_prints_failed_attempts_only_if_asked(
         check=True,
     )
 
-    assert ("attempt failed" in done.stderr) is is_printed
+    assert ("attempt 1 failed" in done.stderr) is is_printed
     assert "canary" not in done.stderr
     assert "client-secret" not in done.stderr
