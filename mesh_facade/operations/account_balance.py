@@ -87,8 +87,8 @@ def _find_malformed_field(envelope: JSONObject) -> str | None:
         amounts += [row.setdefault(key) for row in row_objects]
     if are_texts(texts) and are_amounts(amounts):
         return None
-    [first, *_] = _malformed_fields(envelope, content, row_objects)
-    return first
+    malformed_fields = list(_malformed_fields(envelope, content, row_objects))
+    return malformed_fields[0]
 
 
 def _malformed_fields(
