@@ -75,7 +75,7 @@ class Engine:
         check_count("max_attempts", self.max_attempts)
 
 
-@attrs.frozen
+@attrs.define
 class AcceptedAnswer:
     """An answer that was accepted, and how many attempts that took."""
 

@@ -25,7 +25,7 @@ class GeneratedOperation(Protocol):
     def asyncio_detailed(self) -> Callable[..., Awaitable[Response[Any]]]: ...
 
 
-@attrs.frozen
+@attrs.define
 class GeneratedArguments:
     """What a call passes to the generated function.
 

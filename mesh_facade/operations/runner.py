@@ -23,7 +23,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@attrs.frozen
+@attrs.define
 class CallResult(Generic[R]):
     """The result of a call, and how many attempts it took."""
 
