@@ -1,8 +1,7 @@
 """Reads many accounts concurrently, and yields outcomes in the order of their completion.
 
-A run has as many lanes as `concurrency` says; each reads one account at a time. Accounts are drawn
-from the input as lanes become free. What both modes share is in `_Run`; `_ThreadRun` has threads
-for lanes, `_TaskRun` has tasks.
+A run reads at most `concurrency` accounts at a time, each in a lane. `_ThreadRun` keeps its threads
+as lanes; `_TaskRun` starts a task, as a lane, for each account. What they share is in `_Run`.
 """
 
 import asyncio
@@ -99,7 +98,7 @@ class FailedOutcome:
         account: The account.
         balance: None.
         error: What `get_account_balance` would have raised.
-        attempts: How many attempts were made.
+        attempts: How many attempts were made; 0 if `error` is not a MeshError, which counts them.
         elapsed: Seconds from the account's start to its end, pauses included.
     """
 
@@ -154,7 +153,7 @@ class _Run:
     def end(self, error: Exception | None) -> None:
         """Draw no more accounts: the input has ended, or an error ends the run early."""
         self.has_ended = True
-        if self.error is None:  # the first error counts, also one of a call in flight at the end
+        if self.error is None:  # the first error is kept, even if the input had ended before
             self.error = error
 
     def record(self, outcome: Outcome) -> None:
@@ -171,7 +170,9 @@ def _check_account(account: object) -> None:
 
 
 def _failed(account: LinkedAccount, error: Exception, began_at: float) -> FailedOutcome:
-    attempts = error.attempts if isinstance(error, MeshError) else 0
+    attempts = 0
+    if isinstance(error, MeshError):
+        attempts = error.attempts
     elapsed = time.monotonic() - began_at
     return FailedOutcome(account, None, error, attempts, elapsed)
 
@@ -290,8 +291,9 @@ class _ThreadRun(_Run):
 class _TaskRun(_Run):
     """A run whose lanes are tasks, which can be cancelled.
 
-    An async iterable may have to wait for its next account. So the lanes draw from it themselves,
-    one at a time, and outcomes can be yielded meanwhile. From a plain iterable, the run draws.
+    An async iterable may have to wait for its next account. So each lane draws its own account, one
+    lane at a time, and outcomes are yielded meanwhile. From a plain iterable, the run draws when it
+    starts a lane.
     """
 
     def __init__(
@@ -356,7 +358,7 @@ class _TaskRun(_Run):
             lane.add_done_callback(self._finished.put_nowait)
 
     def _result_of(self, lane: asyncio.Task[Outcome | None]) -> Outcome | None:
-        """Return the outcome of a lane; None if there was nothing to read, or an error to raise."""
+        """Return a lane's outcome; None if it read no account, or raised, which ends the run."""
         if lane.cancelled() and self.has_ended:  # it was waiting for an account
             return None
         try:

@@ -193,7 +193,11 @@ class BulkRun:
         writer: OutcomeWriter,
         tally: Tally,
     ) -> None:
-        """Write each outcome as it comes; a terminal gets a progress bar."""
+        """Write outcomes as they come, and show a progress bar on a terminal.
+
+        Outcomes that may mean refused keys are held back until another answer comes. If the run
+        raises, they are not written, so the next run reads these accounts again.
+        """
         from rich import console, progress  # noqa: PLC0415 — takes longer than all of --help
 
         stderr = console.Console(stderr=True)
@@ -237,7 +241,7 @@ class BulkRun:
         click.echo(f"interrupted: {advice}", err=True)
 
     def _report(self, tally: Tally) -> None:
-        """Say on stderr what was not read, and what failed."""
+        """Print a summary to stderr: accounts read, stored, skipped and failed."""
         if tally.stored or tally.selected == 0:
             text = f"{tally.read} read, {tally.stored} already in {self.output}"
             if tally.selected == 0:

@@ -141,7 +141,10 @@ class Caller:
         return request
 
     async def call(self, request: httpx.Request) -> AcceptedAnswer:
-        """Send a request until its answer is accepted; raise the MeshError that stands."""
+        """Send a request until its answer is accepted; else raise the last attempt's MeshError.
+
+        Exceptions of the caller's `client_secret` and `on_attempt` functions propagate.
+        """
         if not logs_calls():
             return await self._call(request)
         began_at = time.monotonic()
@@ -174,12 +177,12 @@ class Caller:
                 progress.attempts += 1
                 self._report(progress.attempts, began_at, None, None)
                 return AcceptedAnswer(cast("Answer", result), progress.attempts)
-            # After a silent failover, all that were kept since before are dead as well.
+            # After a failover, connections that were idle when this attempt began are dead too.
             progress.must_be_new = isinstance(error, MeshConnectionError) and connection.is_reused
             if progress.must_be_new:
                 connection.home.close_idle_since_before(began_at)
             if self._was_stale(connection, error):
-                continue  # the next connection is new, so this happens once
+                continue  # the next connection is new, so this hardly happens twice
             progress.attempts += 1
             error.attempts = progress.attempts
             pause = policy.find_pause(error, self._state(progress))

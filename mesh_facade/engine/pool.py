@@ -123,7 +123,7 @@ class ConnectionPool:
 
         Raises:
             TimeoutError: No slot became free before the deadline.
-            MeshError: The pool is closed.
+            MeshError: The pool is closed, or an async client is used outside of an event loop.
         """
         key = self._waiting.current_home()
         home = self._homes.get(key)

@@ -1,5 +1,7 @@
 """A connection that a thread waits for: httpcore's own stream, within the call's deadline.
 
+The system's look-up of a host's name is the one thing that cannot be cut short.
+
 It is both of the things that httpcore asks for: the network backend, which opens connections, and
 the stream on the one connection that it opens. So every connect, handshake, read and write of a
 call passes through here, whether a proxy is in between or not.
@@ -74,8 +76,10 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         return self
 
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
-        # The addresses of a host are tried in turn, each with a share of the time.
-        seconds = self._bounded(timeout) / _count_addresses(host, port)
+        # The addresses of a host are tried in turn, each with a share of the time that the look-up
+        # of its name has left.
+        address_count = _count_addresses(host, port)
+        seconds = self._bounded(timeout) / address_count
         with self.recording_cause():
             self._stream = httpcore.SyncBackend().connect_tcp(host, port, seconds)
 

@@ -1,4 +1,4 @@
-"""How calls wait, in threads and in tasks. The two modes differ in this and in nothing else.
+"""How calls wait, in threads and in tasks. The engine differs between the two modes in this alone.
 
 The engine is written once, as coroutines, and waits only through a `Waiting`. `ThreadWaiting`
 blocks where `TaskWaiting` awaits, so that a coroutine over it never suspends: `run_blocking` runs
@@ -66,7 +66,7 @@ class StopSignal:
             parent.add_child(self)
 
     def add_child(self, child: "StopSignal") -> None:
-        """Set another signal along with this one."""
+        """Register a signal that is set when this one is, or at once if it already is."""
         self._children.add(child)
         if self.is_set():
             child.set()
@@ -337,7 +337,7 @@ class ThreadWaiting(Waiting):
     async def exchange(
         self, connection: Connection, request: httpx.Request, seconds: float
     ) -> Answer:
-        del seconds  # the connection knows the deadline
+        del seconds  # our connections end at the deadline, a caller's transport by its timeouts
         response = connection.send(request)
         with contextlib.closing(response.stream):  # type: ignore[type-var]
             body = BodyReader(response)

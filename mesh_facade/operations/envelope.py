@@ -109,8 +109,10 @@ def judge(answer: Answer, find_problem: FindProblem) -> MeshError | None:
 def find_request_id(headers: Mapping[str, str]) -> str | None:
     """Return the id to quote to Mesh's support; None if the answer has none."""
     for name in _REQUEST_ID_HEADERS:
-        if name in headers and headers[name]:  # a look-up that fails takes twice as long
-            return headers[name]
+        if name in headers:  # a look-up that fails takes twice as long
+            request_id = headers[name]
+            if request_id:
+                return request_id
     return None
 
 

@@ -13,6 +13,7 @@ import httpcore
 import httpx
 import pytest
 
+from mesh_facade.engine import thread_connection
 from mesh_facade.engine.connection import Connection
 from mesh_facade.engine.pool import ConnectionPool, Home
 from mesh_facade.engine.task_connection import TaskConnection
@@ -90,3 +91,30 @@ def test_connection_is_not_opened_after_the_deadline(connection_class: Any) -> N
 
     with pytest.raises(httpcore.TimeoutException):
         asyncio.run(open_it())
+
+
+def test_connecting_gets_the_time_that_the_name_look_up_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+
+    class Backend:
+        def connect_tcp(self, _host: str, _port: int, timeout: float) -> None:
+            waits.append(timeout)
+            raise httpcore.ConnectError("refused")
+
+    def look_up_slowly(_host: str, _port: int) -> int:
+        connection.deadline_at -= 20
+        return 2
+
+    connection = ThreadConnection(
+        httpx.URL("https://mesh.example"), ssl.create_default_context(), None
+    )
+    connection.begin(time.monotonic() + 30, Home(ThreadSlots(1)))
+    monkeypatch.setattr(httpcore, "SyncBackend", Backend)
+    monkeypatch.setattr(thread_connection, "_count_addresses", look_up_slowly)
+
+    with pytest.raises(httpcore.ConnectError, match="refused"):
+        connection.connect_tcp("mesh.example", 443, timeout=30.0)
+
+    assert waits == [pytest.approx(5, abs=0.5)]
