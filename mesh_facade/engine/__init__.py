@@ -1,4 +1,4 @@
-"""Makes one HTTP call within its promises; knows neither Mesh nor generated code.
+"""Makes one HTTP call within its promises; imports nothing of Mesh and no generated code.
 
 A call of `engine.Caller` runs like this:
 
@@ -19,6 +19,6 @@ connection, `socks` asks a SOCKS proxy to connect, `tls` makes the context that 
 `nested_tls` is TLS within the TLS to an `https://` proxy, and `forks` keeps a fork out of
 handshakes.
 
-`httpx_clients` makes this look like httpx to generated code. Of this project it imports `errors`
-and nothing else, so that it can be lifted into another one.
+`httpx_clients` makes this look like httpx to generated code. Of this project, this package imports
+`errors` and nothing else, so that it can be lifted into another one.
 """

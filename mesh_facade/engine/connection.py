@@ -112,7 +112,11 @@ class Connection:
 
     @contextlib.contextmanager
     def recording_cause(self) -> Generator[None]:
-        """Keep the cause of an error of httpcore's that passes through."""
+        """Keep the cause of an error of httpcore's that passes through.
+
+        The cause of an earlier step, such as an address that refused, does not explain this one.
+        """
+        self.cause = None
         try:
             yield
         except Exception as error:

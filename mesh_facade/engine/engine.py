@@ -177,7 +177,7 @@ class Caller:
                 progress.attempts += 1
                 self._report(progress.attempts, began_at, None, None)
                 return AcceptedAnswer(cast("Answer", result), progress.attempts)
-            # After a failover, connections that were idle when this attempt began are dead too.
+            # It may be a failover: then those that were idle when this attempt began are dead too.
             progress.must_be_new = isinstance(error, MeshConnectionError) and connection.is_reused
             if progress.must_be_new:
                 connection.home.close_idle_since_before(began_at)

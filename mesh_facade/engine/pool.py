@@ -95,7 +95,8 @@ class Home:
 
     def restore_slot(self) -> None:
         """Bring back a slot that `make_room` took out of use, once descriptors are not short."""
-        if self._short_at is None or time.monotonic() < self._short_at + RESTORE_AFTER:
+        short_at = self._short_at  # read once: another thread may set it to None meanwhile
+        if short_at is None or time.monotonic() < short_at + RESTORE_AFTER:
             return
         if not self.slots.restore():
             self._short_at = None

@@ -118,3 +118,15 @@ def test_connecting_gets_the_time_that_the_name_look_up_has_left(
         connection.connect_tcp("mesh.example", 443, timeout=30.0)
 
     assert waits == [pytest.approx(5, abs=0.5)]
+
+
+def test_cause_of_an_address_that_refused_does_not_explain_a_later_step() -> None:
+    connection = Connection()
+    with pytest.raises(httpcore.ConnectError), connection.recording_cause():
+        raise httpcore.ConnectError("no socket") from OSError("too many open files")
+    assert isinstance(connection.cause, OSError)
+
+    with connection.recording_cause():
+        pass
+
+    assert connection.cause is None

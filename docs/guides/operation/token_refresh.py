@@ -1,6 +1,6 @@
 """The operation `refreshToken`: new tokens for a refresh token."""
 
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from mesh_connect_client.api.token import refresh_token as generated_refresh_token
@@ -73,7 +73,7 @@ def find_problem(envelope: JSONObject) -> str | None:
 
 def build_result(response: Response[Any]) -> RefreshedTokens:
     """Turn what the generated function returned into the result."""
-    content = response.parsed.content
+    content = cast("Any", response.parsed).content  # `find_problem` has made sure that it is there
     pairs = content.broker_account_tokens or ()
     return RefreshedTokens(
         status=content.status,
