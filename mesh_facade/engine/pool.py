@@ -98,7 +98,7 @@ class Home:
         short_at = self._short_at  # read once: another thread may set it to None meanwhile
         if short_at is None or time.monotonic() < short_at + RESTORE_AFTER:
             return
-        if not self.slots.restore():
+        if not self.slots.restore() and self._short_at == short_at:  # else it ran short again
             self._short_at = None
 
 
@@ -134,7 +134,11 @@ class ConnectionPool:
         if self.is_closed:
             home.slots.release()
             raise MeshError("this client is closed")
-        connection = self._take_or_open(home, must_be_new=must_be_new)
+        try:
+            connection = self._take_or_open(home, must_be_new=must_be_new)
+        except BaseException:  # KeyboardInterrupt too: a lost slot would be lost for good
+            home.slots.release()
+            raise
         connection.begin(deadline_at, home)
         return connection
 

@@ -130,3 +130,14 @@ def test_cause_of_an_address_that_refused_does_not_explain_a_later_step() -> Non
         pass
 
     assert connection.cause is None
+
+
+def test_slot_is_given_back_if_no_connection_can_be_made() -> None:
+    def fail() -> Connection:
+        raise MemoryError
+
+    pool = ConnectionPool(ThreadWaiting(), fail, 1)
+
+    for _ in range(2):  # with the slot lost, the second would wait for it and time out
+        with pytest.raises(MemoryError):
+            run_blocking(pool.acquire(time.monotonic() + 0.2, must_be_new=False))
