@@ -22,7 +22,12 @@ PRODUCTION = SERVERS[0]
 SANDBOX = SERVERS[1]
 
 
-[PATH] = SPEC["paths"]
+[PATH] = [
+    path
+    for path, methods in SPEC["paths"].items()
+    for operation in methods.values()
+    if operation["operationId"] == "getAccountBalance"
+]
 
 
 def find_destination(mode: Mode, **options: Any) -> str:

@@ -77,8 +77,12 @@ def test_generated_operation_calls_request_on_the_given_httpx_client(
         generated.set_httpx_client(Sync(transport=transport))
         answer = get_account_balance.sync_detailed(client=generated, body=body)
 
-    [(path, item)] = SPEC["paths"].items()
-    [method] = item
+    [(path, method)] = [
+        (path, method)
+        for path, methods in SPEC["paths"].items()
+        for method, operation in methods.items()
+        if operation["operationId"] == "getAccountBalance"
+    ]
     assert seen == [
         (
             method,
