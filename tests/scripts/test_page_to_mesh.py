@@ -11,6 +11,11 @@ import yaml
 PAGE = (Path(__file__).parents[1] / "data" / "get-account-balance.md").read_text("utf-8")
 BLOCK = yaml.safe_load(PAGE.split("````")[1].partition("\n")[2])
 SETTINGS = import_spec.read_settings()
+SETTINGS["operations"] = {  # the pages hold this operation alone, whatever else is pinned
+    name: pinned
+    for name, pinned in SETTINGS["operations"].items()
+    if pinned["operationId"] == "getAccountBalance"
+}
 MESH = yaml.safe_load(import_spec.import_source(PAGE.encode(), SETTINGS))
 
 OPERATION = ("paths", "/api/v1/balance/get", "post")
