@@ -39,7 +39,13 @@ def used_by(program: str) -> list[tuple[str, str]]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    context = click.Context(command)
+    """Return the names of a command's options, as the program sees them.
+
+    A command takes the names of its help option from the program's context. Click keeps the option
+    once it is made, so a context without the program would spoil `-h` for every later test.
+    """
+    program = main.make_context("mesh-balance", [], resilient_parsing=True)
+    context = click.Context(command, parent=program)
     return {option for parameter in command.get_params(context) for option in parameter.opts}
 
 
