@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import re
 import shlex
@@ -81,9 +80,7 @@ def test_the_example_of_many_accounts_reads_each_once(
 def test_the_async_example_reads_the_same(
     mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    namespace: dict[str, Any] = {}
-    exec(blocks(README, "python")[1], namespace)  # noqa: S102 — it is our own
-    asyncio.run(namespace["read"]("some-token"))
+    exec(blocks(README, "python")[1], {})  # noqa: S102 — it is our own
     assert "Decimal('158.5')" in capsys.readouterr().out
     assert len(mock_server.calls) == 1
 
@@ -91,9 +88,9 @@ def test_the_async_example_reads_the_same(
 def test_the_error_example_tells_a_dead_token_from_other_failures(
     mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mock_server.fails("a-dead-token", "unauthorized-token")
+    mock_server.fails("unauthorized-token", "unauthorized-token")
     exec(blocks(README, "python")[3], {})  # noqa: S102 — it is our own
-    assert capsys.readouterr().out == "ask the user to link again\n"
+    assert capsys.readouterr().out == "The user must link the account again.\n"
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of event loops that are closed
