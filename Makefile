@@ -21,7 +21,12 @@ endif
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' ' \
+		/^# --- / { heading = $$0; gsub(/^# --- | -+$$/, "", heading) } \
+		/^[a-z0-9-]+:.*## / { \
+			if (heading) { printf "\n%s\n", heading; heading = "" } \
+			printf "  make %-12s %s\n", $$1, $$2 \
+		}' Makefile
 
 # --- set-up -----------------------------------------------------------------------------------
 
@@ -52,39 +57,22 @@ $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --no-
 	echo "       A package index must be reachable: check the network and pip's proxy settings, then run make again." >&2; exit 1; }
 endef
 
-# Behind a company's own certificate authority, pip trusts what the system trusts, or the file that
-# PIP_CERT names. uv does the first only when told to, and calls the second SSL_CERT_FILE.
-lock: export UV_SYSTEM_CERTS ?= true
-ifdef PIP_CERT
-lock: export SSL_CERT_FILE ?= $(PIP_CERT)
-endif
-.PHONY: lock
-lock: $(VENV)/.lint ## Lock requirements/*.in in their newest versions; UPGRADE=no keeps those locked
-	cd requirements && for part in dev lint example extras docs release bench mutants httpx2; do \
-		$(abspath $(VENV))/bin/uv --quiet pip compile $(if $(filter no,$(UPGRADE)),,--upgrade) --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --emit-build-options \
-		--custom-compile-command "make lock" $$part.in -o $$part.txt || exit 1; done
-
-.PHONY: clean
-clean: ## Remove what make has built
-	rm -rf $(VENV) build dist site .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
-
-# --- the main job -----------------------------------------------------------------------------
+# --- every day ----------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: $(VENV)/.project ## The main job on a local mock server: page → spec → client → a balance
+demo: $(VENV)/.project ## Try the whole job on a local mock server: docs page → spec → client → balance
 	@$(RUN) scripts/demo.py
 
 .PHONY: example
-example: $(VENV)/.example ## The example application on a local mock server; prints its address (PORT=8000)
+example: $(VENV)/.example ## Start the example application on a mock server, and print its address (PORT=8000)
 	@$(RUN) -m examples.balances.demo $(PORT)
 
 .PHONY: test
-test: $(VENV)/.extras check-drift ## All tests, with branch coverage
+test: $(VENV)/.extras check-drift ## Run all tests, with branch coverage
 	@$(RUN) -m pytest -q -n 2 --cov --cov-report=term
 
 .PHONY: lint
-lint: $(VENV)/.lint $(VENV)/.extras ## Formatting, lint rules and types
+lint: $(VENV)/.lint $(VENV)/.extras ## Check formatting, lint rules, types, imports and workflows
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
@@ -107,30 +95,30 @@ format: $(VENV)/.project ## Format the handwritten code
 docs: $(VENV)/.docs ## Build the documentation into site/; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
-# --- the spec loop ----------------------------------------------------------------------------
+# --- when the spec changes ----------------------------------------------------------------------
 
 .PHONY: spec
-spec: $(VENV)/.project ## Import SOURCE=… (a docs page, a spec, an address) into openapi/mesh.yaml
+spec: $(VENV)/.project ## Import SOURCE=… (a docs page or a spec; a file or an address) into openapi/mesh.yaml
 	@$(RUN) scripts/import_spec.py "$(or $(SOURCE),$(filter-out %/provenance.yaml,$(wildcard openapi/source/*)))" --output openapi/mesh.yaml --adopt
 
 .PHONY: generate
-generate: $(VENV)/.project ## Regenerate generated/ from openapi/mesh.yaml and openapi/overlay.yaml
+generate: $(VENV)/.project ## Write generated/ from openapi/mesh.yaml and openapi/overlay.yaml
 	@$(RUN) scripts/generate.py
 
 .PHONY: check-drift
-check-drift: $(VENV)/.project ## Fail, with a diff, where generated/ is not what the spec gives
+check-drift: $(VENV)/.project ## Fail, with a diff, if generated/ is not what the spec gives
 	@$(RUN) scripts/check_drift.py
 
 .PHONY: changes
-changes: $(VENV)/.project redocly-if-possible ## Tell what changed for callers since the git ref BASE=…, and whether it breaks them
+changes: $(VENV)/.project redocly-if-possible ## Say what changed for callers since the git ref BASE=…, and whether it breaks them
 	@$(RUN) scripts/changes.py "$(BASE)"
 
 .PHONY: update
-update: $(VENV)/.extras redocly-if-possible ## All of the loop in one, with a report: SOURCE=… (default: what Mesh publishes)
+update: $(VENV)/.extras redocly-if-possible ## Import SOURCE=… (default: what Mesh publishes), generate, compare and test, with a report
 	@$(RUN) scripts/update.py $(if $(SOURCE),"$(SOURCE)")
 
 .PHONY: redocly
-redocly: $(VENV)/node_modules/.redocly ## Add redocly, with which `changes` and `update` compare the wire (needs npm)
+redocly: $(VENV)/node_modules/.redocly ## Install redocly, with which `changes` and `update` compare the wire (needs npm)
 
 # A report without redocly is better than none: its first line then says what is missing.
 .PHONY: redocly-if-possible
@@ -147,31 +135,33 @@ $(VENV)/node_modules/.redocly: Makefile $(VENV)/.project
 		echo "       An npm registry must be reachable: check the network and npm's settings, then run: make redocly" >&2; exit 1; }
 	@touch $@
 
-# --- trust ------------------------------------------------------------------------------------
+# --- long tests ---------------------------------------------------------------------------------
 
 .PHONY: test-again
-test-again: $(VENV)/.extras ## All tests ten times, shuffled, four at a time
+test-again: $(VENV)/.extras ## Run all tests ten times, in random order, four at a time
 	@for seed in 1 2 3 4 5 6 7 8 9 10; do \
 		$(RUN) -m pytest -q -n 4 -p no:cacheprovider --randomly-seed=$$seed || exit 1; done
 
 .PHONY: fuzz
-fuzz: $(VENV)/.project ## 100,000 made-up bodies: a balance where the schemas allow it, an error elsewhere
+fuzz: $(VENV)/.project ## Read 100,000 random bodies: a balance if the schemas allow it, otherwise an error
 	@FUZZ_EXAMPLES=100000 $(RUN) -m pytest -q -n 2 -p no:cacheprovider tests/trust/test_bodies.py
 
 .PHONY: soak
-soak: $(VENV)/.project ## 100,000 calls, one in ten at fault: descriptors and memory stay flat
+soak: $(VENV)/.project ## Make 100,000 calls, one in ten with a fault: memory and descriptors must not grow
 	@$(RUN) -m tests.trust.soak
 
 .PHONY: mutants
-mutants: $(VENV)/.mutants ## Change the wire, retry and redaction modules at random: do the tests notice?
+mutants: $(VENV)/.mutants ## Change the code at random, and see whether the tests notice
 	@rm -rf mutants # what mutmut kept of an older run would count as this one's
 	@$(VENV)/bin/mutmut run --max-children 2 >mutants.log 2>&1 || { tail -5 mutants.log; exit 1; }
 	@tr '\r' '\n' <mutants.log | grep '[0-9]/[0-9]' | tail -1
 	@$(VENV)/bin/mutmut results
 
 .PHONY: compare
-compare: $(VENV)/.project ## What bare httpx, the generated client and the facade make of the faults
+compare: $(VENV)/.project ## Show how bare httpx, the generated client and the facade handle the faults
 	@$(RUN) -m tests.faults.compare
+
+# --- releases and dependencies ------------------------------------------------------------------
 
 WHEEL := .make/wheel
 PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs examples mesh_facade generated openapi scripts tests requirements
@@ -181,7 +171,7 @@ CHECKOUT_TESTS := tests/docs tests/scripts tests/test_adding_an_operation.py tes
 	tests/operations/test_following_the_spec.py tests/operations/test_layering.py tests/operations/test_second_operation.py \
 	tests/examples tests/extras/test_data.py tests/extras/test_telemetry.py
 .PHONY: test-wheel
-test-wheel: $(VENV)/.project ## Tests against the installed wheel and its extras, VERSIONS=lowest or highest
+test-wheel: $(VENV)/.project ## Test the installed wheel and its extras with VERSIONS=lowest or highest dependencies
 	@rm -rf $(WHEEL) && mkdir -p $(WHEEL)
 	@$(VENV)/bin/hatchling build -t wheel -d $(WHEEL) >/dev/null
 	@$(RUN) -m venv $(WHEEL)/venv
@@ -198,7 +188,7 @@ test-wheel: $(VENV)/.project ## Tests against the installed wheel and its extras
 		$(addprefix --ignore=,$(CHECKOUT_TESTS))
 
 .PHONY: dist
-dist: $(VENV)/.release ## Build sdist, wheel and SBOM into dist/, twice, and check them; tests on both VERSIONS
+dist: $(VENV)/.release ## Build sdist, wheel and SBOM into dist/, twice, and check and test them
 	@rm -rf dist .make/dist && mkdir -p .make/dist
 	@$(VENV)/bin/hatchling build -d dist >/dev/null
 	@$(VENV)/bin/hatchling build -d .make/dist >/dev/null
@@ -216,23 +206,40 @@ dist: $(VENV)/.release ## Build sdist, wheel and SBOM into dist/, twice, and che
 	@ls -l dist
 
 .PHONY: audit
-audit: $(VENV)/.release ## Look for known weaknesses in all that is locked (needs the network)
+audit: $(VENV)/.release ## Look for known vulnerabilities in the locked packages (needs the network)
 	@for part in requirements/*.txt; do $(VENV)/bin/pip-audit --require-hashes --disable-pip -r $$part || exit 1; done
 
 .PHONY: canary
-canary: $(VENV)/.extras ## Regenerate and test with the newest generator, ruff and httpx; changes .venv and generated/
+canary: $(VENV)/.extras ## Generate and test with the newest generator, ruff and httpx; changes .venv and generated/
 	@rm -f $(VENV)/.dev
 	@$(RUN) -m pip install --quiet --upgrade openapi-python-client ruff httpx httpcore attrs
 	@$(RUN) scripts/generate.py
 	@$(RUN) -m pytest -q -n 2
 
 .PHONY: test-httpx2
-test-httpx2: $(VENV)/.extras $(VENV)/.httpx2 ## All tests but those of the scripts, with httpx2 in httpx's place
+test-httpx2: $(VENV)/.extras $(VENV)/.httpx2 ## Run the tests, except those of the scripts, with httpx2 instead of httpx
 	@RUN_ON_HTTPX2=yes PYTHONPATH=$(CURDIR)/tests/httpx2 $(RUN) -m pytest -q -n 2 -p no:cacheprovider --ignore=tests/scripts \
 		-W "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
+
+# Behind a company's own certificate authority, pip trusts what the system trusts, or the file that
+# PIP_CERT names. uv does the first only when told to, and calls the second SSL_CERT_FILE.
+lock: export UV_SYSTEM_CERTS ?= true
+ifdef PIP_CERT
+lock: export SSL_CERT_FILE ?= $(PIP_CERT)
+endif
+.PHONY: lock
+lock: $(VENV)/.lint ## Lock the newest versions of requirements/*.in; UPGRADE=no keeps the locked ones
+	cd requirements && for part in dev lint example extras docs release bench mutants httpx2; do \
+		$(abspath $(VENV))/bin/uv --quiet pip compile $(if $(filter no,$(UPGRADE)),,--upgrade) --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --emit-build-options \
+		--custom-compile-command "make lock" $$part.in -o $$part.txt || exit 1; done
+
+.PHONY: clean
+clean: ## Remove everything that make has built
+	rm -rf $(VENV) build dist site .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # --- speed ------------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: $(VENV)/.bench ## Time the facade against others (writes benchmarks/RESULTS.md), or BASELINE=… checkout
+bench: $(VENV)/.bench ## Compare the speed with other clients (writes benchmarks/RESULTS.md) or with BASELINE=… checkout
 	@$(RUN) $(if $(BASELINE),benchmarks/compare.py "$(BASELINE)",benchmarks/run.py)
