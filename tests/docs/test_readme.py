@@ -46,7 +46,7 @@ def environment() -> Iterator[dict[str, str]]:
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
-    variables = dict(os.environ)
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("MESH_")}
     with server:
         try:
             assert server.stdout
