@@ -1,9 +1,10 @@
-"""The commands that README and docs name: mesh-balance has them, and pip can run them."""
+"""The commands that README and docs name exist, with their options."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import click
@@ -13,13 +14,20 @@ from mesh_facade.cli import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PROGRAMS = {"echo", "make", "pip", "python", "mesh-balance"}
+
+
+def lines_of_shell_blocks(page: Path) -> list[str]:
+    """Return the lines of the shell blocks of a page."""
+    text = page.read_text(encoding="utf-8")
+    shell = re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    return "".join(shell).splitlines()
 
 
 def commands_of(page: Path) -> list[str]:
     """Return the commands in the shell blocks of a page, and those within its sentences."""
     text = page.read_text(encoding="utf-8")
-    shell = re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
-    lines = "".join(shell).splitlines()
+    lines = lines_of_shell_blocks(page)
     inline = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
     commands: list[str] = []
     for line in [*lines, *inline]:
@@ -47,6 +55,24 @@ def options_of(command: click.Command) -> set[str]:
     program = main.make_context("mesh-balance", [], resilient_parsing=True)
     context = click.Context(command, parent=program)
     return {option for parameter in command.get_params(context) for option in parameter.opts}
+
+
+PAGES_WITH_SHELL_BLOCKS = [page for page in PAGES if lines_of_shell_blocks(page)]
+
+
+@pytest.mark.parametrize(
+    "page", PAGES_WITH_SHELL_BLOCKS, ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+def test_every_program_and_every_make_target_in_a_shell_block_exists(page: Path) -> None:
+    commands = re.split("[|\n]", "\n".join(lines_of_shell_blocks(page)))
+    for line in commands:
+        program, *arguments = shlex.split(line.removeprefix("MESH_AUTH_TOKEN=any-token "))
+        assert program in PROGRAMS, line
+        if program == "make":
+            plan = subprocess.run(
+                ["make", "-n", *arguments], cwd=ROOT, capture_output=True, check=False
+            )
+            assert plan.returncode == 0, plan.stderr
 
 
 @pytest.mark.parametrize(("page", "line"), used_by("mesh-balance"))

@@ -1,11 +1,9 @@
-"""What is written: every snippet runs, every command, path and test that is named exists."""
+"""The snippets of README and docs run as they stand."""
 
 from __future__ import annotations
 
 import gc
 import re
-import shlex
-import subprocess
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,9 @@ import trustme
 
 from mesh_facade.testing import FAULTS, MockServer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PROGRAMS = {"echo", "make", "pip", "python", "mesh-balance"}
-BROKEN_OFF = "py"  # the language of blocks that need more than is installed: only compiled
+COMPILED_ONLY = "py"  # the language of blocks that need more than is installed here
 
 pytest_plugins = ["pytester"]
 
@@ -61,7 +58,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 README = PAGES[0]
 
 
-def test_the_example_reads_the_balance_it_says(
+def test_first_snippet_of_readme_reads_one_balance(
     mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exec(blocks(README, "python")[0], {})  # noqa: S102 — it is our own
@@ -69,7 +66,7 @@ def test_the_example_reads_the_balance_it_says(
     assert len(mock_server.calls) == 1
 
 
-def test_the_example_of_many_accounts_reads_each_once(
+def test_bulk_snippet_of_readme_reads_each_account_once(
     mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exec(blocks(README, "python")[2], {})  # noqa: S102 — it is our own
@@ -77,7 +74,7 @@ def test_the_example_of_many_accounts_reads_each_once(
     assert len(mock_server.calls) == 3
 
 
-def test_the_async_example_reads_the_same(
+def test_async_snippet_of_readme_reads_one_balance(
     mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     exec(blocks(README, "python")[1], {})  # noqa: S102 — it is our own
@@ -85,7 +82,7 @@ def test_the_async_example_reads_the_same(
     assert len(mock_server.calls) == 1
 
 
-def test_the_error_example_tells_a_dead_token_from_other_failures(
+def test_error_snippet_of_readme_recognises_a_dead_token(
     mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mock_server.fails("unauthorized-token", "unauthorized-token")
@@ -96,25 +93,25 @@ def test_the_error_example_tells_a_dead_token_from_other_failures(
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of event loops that are closed
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("page", [page for page in pages_with("python") if page.id != "README.md"])
-def test_the_snippets_of_a_page_run_one_after_the_other(
+def test_snippets_of_a_page_run_one_after_the_other(
     page: Path, mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     namespace: dict[str, Any] = {}
-    told: list[str] = []
+    missing: list[str] = []
     for block in blocks(page, "python"):
         exec(compile(block, name_of(page), "exec"), namespace)  # noqa: S102 — it is our own
         printed = capsys.readouterr().out
-        said = re.findall(r"print\(.*\)  # (.+)$", block, re.MULTILINE)
-        heads = [line.partition(" …")[0] for line in said]
-        told += [head for head in heads if head not in printed]
+        comments = re.findall(r"print\(.*\)  # (.+)$", block, re.MULTILINE)
+        expected = [comment.partition(" …")[0] for comment in comments]
+        missing += [text for text in expected if text not in printed]
 
     namespace.clear()
     gc.collect()
-    assert told == []
+    assert missing == []
     assert mock_server.calls or "client" not in str(page)
 
 
-def test_the_tests_of_the_testing_guide_pass(pytester: pytest.Pytester) -> None:
+def test_tests_of_the_testing_guide_pass(pytester: pytest.Pytester) -> None:
     guide = blocks(ROOT / "docs" / "guides" / "testing.md", "python")
     pytester.makepyfile(guide="\n".join(guide))
 
@@ -123,41 +120,7 @@ def test_the_tests_of_the_testing_guide_pass(pytester: pytest.Pytester) -> None:
     done.assert_outcomes(passed=3 + len(FAULTS))
 
 
-@pytest.mark.parametrize("page", pages_with(BROKEN_OFF))
-def test_snippets_that_need_more_than_is_installed_compile(page: Path) -> None:
-    for block in blocks(page, BROKEN_OFF):
+@pytest.mark.parametrize("page", pages_with(COMPILED_ONLY))
+def test_snippets_that_cannot_run_here_compile(page: Path) -> None:
+    for block in blocks(page, COMPILED_ONLY):
         compile(block, name_of(page), "exec")
-
-
-@pytest.mark.parametrize("page", pages_with("sh"))
-def test_every_command_exists(page: Path) -> None:
-    commands = re.split("[|\n]", "".join(blocks(page, "sh")).strip())
-    for line in commands:
-        program, *arguments = shlex.split(line.removeprefix("MESH_AUTH_TOKEN=any-token "))
-        assert program in PROGRAMS, line
-        if program == "make":
-            plan = subprocess.run(
-                ["make", "-n", *arguments], cwd=ROOT, capture_output=True, check=False
-            )
-            assert plan.returncode == 0, plan.stderr
-
-
-@pytest.mark.parametrize("page", [pytest.param(page, id=name_of(page)) for page in PAGES])
-def test_every_path_and_every_test_that_is_named_exists(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    for path, test in re.findall(r"`([a-z_.]+/[a-z_./-]*)(?:::(\w+))?`", text):
-        assert (ROOT / path).exists(), path
-        assert not test or f"def {test}(" in (ROOT / path).read_text(), test
-
-
-def test_the_testing_guide_names_every_fault() -> None:
-    text = (ROOT / "docs" / "guides" / "testing.md").read_text()
-
-    assert [name for name in FAULTS if f"`{name}`" not in text] == []
-
-
-def test_every_page_is_in_the_navigation() -> None:
-    navigation = (ROOT / "mkdocs.yml").read_text()
-
-    for page in PAGES[1:]:
-        assert f" {page.relative_to(ROOT / 'docs')}\n" in navigation, page
