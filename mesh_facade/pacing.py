@@ -19,8 +19,8 @@ class BulkRetryPolicy(RetryPolicy):
 
     If Mesh answers 429 with a `Retry-After`, all lanes pause: no attempt of the run begins before
     the pause is over. A pause puts off the deadlines of the calls that wait for it. It counts
-    neither towards their `max_attempts` nor against the retry budget. Other failures are retried
-    as in a single call.
+    neither towards their `max_attempts` nor, unless it has no length, against the retry budget.
+    Other failures are retried as in a single call.
     """
 
     def __init__(self, budget: RetryBudget, max_pause: float | None) -> None:
@@ -37,6 +37,8 @@ class BulkRetryPolicy(RetryPolicy):
             return super().find_pause(error, state)
         if error.retry_after > LONGEST_PAUSE or state.deadline_extensions >= MOST_PAUSES:
             return None
+        if error.retry_after == 0 and not self.budget.take_retry():
+            return None  # without a pause, nothing but the budget bounds the load on Mesh
         if not self._hold_all_lanes(error.retry_after):
             return None
         return Pause(self.seconds_to_hold(), extends_deadline=True)
