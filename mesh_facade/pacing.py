@@ -4,7 +4,13 @@ import threading
 import time
 
 from mesh_facade.engine.retries import CallState, Pause, RetryBudget, RetryPolicy
-from mesh_facade.errors import AuthenticationError, MeshConnectionError, MeshError, RateLimitError
+from mesh_facade.errors import (
+    AuthenticationError,
+    MeshAPIError,
+    MeshError,
+    MeshResponseError,
+    RateLimitError,
+)
 
 MOST_PAUSES = 10
 """How many pauses one account may cause: a rule of ours, not of Mesh."""
@@ -61,7 +67,10 @@ class RefusedKeys:
     """Notices when the API keys are evidently refused, rather than one user's token.
 
     A 401 without `reconnect_required` can be about the keys or about the token: Mesh does not
-    document which. Only several such answers in a row, for different accounts, are evidence.
+    document which. Only several such answers in a row, for different accounts, are evidence: as
+    many as the run has lanes, but at least 5. Any other answer shows that the keys are accepted, or
+    tells nothing about them, so counting begins anew. An account without an answer, because the
+    network failed or its token could not be sent, changes nothing.
     """
 
     def __init__(self, concurrency: int) -> None:
@@ -70,8 +79,9 @@ class RefusedKeys:
 
     def record(self, auth_token: str, broker: str, error: Exception | None) -> bool:
         """Count an account's outcome; return True if the keys are evidently refused."""
+        is_answered = error is None or isinstance(error, (MeshAPIError, MeshResponseError))
         if isinstance(error, AuthenticationError) and not error.reconnect_required:
             self._accounts_in_a_row.add(hash((auth_token, broker)))  # a hash shows no token
-        elif not isinstance(error, MeshConnectionError):  # no answer, so no sign of either
+        elif is_answered:
             self._accounts_in_a_row.clear()
         return len(self._accounts_in_a_row) >= self._needed

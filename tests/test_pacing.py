@@ -9,8 +9,10 @@ import pytest
 from mesh_facade import (
     AuthenticationError,
     BadRequestError,
+    MeshConfigurationError,
     MeshConnectionError,
     MeshError,
+    MeshResponseError,
     MeshTimeoutError,
     RateLimitError,
     ServerError,
@@ -148,13 +150,15 @@ def test_refusals_in_a_row_end_a_run_after_as_many_as_lanes_but_at_least_five(
         (ServerError(), True),
         (BadRequestError(), True),
         (DEAD_TOKEN, True),
-        (ValueError(), True),
+        (MeshResponseError(), True),
+        (ValueError(), False),  # nothing was sent
+        (MeshConfigurationError(), False),
         (MeshConnectionError(), False),
         (MeshTimeoutError(), False),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_answer_of_mesh_resets_the_count_of_refusals_and_a_network_failure_does_not(
+def test_answer_of_mesh_resets_the_count_of_refusals_and_a_missing_answer_does_not(
     error: Exception | None, *, resets: bool
 ) -> None:
     refused_keys = pacing.RefusedKeys(1)
