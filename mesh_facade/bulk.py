@@ -212,27 +212,21 @@ class _ThreadRun(_Run):
         self._accounts = iter(accounts)
         self._in_flight = 0
         self._threads: list[threading.Thread] = []
+        # What lanes are to do: read an account in a context, or, for None, end.
         self._drawn: queue.SimpleQueue[tuple[contextvars.Context, LinkedAccount] | None]
         self._drawn = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
 
     def outcomes(self) -> Generator[Outcome, None, None]:
         """Yield an outcome for each account; then raise what ended the run early, if anything."""
-        yield from self._outcomes()
-        error = self.error
-        del self  # it knows tokens, and a traceback holds this frame
-        if error is not None:
-            raise error
-
-    def _outcomes(self) -> Generator[Outcome, None, None]:
         try:
             self._fill_lanes()
             while self._in_flight > 0:
                 finished = self._finished.get()
                 self._in_flight -= 1
-                if isinstance(finished, Exception):  # not a LinkedAccount
+                if isinstance(finished, Exception):  # the lane was not given a LinkedAccount
                     self.end(finished)
-                elif isinstance(finished, BaseException):
+                elif isinstance(finished, BaseException):  # SystemExit, for example
                     raise finished
                 else:
                     self.record(finished)
@@ -241,6 +235,10 @@ class _ThreadRun(_Run):
                 self._fill_lanes()
         finally:
             self._stop()
+        error = self.error
+        del self  # it knows tokens, and a traceback holds this frame
+        if error is not None:
+            raise error
 
     def _fill_lanes(self) -> None:
         """Draw accounts until all lanes are busy or the input has ended."""
@@ -288,6 +286,7 @@ class _ThreadRun(_Run):
             del drawn, context, account, finished  # they know a token
 
     def _read(self, account: LinkedAccount) -> Outcome:
+        """Read an account; its error is its outcome. TypeError if it is not a LinkedAccount."""
         _check_account(account)
         current_key.set(account.key)
         began_at = time.monotonic()
@@ -439,6 +438,7 @@ class _TaskRun(_Run):
             return None
 
     async def _read(self, account: LinkedAccount) -> Outcome:
+        """Read an account; its error is its outcome. TypeError if it is not a LinkedAccount."""
         _check_account(account)
         current_key.set(account.key)
         began_at = time.monotonic()
