@@ -1,4 +1,8 @@
-"""The two API keys: where they come from, and how they get onto a request."""
+"""The two API keys: where they come from, and how they get onto a request.
+
+`_add_key_headers` puts them there, before each attempt. The names of the two headers are the
+spec's. They come from `operations`, because nothing but that and `client` imports generated code.
+"""
 
 import inspect
 import os
@@ -21,7 +25,7 @@ class Credentials(httpx.Auth):
     """The two API keys: checked, sent with each attempt, never printed, copied or pickled.
 
     Attributes:
-        needs_await: Whether a function returns the secret: it may be an async one.
+        needs_await: True if a function returns the secret: it may be an async one.
     """
 
     def __init__(self, client_id: str | None, client_secret: AsyncClientSecret | None) -> None:

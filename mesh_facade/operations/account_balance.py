@@ -57,6 +57,9 @@ def build_arguments(auth_token: str, broker: Broker) -> GeneratedArguments:
 def find_problem(envelope: JSONObject) -> str | None:
     """Return what keeps an envelope from being a balance as the spec allows it; None if it is one.
 
+    One malformed field is enough, in whatever row: `"1.50"`, `true` or `[]` for an amount, a number
+    for a currency code. The call then raises MeshResponseError.
+
     Amounts and codes that Mesh left out are added as null, which means the same, so that the
     generated parser gives None for both.
     """
