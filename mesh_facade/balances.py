@@ -55,7 +55,7 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
     rows: tuple[CurrencyBalance, ...]
     total_cash_usd: Decimal | None
     total_buying_power_usd: Decimal | None
-    _body: bytes = attrs.field(default=b"{}", eq=False)
+    _body: bytes = attrs.field(default=b"{}", eq=False)  # the envelope as sent, for `raw`
     request_id: str | None = attrs.field(default=None, eq=False)
 
     @functools.cached_property

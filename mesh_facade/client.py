@@ -135,10 +135,13 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         _check_transport(transport, httpx.BaseTransport, proxy, verify)
+        open_caller_transport = None
+        if transport is not None:
+            open_caller_transport = functools.partial(CallerThreadTransport, transport)
         engine = _build_engine(
             ThreadWaiting(),
             ThreadConnection,
-            None if transport is None else functools.partial(CallerThreadTransport, transport),
+            open_caller_transport,
             client_id,
             client_secret,
             environment=environment,
@@ -271,10 +274,13 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         _check_transport(transport, httpx.AsyncBaseTransport, proxy, verify)
+        open_caller_transport = None
+        if transport is not None:
+            open_caller_transport = functools.partial(CallerTaskTransport, transport)
         engine = _build_engine(
             TaskWaiting(),
             TaskConnection,
-            None if transport is None else functools.partial(CallerTaskTransport, transport),
+            open_caller_transport,
             client_id,
             client_secret,
             environment=environment,
@@ -382,8 +388,10 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
         open_connection = open_caller_transport
     else:
         found_proxy = find_proxy(url, proxy)
-        uses_tls = url.scheme == "https" or (found_proxy and found_proxy.url.scheme == "https")
-        ssl_context = find_ssl_context(verify, is_tls=bool(uses_tls))
+        uses_tls = url.scheme == "https"
+        if found_proxy is not None and found_proxy.url.scheme == "https":
+            uses_tls = True
+        ssl_context = find_ssl_context(verify, is_tls=uses_tls)
         open_connection = functools.partial(connection_class, url, ssl_context, found_proxy)
     pool = ConnectionPool(waiting, open_connection, max_connections)
     return Engine(

@@ -33,7 +33,7 @@ def find_base_url(environment: str | None, base_url: str | httpx.URL | None) -> 
         url = httpx.URL(base_url)
     except (TypeError, httpx.InvalidURL):
         url = None
-    if url is None:
+    if url is None:  # not raised above: its context would show the URL, which may hold a password
         raise MeshConfigurationError("base_url is not a URL")
     problem = _find_problem(url)
     if problem:

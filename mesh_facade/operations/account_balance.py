@@ -83,6 +83,7 @@ def _find_malformed_field(envelope: JSONObject) -> str | None:
         first = next(index for index, row in enumerate(rows) if not isinstance(row, dict))
         return f"content.balances[{first}]"
     row_objects = cast("list[JSONObject]", rows)
+    # setdefault: what Mesh left out is added as null; see `find_problem`.
     texts: list[JSON] = [envelope.get(key) for key in TEXT_FIELDS]
     texts += [row.setdefault(_CURRENCY_CODE) for row in row_objects]
     amounts: list[JSON] = [content.setdefault(key) for key in _TOTALS]
