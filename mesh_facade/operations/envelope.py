@@ -100,12 +100,13 @@ def judge(answer: Answer, find_problem: FindProblem) -> MeshError | None:
             return _response_error(answer, "it is neither a result nor an error")
         return _api_error(error_class, answer, envelope)
     if status == _OK:
-        problem = answer.problem or find_problem(envelope)
-        if problem:
-            return _response_error(answer, problem)
-        return None
+        problem = find_problem(envelope)
+        if problem is None:
+            return None
+        return _response_error(answer, problem)
     if status is not None:
         return _api_error(MeshAPIError, answer, envelope)
+    # An answer that could not be read, such as one that is not JSON, has no status either.
     return _response_error(answer, answer.problem or "it is not an envelope with a status")
 
 
