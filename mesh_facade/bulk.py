@@ -337,8 +337,9 @@ class _TaskRun(_Run):
             self._async_accounts = aiter(accounts)
         else:
             self._accounts = iter(accounts)
-        self._drawing: asyncio.Task[Outcome | None] | None = None  # it has no outcome
         self._free_lanes = asyncio.Semaphore(concurrency)  # what the drawing task waits for
+        # A lane returns its outcome, and the drawing task None: one type, as one queue takes both.
+        self._drawing: asyncio.Task[Outcome | None] | None = None
         self._lanes: set[asyncio.Task[Outcome | None]] = set()
         self._finished: asyncio.Queue[asyncio.Task[Outcome | None]] = asyncio.Queue()
 

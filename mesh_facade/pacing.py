@@ -43,9 +43,10 @@ class BulkRetryPolicy(RetryPolicy):
             return super().find_pause(error, state)
         if error.retry_after > LONGEST_PAUSE or state.deadline_extensions >= MOST_PAUSES:
             return None
-        if error.retry_after == 0 and not self.budget.take_retry():
-            return None  # without a pause, nothing but the budget bounds the load on Mesh
         if not self._hold_all_lanes(error.retry_after):
+            return None
+        has_no_length = error.retry_after == 0 and self.seconds_to_hold() == 0
+        if has_no_length and not self.budget.take_retry():  # only the budget bounds such retries
             return None
         return Pause(self.seconds_to_hold(), extends_deadline=True)
 

@@ -121,6 +121,21 @@ def test_max_pause_bounds_the_sum_of_pauses(clock: Clock) -> None:
     assert lasted == 45.0
 
 
+def test_pause_without_length_takes_from_the_retry_budget_unless_lanes_pause_already(
+    clock: Clock,
+) -> None:
+    budget = RetryBudget()
+    policy = pacing.BulkRetryPolicy(budget, max_pause=None)
+    at_once = RateLimitError(retry_after=0.0)
+    while budget.take_retry():
+        pass
+
+    assert policy.find_pause(at_once, make_state()) is None
+    policy.find_pause(RateLimitError(retry_after=5.0), make_state())
+    assert policy.find_pause(at_once, make_state()) == Pause(5.0, extends_deadline=True)
+    assert clock.pauses == []
+
+
 def test_pause_that_max_pause_forbids_holds_no_lane_back(clock: Clock) -> None:
     policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=10.0)
 
