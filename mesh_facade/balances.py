@@ -15,7 +15,8 @@ class CurrencyBalance:
     """What an account holds in one currency (the spec's `B2BBrokerAccountBalance`).
 
     Amounts are in that currency, exactly as Mesh wrote them. None is not zero: it means that Mesh
-    sent null or nothing.
+    sent null or nothing. An answer with an amount that is not a number, such as a string, never
+    becomes a balance: the call raises MeshResponseError.
 
     Attributes:
         currency: ISO 4217 code (`currencyCode`).
@@ -54,7 +55,7 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
     rows: tuple[CurrencyBalance, ...]
     total_cash_usd: Decimal | None
     total_buying_power_usd: Decimal | None
-    _body: bytes = attrs.field(default=b"{}", eq=False)
+    _body: bytes = attrs.field(default=b"{}", eq=False)  # the envelope as sent, for `raw`
     request_id: str | None = attrs.field(default=None, eq=False)
 
     @functools.cached_property
@@ -137,12 +138,14 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
 
 
 def _fixed_point(amount: Decimal | None) -> str | None:
+    """Return an amount with all of its digits and no exponent; None if it is None."""
     if amount is None:
         return None
     return format(amount, "f")
 
 
 def _add(one: CurrencyBalance, other: CurrencyBalance) -> CurrencyBalance:
+    """Return the sum of two rows of one currency."""
     return CurrencyBalance(
         currency=one.currency,
         cash=_sum(one.cash, other.cash),

@@ -1,7 +1,11 @@
 """Reads many accounts concurrently, and yields outcomes in the order of their completion.
 
-A run reads at most `concurrency` accounts at a time, each in a lane. `_ThreadRun` keeps its threads
-as lanes; `_TaskRun` starts a task, as a lane, for each account. What they share is in `_Run`.
+A run reads at most `concurrency` accounts at a time, each in a lane. In `_ThreadRun` a lane is a
+thread that reads one account after another; in `_TaskRun` it is a task that reads one account.
+
+The two classes stand side by side on purpose. What a run decides is written once, in `_Run` and in
+`pacing.py`. The rest is how lanes are started, awaited and stopped, and in this threads and tasks
+have little in common: a thread cannot be cancelled, and only a task can wait for an async iterable.
 """
 
 import asyncio
@@ -136,7 +140,16 @@ def read_in_tasks(
 
 
 class _Run:
-    """The state of a run that both modes share."""
+    """The state and the decisions of a run that both modes share.
+
+    Attributes:
+        concurrency: How many accounts are read at a time.
+        stopped: Ends the pauses of all lanes; it is set along with the client's own signal.
+        policy: Decides about retries and pauses.
+        engine: The client's engine, with `stopped` in place of the client's signal.
+        has_ended: No more accounts are drawn. Those in flight still have their outcomes.
+        error: Why the run ended early; None if it did not. It is raised after the last outcome.
+    """
 
     def __init__(self, runner: Runner, concurrency: int, max_pause: float | None) -> None:
         check_count("concurrency", concurrency)
@@ -146,8 +159,8 @@ class _Run:
         self.stopped = StopSignal(parent=runner.engine.stopped)
         self.policy = BulkRetryPolicy(runner.retry_policy.budget, max_pause)
         self.engine = attrs.evolve(runner.engine, stopped=self.stopped)
-        self.has_ended = False  # nothing more is drawn
-        self.error: Exception | None = None  # why it ended early, if it did
+        self.has_ended = False
+        self.error: Exception | None = None
         self._refused_keys = RefusedKeys(concurrency)
 
     def end(self, error: Exception | None) -> None:
@@ -157,19 +170,21 @@ class _Run:
             self.error = error
 
     def record(self, outcome: Outcome) -> None:
-        """Take note of an outcome; it may end the run."""
+        """Count an outcome; end the run if the API keys are evidently refused."""
         account = outcome.account
         if self._refused_keys.record(account.auth_token, account.broker, outcome.error):
             self.end(outcome.error)
 
 
 def _check_account(account: object) -> None:
+    """Raise TypeError unless an item of the caller's input is an account; this ends the run."""
     if not isinstance(account, LinkedAccount):
         kind = type(account).__name__
         raise TypeError(f"accounts must be LinkedAccounts, but one of them is a {kind}")
 
 
 def _failed(account: LinkedAccount, error: Exception, began_at: float) -> FailedOutcome:
+    """Return the outcome of an account whose reading raised an error."""
     attempts = 0
     if isinstance(error, MeshError):
         attempts = error.attempts
@@ -180,8 +195,9 @@ def _failed(account: LinkedAccount, error: Exception, began_at: float) -> Failed
 class _ThreadRun(_Run):
     """A run whose lanes are threads.
 
-    They are daemon threads: a program may end while one waits for an answer. (The threads of a
-    ThreadPoolExecutor would keep it from ending.)
+    The iterating thread draws accounts into one queue, lanes take them from there, and put what
+    came of them into another. Lanes are daemon threads, so that a program may end while one waits
+    for an answer. (The threads of a ThreadPoolExecutor would keep it from ending.)
     """
 
     def __init__(
@@ -196,27 +212,21 @@ class _ThreadRun(_Run):
         self._accounts = iter(accounts)
         self._in_flight = 0
         self._threads: list[threading.Thread] = []
+        # What lanes are to do: read an account in a context, or, for None, end.
         self._drawn: queue.SimpleQueue[tuple[contextvars.Context, LinkedAccount] | None]
         self._drawn = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
 
     def outcomes(self) -> Generator[Outcome, None, None]:
         """Yield an outcome for each account; then raise what ended the run early, if anything."""
-        yield from self._outcomes()
-        error = self.error
-        del self  # it knows tokens, and a traceback holds this frame
-        if error is not None:
-            raise error
-
-    def _outcomes(self) -> Generator[Outcome, None, None]:
         try:
             self._fill_lanes()
             while self._in_flight > 0:
                 finished = self._finished.get()
                 self._in_flight -= 1
-                if isinstance(finished, Exception):  # not a LinkedAccount
+                if isinstance(finished, Exception):  # the lane was not given a LinkedAccount
                     self.end(finished)
-                elif isinstance(finished, BaseException):
+                elif isinstance(finished, BaseException):  # SystemExit, for example
                     raise finished
                 else:
                     self.record(finished)
@@ -225,6 +235,10 @@ class _ThreadRun(_Run):
                 self._fill_lanes()
         finally:
             self._stop()
+        error = self.error
+        del self  # it knows tokens, and a traceback holds this frame
+        if error is not None:
+            raise error
 
     def _fill_lanes(self) -> None:
         """Draw accounts until all lanes are busy or the input has ended."""
@@ -244,13 +258,20 @@ class _ThreadRun(_Run):
             self._drawn.put((contextvars.copy_context(), account))
 
     def _start_thread(self) -> None:
+        """Start another lane; if the system allows no more threads, go on with those there are."""
         name = f"mesh-facade-{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+            self.concurrency = len(self._threads)
+            return
         self._threads.append(thread)  # only now: `_stop` waits for all threads in the list
 
     def _work(self) -> None:
-        """Read accounts as they are drawn; what runs in a lane."""
+        """Read accounts as they are drawn, until None comes. The thread of each lane runs this."""
         while True:
             drawn = self._drawn.get()
             if drawn is None:
@@ -265,6 +286,7 @@ class _ThreadRun(_Run):
             del drawn, context, account, finished  # they know a token
 
     def _read(self, account: LinkedAccount) -> Outcome:
+        """Read an account; its error is its outcome. TypeError if it is not a LinkedAccount."""
         _check_account(account)
         current_key.set(account.key)
         began_at = time.monotonic()
@@ -285,15 +307,19 @@ class _ThreadRun(_Run):
         if sys.is_finalizing():  # daemon threads are frozen now, so waiting for them would hang
             return
         for thread in self._threads:
-            thread.join()
+            # The garbage collector may close a forgotten generator in any thread, a lane included.
+            if thread is not threading.current_thread():
+                thread.join()
 
 
 class _TaskRun(_Run):
     """A run whose lanes are tasks, which can be cancelled.
 
-    An async iterable may have to wait for its next account. So each lane draws its own account, one
-    lane at a time, and outcomes are yielded meanwhile. From a plain iterable, the run draws when it
-    starts a lane.
+    From a plain iterable, the run draws an account when a lane is free. An async iterable may have
+    to wait for its next account, so a task of its own draws from it, and outcomes are yielded
+    meanwhile. It is one task for the whole iterable, as in an `async for`: an iterable may keep
+    `asyncio.timeout`, a TaskGroup or a context variable over many items, and these belong to the
+    task that has set them.
     """
 
     def __init__(
@@ -311,56 +337,100 @@ class _TaskRun(_Run):
             self._async_accounts = aiter(accounts)
         else:
             self._accounts = iter(accounts)
-        self._turn = asyncio.Lock()  # of the lane that draws from the async iterable
-        self._drawing_lane: asyncio.Task[object] | None = None
+        self._free_lanes = asyncio.Semaphore(concurrency)  # what the drawing task waits for
+        # A lane returns its outcome, and the drawing task None: one type, as one queue takes both.
+        self._drawing: asyncio.Task[Outcome | None] | None = None
         self._lanes: set[asyncio.Task[Outcome | None]] = set()
         self._finished: asyncio.Queue[asyncio.Task[Outcome | None]] = asyncio.Queue()
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Yield an outcome for each account; then raise what ended the run early, if anything."""
-        lane = None
+        task = None
         outcome = None
         try:
-            self._fill_lanes()
-            while self._lanes:
-                lane = await self._finished.get()
-                self._lanes.discard(lane)
-                outcome = self._result_of(lane)
+            self._begin()
+            while self._lanes or self._drawing is not None:
+                task = await self._finished.get()
+                if task is self._drawing:
+                    self._record_end_of_drawing(task)
+                    continue
+                outcome = self._take_outcome(task)
                 if outcome is not None:
                     self.record(outcome)
                     yield outcome
-                lane = None  # they know a token, and the wait for the next one can be long
+                task = None  # they know a token, and the wait for the next one can be long
                 outcome = None
-                self._fill_lanes()
+                self._refill()
         finally:
             await self._stop()
         error = self.error
-        del self, lane, outcome  # they know tokens, and a traceback holds this frame
+        del self, task, outcome  # they know tokens, and a traceback holds this frame
         if error is not None:
             raise error
 
-    def _fill_lanes(self) -> None:
-        """Start lanes until there are as many as asked for, or the input has ended."""
-        while len(self._lanes) < self.concurrency and not self.has_ended:
-            if self._async_accounts is not None:
-                lane = asyncio.create_task(self._draw_and_read(self._async_accounts))
-            else:
-                try:
-                    account = next(self._accounts)
-                except StopIteration:
-                    self.end(None)
-                    return
-                except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
-                    self.end(error)
-                    return
-                lane = asyncio.create_task(self._read(account))
-            self._lanes.add(lane)
-            lane.add_done_callback(self._finished.put_nowait)
+    def _begin(self) -> None:
+        """Start to draw accounts."""
+        if self._async_accounts is None:
+            self._fill_lanes()
+        else:
+            self._drawing = asyncio.create_task(self._draw_all(self._async_accounts))
+            self._drawing.add_done_callback(self._finished.put_nowait)
 
-    def _result_of(self, lane: asyncio.Task[Outcome | None]) -> Outcome | None:
-        """Return a lane's outcome; None if it read no account, or raised, which ends the run."""
-        if lane.cancelled() and self.has_ended:  # it was waiting for an account
-            return None
+    def _refill(self) -> None:
+        """Have an account drawn for a lane that has become free."""
+        if self._async_accounts is None:
+            self._fill_lanes()
+        else:
+            self._free_lanes.release()
+
+    def _fill_lanes(self) -> None:
+        """Draw from a plain iterable until all lanes are busy or the input has ended."""
+        while len(self._lanes) < self.concurrency and not self.has_ended:
+            try:
+                account = next(self._accounts)
+            except StopIteration:
+                self.end(None)
+                return
+            except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
+                self.end(error)
+                return
+            self._start_lane(account)
+
+    async def _draw_all(self, accounts: AsyncIterator[LinkedAccount]) -> None:
+        """Draw from an async iterable, whenever a lane is free. The task `_drawing` runs this."""
+        await self._free_lanes.acquire()
+        async for account in accounts:
+            self._start_lane(account)
+            await self._free_lanes.acquire()
+
+    def _record_end_of_drawing(self, drawing: asyncio.Task[Outcome | None]) -> None:
+        """End the run: the async iterable has ended, or failed, or `end` has cancelled it."""
+        self._drawing = None
+        if drawing.cancelled() and self.has_ended:
+            return
+        try:
+            drawing.result()
+        except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
+            self.end(error)
+            return
+        self.end(None)
+
+    def end(self, error: Exception | None) -> None:
+        super().end(error)
+        if self._drawing is not None:  # an input that never yields again must not hold the run
+            self._drawing.cancel()
+
+    def _start_lane(self, account: LinkedAccount) -> None:
+        """Start a task that reads an account."""
+        if self.has_ended:  # an async iterable has caught its cancellation, and yielded once more
+            raise asyncio.CancelledError
+        lane = asyncio.create_task(self._read(account))
+        self._lanes.add(lane)
+        lane.add_done_callback(self._finished.put_nowait)
+
+    def _take_outcome(self, lane: asyncio.Task[Outcome | None]) -> Outcome | None:
+        """Return a lane's outcome; None if it was not given a LinkedAccount, which ends the run."""
+        self._lanes.discard(lane)
         try:
             return lane.result()
         except Exception as error:  # noqa: BLE001 — it is raised at the end
@@ -368,31 +438,8 @@ class _TaskRun(_Run):
             self.end(error)
             return None
 
-    async def _draw_and_read(self, accounts: AsyncIterator[LinkedAccount]) -> Outcome | None:
-        """Draw an account, and read it; None if the input or the run has ended."""
-        async with self._turn:
-            if self.has_ended:
-                return None
-            self._drawing_lane = asyncio.current_task()
-            try:
-                account = await anext(accounts)
-            except StopAsyncIteration:
-                self._drawing_lane = None
-                self.end(None)
-                return None
-            except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
-                self._drawing_lane = None
-                self.end(error)
-                return None
-            self._drawing_lane = None
-        return await self._read(account)
-
-    def end(self, error: Exception | None) -> None:
-        super().end(error)
-        if self._drawing_lane is not None:  # an input that never yields again must not hold the run
-            self._drawing_lane.cancel()
-
     async def _read(self, account: LinkedAccount) -> Outcome:
+        """Read an account; its error is its outcome. TypeError if it is not a LinkedAccount."""
         _check_account(account)
         current_key.set(account.key)
         began_at = time.monotonic()
@@ -408,6 +455,9 @@ class _TaskRun(_Run):
         """Cancel what is in flight, and drop it."""
         self.has_ended = True
         self.stopped.set()
-        for lane in self._lanes:
-            lane.cancel()
-        await asyncio.gather(*self._lanes, return_exceptions=True)
+        tasks = list(self._lanes)
+        if self._drawing is not None:
+            tasks.append(self._drawing)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,6 +3,9 @@
 A method names an operation and passes its arguments on. The operation says which generated function
 runs, what an answer means, and whether a request may be repeated (`mesh_facade/operations/`). How a
 call is carried out (connections, deadlines, retries) is in `mesh_facade/engine/`.
+
+Both constructors list all options, and both clients all methods, on purpose: so editors and type
+checkers know them, and a TypeError names the class and the method that were called.
 """
 
 import functools
@@ -46,7 +49,7 @@ TransportT = TypeVar("TransportT")
 
 
 class _BaseClient(Generic[RunnerT, TransportT]):
-    """Holds the runner and the caller's transport, and makes siblings."""
+    """What the two clients share: a runner, which makes the calls, and the caller's transport."""
 
     def __init__(self, runner: RunnerT, transport: TransportT | None) -> None:
         self._runner = runner
@@ -57,8 +60,7 @@ class _BaseClient(Generic[RunnerT, TransportT]):
     ) -> Self:
         """Return a client with other bounds on the same connections; None leaves a bound as it is.
 
-        The constructor of a client turns options into an engine. Here there is an engine already,
-        so the constructor is bypassed.
+        It is a copy with another engine. The constructor would build connections of its own.
         """
         engine = self._runner.engine
         if timeout is not None:
@@ -68,7 +70,8 @@ class _BaseClient(Generic[RunnerT, TransportT]):
         if max_attempts is not None:
             engine = attrs.evolve(engine, max_attempts=max_attempts)
         sibling = type(self).__new__(type(self))
-        _BaseClient.__init__(sibling, self._runner.with_engine(engine), self._transport)
+        sibling.__dict__.update(self.__dict__)  # attributes of a caller's subclass as well
+        sibling._runner = self._runner.with_engine(engine)  # noqa: SLF001 — of the same class
         return sibling
 
     def __repr__(self) -> str:
@@ -132,10 +135,13 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         _check_transport(transport, httpx.BaseTransport, proxy, verify)
+        open_caller_transport = None
+        if transport is not None:
+            open_caller_transport = functools.partial(CallerThreadTransport, transport)
         engine = _build_engine(
             ThreadWaiting(),
             ThreadConnection,
-            None if transport is None else functools.partial(CallerThreadTransport, transport),
+            open_caller_transport,
             client_id,
             client_secret,
             environment=environment,
@@ -180,10 +186,11 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         """Read many balances at once, in threads; yield each outcome as it comes.
 
         One account's error is its outcome, and stops no other. `accounts` are drawn in the calling
-        thread, as calls finish. If Mesh answers 429 with a `Retry-After`, all calls of the run
-        pause until it is over, and the account is attempted again: at most 10 times. A
-        `Retry-After` of more than 300 seconds is not waited for: the 429 is the account's outcome.
-        Pauses do not count towards `deadline`.
+        thread, as calls finish: while that waits for the next account, it yields no outcome.
+
+        If Mesh answers 429 with a `Retry-After`, all calls of the run pause until it is over, and
+        the account is attempted again: at most 10 times. A `Retry-After` of more than 300 seconds
+        is not waited for: the 429 is the account's outcome. Pauses do not count towards `deadline`.
 
         To stop early, close the generator (`contextlib.closing`). Closing waits for calls in
         flight, at most for their `deadline`, and drops their outcomes. `break` alone does not close
@@ -200,8 +207,9 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         Raises:
             MeshConfigurationError: `concurrency` or `max_pause` cannot be used.
             AuthenticationError: The API keys are evidently refused: as many accounts in a row as
-                `concurrency` says, but at least 5, were answered 401 without `reconnect_required`.
-                The outcomes of calls in flight are yielded first.
+                `concurrency` says, but at least 5, were answered 401 without `reconnect_required`,
+                and none was answered otherwise between them. The outcomes of calls in flight are
+                yielded first.
             TypeError: `accounts` is not iterable, or one of them is not a LinkedAccount.
             Exception: Whatever `accounts` raises, after the outcomes of calls in flight.
         """
@@ -266,10 +274,13 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         _check_transport(transport, httpx.AsyncBaseTransport, proxy, verify)
+        open_caller_transport = None
+        if transport is not None:
+            open_caller_transport = functools.partial(CallerTaskTransport, transport)
         engine = _build_engine(
             TaskWaiting(),
             TaskConnection,
-            None if transport is None else functools.partial(CallerTaskTransport, transport),
+            open_caller_transport,
             client_id,
             client_secret,
             environment=environment,
@@ -301,7 +312,8 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
     ) -> AsyncGenerator[Outcome, None]:
         """Read many balances at once, in tasks; see `MeshClient.get_account_balances`.
 
-        To stop early, use `contextlib.aclosing`: calls in flight are cancelled.
+        `accounts` may be an async iterable too: outcomes are yielded while it waits for its next
+        account. To stop early, use `contextlib.aclosing`: calls in flight are cancelled.
         """
         return bulk.read_in_tasks(
             self._runner, accounts, concurrency=concurrency, max_pause=max_pause
@@ -364,7 +376,11 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
     verify: bool | ssl.SSLContext,
     on_attempt: OnAttempt | None,
 ) -> Engine:
-    """Check the options, and return the engine that they describe."""
+    """Check the options of a client, and return the engine that they describe.
+
+    `waiting` and `connection_class` are those of threads or of tasks. `open_caller_transport` is
+    None unless the caller has given a transport: then it returns that as a connection.
+    """
     logs.configure_logging()
     url = find_base_url(environment, base_url)
     check_count("max_connections", max_connections)
@@ -372,8 +388,10 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
         open_connection = open_caller_transport
     else:
         found_proxy = find_proxy(url, proxy)
-        uses_tls = url.scheme == "https" or (found_proxy and found_proxy.url.scheme == "https")
-        ssl_context = find_ssl_context(verify, is_tls=bool(uses_tls))
+        uses_tls = url.scheme == "https"
+        if found_proxy is not None and found_proxy.url.scheme == "https":
+            uses_tls = True
+        ssl_context = find_ssl_context(verify, is_tls=uses_tls)
         open_connection = functools.partial(connection_class, url, ssl_context, found_proxy)
     pool = ConnectionPool(waiting, open_connection, max_connections)
     return Engine(

@@ -1,4 +1,8 @@
-"""The two API keys: where they come from, and how they get onto a request."""
+"""The two API keys: where they come from, and how they get onto a request.
+
+`_add_key_headers` puts them there, before each attempt. The names of the two headers are the
+spec's. They come from `operations`, because nothing but that and `client` imports generated code.
+"""
 
 import inspect
 import os
@@ -21,7 +25,7 @@ class Credentials(httpx.Auth):
     """The two API keys: checked, sent with each attempt, never printed, copied or pickled.
 
     Attributes:
-        needs_await: Whether a function returns the secret: it may be an async one.
+        needs_await: True if a function returns the secret: it may be an async one.
     """
 
     def __init__(self, client_id: str | None, client_secret: AsyncClientSecret | None) -> None:
@@ -42,7 +46,7 @@ class Credentials(httpx.Auth):
         if isinstance(self._client_secret, str):
             secret = self._client_secret
         else:
-            secret = _check_key("client_secret", self._client_secret())
+            secret = _check_returned_secret(self._client_secret())
         self._add_key_headers(request, secret)
         yield request
 
@@ -56,7 +60,7 @@ class Credentials(httpx.Auth):
             given = self._client_secret()
             if inspect.isawaitable(given):
                 given = await given
-            secret = _check_key("client_secret", given)
+            secret = _check_returned_secret(given)
         self._add_key_headers(request, secret)
         yield request
 
@@ -74,6 +78,15 @@ class Credentials(httpx.Auth):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("Credentials cannot be copied or pickled: they are secrets")
+
+
+def _check_returned_secret(value: object) -> str:
+    """Return what a secret function returned; raise as `_check_key` if it cannot be a key."""
+    if value is None or value == "":
+        raise MeshConfigurationError(
+            "client_secret is missing: your function returned None or an empty string"
+        )
+    return _check_key("client_secret", value)
 
 
 def _check_key(name: str, value: object) -> str:

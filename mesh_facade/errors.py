@@ -12,10 +12,13 @@ MeshError
     ├── RateLimitError 429         ├── UnavailableForLegalReasonsError 451
     └── ServerError 500 and above
 
-Which answer becomes which class is decided in `mesh_facade/operations/envelope.py`.
+Which answer becomes which class is decided in `mesh_facade/operations/envelope.py`, by the table
+`_RULES` there.
 
-Retried, if the operation is safe to repeat: MeshConnectionError while `is_transient`,
-RateLimitError, ServerError, and HTTP 408. No other error is; see `mesh_facade/engine/retries.py`.
+After these errors a call makes another attempt, if its operation is safe to repeat: RateLimitError,
+ServerError, HTTP 408, and a MeshConnectionError whose `is_transient` is true. After any other error
+it never does. That is decided in `mesh_facade/engine/retries.py`. An operation that is not safe to
+repeat is never sent twice, whatever the error.
 
 Every error can be pickled and copied. None holds a secret, nor leads to one through its cause,
 context or traceback: `mesh_facade/engine/redaction.py` sees to that. The text of an error,
@@ -53,7 +56,9 @@ class MeshConnectionError(MeshError):
             was refused (`MeshTLSError`), or a proxy refused to connect.
     """
 
-    is_transient: bool = True
+    def __init__(self, text: str = "", /, *, attempts: int = 0, is_transient: bool = True) -> None:
+        super().__init__(text, attempts=attempts)
+        self.is_transient = is_transient
 
 
 class MeshTimeoutError(MeshConnectionError):
@@ -63,7 +68,8 @@ class MeshTimeoutError(MeshConnectionError):
 class MeshTLSError(MeshConnectionError):
     """The certificate or the TLS protocol was refused, by either side; never retried."""
 
-    is_transient: bool = False
+    def __init__(self, text: str = "", /, *, attempts: int = 0, is_transient: bool = False) -> None:
+        super().__init__(text, attempts=attempts, is_transient=is_transient)
 
 
 class MeshResponseError(MeshError):
@@ -152,7 +158,7 @@ class BadRequestError(MeshAPIError):
 
 
 class AuthenticationError(MeshAPIError):
-    """HTTP 401 without a known status: the API keys or the user's token were refused."""
+    """HTTP 401: the API keys or the user's token were refused."""
 
 
 class PermissionDeniedError(MeshAPIError):

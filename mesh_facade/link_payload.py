@@ -44,7 +44,13 @@ def read_account_tokens(payload: Mapping[str, object]) -> Iterator[tuple[str, st
 
 
 def _present(holder: Mapping[str, object], name: str, prefix: str) -> object:
-    """Return a field; raise ValueError if it is missing or null."""
+    """Return a field; raise ValueError if it is missing or null.
+
+    Args:
+        holder: The object that has the field.
+        name: The field's name.
+        prefix: Where the object is in the payload, with a dot at its end; for the message.
+    """
     value = holder.get(name)
     if value is None:
         raise ValueError(f"payload is not usable: {prefix}{name} is missing")
@@ -52,6 +58,7 @@ def _present(holder: Mapping[str, object], name: str, prefix: str) -> object:
 
 
 def _object(holder: Mapping[str, object], name: str, prefix: str) -> Mapping[str, object]:
+    """Return a field that is an object; else raise as `_present`, or TypeError."""
     value = _present(holder, name, prefix)
     if not isinstance(value, Mapping):
         raise _wrong_type(prefix + name, "an object", value)
@@ -59,6 +66,7 @@ def _object(holder: Mapping[str, object], name: str, prefix: str) -> Mapping[str
 
 
 def _text(holder: Mapping[str, object], name: str, prefix: str) -> str:
+    """Return a field that is a string and not blank; else raise as `_present`, or TypeError."""
     value = _present(holder, name, prefix)
     if not isinstance(value, str):
         raise _wrong_type(prefix + name, "a string", value)

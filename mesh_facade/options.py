@@ -1,4 +1,8 @@
-"""Finds the server that a client talks to."""
+"""Finds the server that a client talks to: the option that takes more than a look at its value.
+
+The servers of the two environments are the spec's. They come from `operations`, because nothing but
+that and `client` imports generated code.
+"""
 
 import os
 
@@ -29,7 +33,7 @@ def find_base_url(environment: str | None, base_url: str | httpx.URL | None) -> 
         url = httpx.URL(base_url)
     except (TypeError, httpx.InvalidURL):
         url = None
-    if url is None:
+    if url is None:  # not raised above: its context would show the URL, which may hold a password
         raise MeshConfigurationError("base_url is not a URL")
     problem = _find_problem(url)
     if problem:
@@ -38,6 +42,7 @@ def find_base_url(environment: str | None, base_url: str | httpx.URL | None) -> 
 
 
 def _find_problem(url: httpx.URL) -> str | None:
+    """Return what is wrong with a URL, as the end of a sentence; None if nothing is."""
     if url.scheme not in {"https", "http"} or not url.host:
         return "must look like https://host"
     if url.userinfo or url.query or url.fragment:

@@ -4,7 +4,13 @@ import threading
 import time
 
 from mesh_facade.engine.retries import CallState, Pause, RetryBudget, RetryPolicy
-from mesh_facade.errors import AuthenticationError, MeshConnectionError, MeshError, RateLimitError
+from mesh_facade.errors import (
+    AuthenticationError,
+    MeshAPIError,
+    MeshError,
+    MeshResponseError,
+    RateLimitError,
+)
 
 MOST_PAUSES = 10
 """How many pauses one account may cause: a rule of ours, not of Mesh."""
@@ -19,8 +25,8 @@ class BulkRetryPolicy(RetryPolicy):
 
     If Mesh answers 429 with a `Retry-After`, all lanes pause: no attempt of the run begins before
     the pause is over. A pause puts off the deadlines of the calls that wait for it. It counts
-    neither towards their `max_attempts` nor against the retry budget. Other failures are retried
-    as in a single call.
+    neither towards their `max_attempts` nor, unless it has no length, against the retry budget.
+    Other failures are retried as in a single call.
     """
 
     def __init__(self, budget: RetryBudget, max_pause: float | None) -> None:
@@ -38,6 +44,9 @@ class BulkRetryPolicy(RetryPolicy):
         if error.retry_after > LONGEST_PAUSE or state.deadline_extensions >= MOST_PAUSES:
             return None
         if not self._hold_all_lanes(error.retry_after):
+            return None
+        has_no_length = error.retry_after == 0 and self.seconds_to_hold() == 0
+        if has_no_length and not self.budget.take_retry():  # only the budget bounds such retries
             return None
         return Pause(self.seconds_to_hold(), extends_deadline=True)
 
@@ -59,7 +68,10 @@ class RefusedKeys:
     """Notices when the API keys are evidently refused, rather than one user's token.
 
     A 401 without `reconnect_required` can be about the keys or about the token: Mesh does not
-    document which. Only several such answers in a row, for different accounts, are evidence.
+    document which. Only several such answers in a row, for different accounts, are evidence: as
+    many as the run has lanes, but at least 5. Any other answer shows that the keys are accepted, or
+    tells nothing about them, so counting begins anew. An account without an answer, because the
+    network failed or its token could not be sent, changes nothing.
     """
 
     def __init__(self, concurrency: int) -> None:
@@ -68,8 +80,9 @@ class RefusedKeys:
 
     def record(self, auth_token: str, broker: str, error: Exception | None) -> bool:
         """Count an account's outcome; return True if the keys are evidently refused."""
+        is_answered = error is None or isinstance(error, (MeshAPIError, MeshResponseError))
         if isinstance(error, AuthenticationError) and not error.reconnect_required:
             self._accounts_in_a_row.add(hash((auth_token, broker)))  # a hash shows no token
-        elif not isinstance(error, MeshConnectionError):  # no answer, so no sign of either
+        elif is_answered:
             self._accounts_in_a_row.clear()
         return len(self._accounts_in_a_row) >= self._needed

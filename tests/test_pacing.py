@@ -9,8 +9,10 @@ import pytest
 from mesh_facade import (
     AuthenticationError,
     BadRequestError,
+    MeshConfigurationError,
     MeshConnectionError,
     MeshError,
+    MeshResponseError,
     MeshTimeoutError,
     RateLimitError,
     ServerError,
@@ -119,6 +121,21 @@ def test_max_pause_bounds_the_sum_of_pauses(clock: Clock) -> None:
     assert lasted == 45.0
 
 
+def test_pause_without_length_takes_from_the_retry_budget_unless_lanes_pause_already(
+    clock: Clock,
+) -> None:
+    budget = RetryBudget()
+    policy = pacing.BulkRetryPolicy(budget, max_pause=None)
+    at_once = RateLimitError(retry_after=0.0)
+    while budget.take_retry():
+        pass
+
+    assert policy.find_pause(at_once, make_state()) is None
+    policy.find_pause(RateLimitError(retry_after=5.0), make_state())
+    assert policy.find_pause(at_once, make_state()) == Pause(5.0, extends_deadline=True)
+    assert clock.pauses == []
+
+
 def test_pause_that_max_pause_forbids_holds_no_lane_back(clock: Clock) -> None:
     policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=10.0)
 
@@ -148,13 +165,15 @@ def test_refusals_in_a_row_end_a_run_after_as_many_as_lanes_but_at_least_five(
         (ServerError(), True),
         (BadRequestError(), True),
         (DEAD_TOKEN, True),
-        (ValueError(), True),
+        (MeshResponseError(), True),
+        (ValueError(), False),  # nothing was sent
+        (MeshConfigurationError(), False),
         (MeshConnectionError(), False),
         (MeshTimeoutError(), False),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_answer_of_mesh_resets_the_count_of_refusals_and_a_network_failure_does_not(
+def test_answer_of_mesh_resets_the_count_of_refusals_and_a_missing_answer_does_not(
     error: Exception | None, *, resets: bool
 ) -> None:
     refused_keys = pacing.RefusedKeys(1)

@@ -57,6 +57,9 @@ def build_arguments(auth_token: str, broker: Broker) -> GeneratedArguments:
 def find_problem(envelope: JSONObject) -> str | None:
     """Return what keeps an envelope from being a balance as the spec allows it; None if it is one.
 
+    One malformed field is enough, in whatever row: `"1.50"`, `true` or `[]` for an amount, a number
+    for a currency code. The call then raises MeshResponseError.
+
     Amounts and codes that Mesh left out are added as null, which means the same, so that the
     generated parser gives None for both.
     """
@@ -80,6 +83,7 @@ def _find_malformed_field(envelope: JSONObject) -> str | None:
         first = next(index for index, row in enumerate(rows) if not isinstance(row, dict))
         return f"content.balances[{first}]"
     row_objects = cast("list[JSONObject]", rows)
+    # setdefault: what Mesh left out is added as null; see `find_problem`.
     texts: list[JSON] = [envelope.get(key) for key in TEXT_FIELDS]
     texts += [row.setdefault(_CURRENCY_CODE) for row in row_objects]
     amounts: list[JSON] = [content.setdefault(key) for key in _TOTALS]

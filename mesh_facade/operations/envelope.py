@@ -36,6 +36,7 @@ from mesh_facade.errors import (
 from mesh_facade.operations.wire_names import WireNames
 
 FindProblem = Callable[[JSONObject], str | None]
+"""Returns what keeps an envelope with the status `ok` from being a result; None if it is one."""
 
 
 @attrs.frozen
@@ -87,7 +88,9 @@ def judge(answer: Answer, find_problem: FindProblem) -> MeshError | None:
         answer: The answer.
         find_problem: Returns what keeps an envelope with the status `ok` from being a result.
     """
-    envelope: JSONObject = answer.value if isinstance(answer.value, dict) else {}
+    envelope: JSONObject = {}
+    if isinstance(answer.value, dict):
+        envelope = answer.value
     status = _text(envelope, _STATUS)
     if status is not None and status.lower() in _CLASS_BY_STATUS:
         return _api_error(_CLASS_BY_STATUS[status.lower()], answer, envelope)
@@ -97,12 +100,13 @@ def judge(answer: Answer, find_problem: FindProblem) -> MeshError | None:
             return _response_error(answer, "it is neither a result nor an error")
         return _api_error(error_class, answer, envelope)
     if status == _OK:
-        problem = answer.problem or find_problem(envelope)
-        if problem:
-            return _response_error(answer, problem)
-        return None
+        problem = find_problem(envelope)
+        if problem is None:
+            return None
+        return _response_error(answer, problem)
     if status is not None:
         return _api_error(MeshAPIError, answer, envelope)
+    # An answer that could not be read, such as one that is not JSON, has no status either.
     return _response_error(answer, answer.problem or "it is not an envelope with a status")
 
 
@@ -158,5 +162,8 @@ def _response_error(answer: Answer, problem: str) -> MeshResponseError:
 
 
 def _text(envelope: JSONObject, wire_name: str) -> str | None:
+    """Return a field that is a string; None if it is missing or something else."""
     value = envelope.get(wire_name)
-    return value if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return value

@@ -7,7 +7,6 @@ import attrs
 from mesh_connect_client.types import Response
 
 from mesh_facade.engine.bodies import Answer
-from mesh_facade.engine.strict_json import JSONObject
 from mesh_facade.errors import MeshError
 from mesh_facade.operations import envelope
 
@@ -16,7 +15,11 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 class GeneratedOperation(Protocol):
-    """A module of the generated client, with the functions of one operation."""
+    """A module of the generated client, with the functions of one operation.
+
+    Generated functions are annotated as returning `Response[Any | …]`, which checkers treat as
+    `Response[Any]`.
+    """
 
     @property
     def sync_detailed(self) -> Callable[..., Response[Any]]: ...
@@ -54,7 +57,7 @@ class Operation(Generic[P, Result_co]):
 
     generated: GeneratedOperation
     build_arguments: Callable[P, GeneratedArguments]
-    find_problem: Callable[[JSONObject], str | None]
+    find_problem: envelope.FindProblem
     build_result: Callable[[Response[Any]], Result_co]
     is_safe_to_repeat: bool
 

@@ -59,6 +59,7 @@ class Runner:
         return client
 
     def _set_engine(self, client: Client, caller: Caller) -> None:
+        """Let the generated client send its requests through the engine."""
         raise NotImplementedError
 
 

@@ -1,4 +1,8 @@
-"""Where Mesh's API is, and which headers carry the API keys, as the spec says."""
+"""The spec's servers, and the names of the headers that carry the API keys.
+
+`options` and `credentials` use them. They stand here because only `operations`, and `client`, may
+import the generated client: so one folder shows all that depends on it.
+"""
 
 from mesh_connect_client.spec import API_KEY_HEADERS, SERVERS
 

@@ -98,3 +98,43 @@ def test_sync_run_works_inside_a_running_event_loop(mode: Mode) -> None:
     caller = mode.client(transport=CountingTransport())
 
     assert asyncio.run(read()) == 5
+
+
+@only_sync
+def test_run_goes_on_with_fewer_lanes_if_the_system_allows_no_more_threads(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_threads(monkeypatch, 3)
+    transport = CountingTransport(seconds=lambda _: 0.01)
+
+    outcomes = read_all(mode.client(transport=transport), make_accounts(40))
+
+    assert sorted(each.account.key for each in outcomes) == list(range(40))
+    assert transport.most == 3
+
+
+@only_sync
+def test_run_raises_if_the_system_allows_no_thread_at_all(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_threads(monkeypatch, 0)
+
+    with (
+        open_run(mode.client(transport=CountingTransport()), make_accounts(40)) as outcomes,
+        pytest.raises(RuntimeError, match="can't start new thread"),
+    ):
+        next(outcomes)
+
+
+def limit_threads(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """Let only so many threads of lanes start."""
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def start_within_limit(thread: threading.Thread) -> None:
+        if len(started) == limit:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_within_limit)

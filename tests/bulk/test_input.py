@@ -6,8 +6,10 @@ import asyncio
 import threading
 import time
 import traceback
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from mesh_facade import LinkedAccount
@@ -20,9 +22,10 @@ from tests.bulk.support import (
     read_all,
     take_until_error,
 )
+from tests.support import response
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from tests.conftest import Mode
 
@@ -126,6 +129,94 @@ def test_closing_a_run_cancels_the_wait_for_an_async_iterable(mode: Mode) -> Non
         next(outcomes)
 
     assert cancelled == [True]
+
+
+async def inside_a_timeout() -> AsyncIterator[LinkedAccount]:
+    async with asyncio.timeout(0.05):
+        for account in make_accounts(3):
+            yield account
+        await asyncio.Event().wait()
+
+
+async def inside_a_task_group() -> AsyncIterator[LinkedAccount]:
+    async def fail() -> None:
+        await asyncio.sleep(0.01)
+        raise InputError
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fail())
+        for account in make_accounts(3):
+            yield account
+        await asyncio.Event().wait()
+
+
+@only_async
+@pytest.mark.parametrize(
+    ("draw", "error_class"),
+    [(inside_a_timeout, TimeoutError), (inside_a_task_group, ExceptionGroup)],
+)
+def test_cancel_scope_of_an_async_iterable_cancels_no_account(
+    mode: Mode,
+    draw: Callable[[], AsyncIterator[LinkedAccount]],
+    error_class: type[Exception],
+) -> None:
+    transport = CountingTransport(seconds=lambda _: 0.2)  # the iterable fails during the calls
+
+    with open_run(mode.client(transport=transport), draw()) as outcomes:
+        keys, _ = take_until_error(outcomes, error_class)
+
+    assert sorted(str(key) for key in keys) == ["0", "1", "2"]
+
+
+@only_async
+def test_async_iterable_may_reset_a_context_variable_that_it_set(mode: Mode) -> None:
+    async def draw() -> AsyncIterator[LinkedAccount]:
+        for account in make_accounts(3):
+            token = request_id.set(str(account.key))
+            yield account
+            request_id.reset(token)
+
+    def answer(_: str) -> httpx.Response:
+        seen.append(request_id.get())
+        return response()
+
+    seen: list[str] = []
+    request_id: ContextVar[str] = ContextVar("request_id")
+
+    outcomes = read_all(mode.client(transport=CountingTransport(answer)), draw())
+
+    assert [each.error for each in outcomes] == [None, None, None]
+    assert seen == ["0", "1", "2"]
+
+
+@only_async
+def test_async_iterable_that_yields_after_its_cancellation_is_drawn_no_further(mode: Mode) -> None:
+    async def stubborn() -> AsyncIterator[LinkedAccount]:
+        yield LinkedAccount("token-0", "coinbase")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            yield LinkedAccount("token-1", "coinbase")
+
+    transport = CountingTransport()
+
+    with open_run(mode.client(transport=transport), stubborn()) as outcomes:
+        next(outcomes)
+
+    assert transport.tokens == ["token-0"]
+
+
+@only_async
+def test_cancellation_that_an_async_iterable_raises_reaches_the_caller(mode: Mode) -> None:
+    async def draw() -> AsyncIterator[LinkedAccount]:
+        yield LinkedAccount("token-0", "coinbase")
+        raise asyncio.CancelledError
+
+    with (
+        open_run(mode.client(transport=CountingTransport()), draw()) as outcomes,
+        pytest.raises(asyncio.CancelledError),
+    ):
+        list(outcomes)
 
 
 class InputError(Exception):

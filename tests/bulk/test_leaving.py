@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -166,3 +167,40 @@ def test_closing_a_run_during_shutdown_waits_for_no_thread(
     for lane in lanes:
         lane.join(5)
         assert not lane.is_alive()
+
+
+@only_sync
+def test_garbage_collector_may_close_a_run_in_a_lane(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_collect = threading.Event()
+    unraisable: list[object] = []
+
+    def answer(token: str) -> httpx.Response:
+        if token != "token-0":
+            assert may_collect.wait(5)
+            gc.collect()
+        return response()
+
+    def leave_a_run() -> None:
+        holder: list[object] = []
+        holder.append(holder)  # so that only the garbage collector can find it
+        run = mode.client(transport=CountingTransport(answer)).client.get_account_balances(
+            make_accounts(2)
+        )
+        holder.append(run)
+        next(run)
+
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    before = set(threading.enumerate())
+    gc.disable()
+    try:
+        leave_a_run()
+        may_collect.set()
+        for lane in set(threading.enumerate()) - before:
+            lane.join(5)
+            assert not lane.is_alive()
+    finally:
+        gc.enable()
+
+    assert unraisable == []

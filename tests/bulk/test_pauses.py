@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 
 from mesh_facade import RateLimitError, pacing
 from tests.bulk.support import CountingTransport, make_accounts, rate_limited, read_all
@@ -94,6 +95,16 @@ def test_endless_rate_limit_becomes_the_outcome_after_ten_pauses(mode: Mode) -> 
 
     assert (type(outcome.error), outcome.attempts) == (RateLimitError, 11)
     assert len(script.requests) == pacing.MOST_PAUSES + 1 == 11
+
+
+@pytest.mark.parametrize("retry_after", [0, "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_pauses_without_length_use_the_retry_budget(mode: Mode, retry_after: object) -> None:
+    transport = CountingTransport(lambda _: rate_limited(retry_after))
+
+    outcomes = read_all(mode.client(transport=transport), make_accounts(100))
+
+    assert {type(each.error) for each in outcomes} == {RateLimitError}
+    assert len(transport.tokens) <= 1.1 * 100 + 10
 
 
 def test_retry_after_of_more_than_300_seconds_becomes_the_outcome(mode: Mode) -> None:

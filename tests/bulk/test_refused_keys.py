@@ -115,6 +115,18 @@ def test_network_failures_neither_reset_nor_increase_the_count_of_refusals(mode:
     assert keys == list(range(9))
 
 
+def test_accounts_that_cannot_be_sent_do_not_reset_the_count_of_refusals(mode: Mode) -> None:
+    accounts = [
+        LinkedAccount("" if key % 2 else f"token-{key}", "coinbase", key) for key in range(100)
+    ]
+    caller = mode.client(transport=CountingTransport(unauthorized))
+
+    with open_run(caller, accounts, concurrency=1) as outcomes:
+        keys, _ = take_until_error(outcomes, AuthenticationError)
+
+    assert keys == list(range(9))
+
+
 def test_refused_keys_are_raised_even_if_all_accounts_were_drawn(mode: Mode) -> None:
     transport = CountingTransport(unauthorized, seconds=lambda _: 0.2)
 

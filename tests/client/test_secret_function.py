@@ -80,6 +80,18 @@ def test_invalid_value_of_a_secret_function_raises_configuration_error(
 
 
 @each_kind_of_function
+@pytest.mark.parametrize("value", ["", None])
+def test_error_for_a_missing_secret_names_the_function(
+    mode: Mode, value: object, *, is_awaited: bool
+) -> None:
+    secret = make_secret_function(lambda: value, is_awaited=is_awaited)
+    caller = mode.client(client_secret=secret, transport=Script(OK))
+
+    with pytest.raises(MeshConfigurationError, match="your function returned None or an empty"):
+        caller.read()
+
+
+@each_kind_of_function
 @pytest.mark.parametrize("error_class", [RuntimeError, TimeoutError, httpx.ConnectError])
 def test_error_of_a_secret_function_propagates_unchanged(
     mode: Mode, error_class: type[Exception], *, is_awaited: bool

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mesh_facade import MeshConfigurationError, MeshTimeoutError, ServerError
-from tests.support import Script, response
+from tests.support import KEYS, Script, response
 
 if TYPE_CHECKING:
     from tests.conftest import Clock, Mode, Serve
@@ -60,3 +60,17 @@ def test_unknown_option_raises_type_error_that_names_the_client(mode: Mode) -> N
 def test_options_other_than_bounds_raise_type_error(mode: Mode, name: str) -> None:
     with pytest.raises(TypeError, match=f"'{name}'"):
         mode.client().with_options(**{name: 1})
+
+
+def test_with_options_keeps_the_attributes_of_a_subclass(mode: Mode) -> None:
+    class NamedClient(mode.client_class):  # type: ignore[name-defined, misc]
+        def __init__(self, name: str) -> None:
+            super().__init__(**KEYS, transport=Script())
+            self.name = name
+
+    client = NamedClient("reports")
+
+    sibling = client.with_options(max_attempts=1)
+
+    assert (type(sibling), sibling.name) == (NamedClient, "reports")
+    mode.run(client.aclose() if mode.is_async else client.close())
