@@ -120,6 +120,18 @@ def test_retry_leaves_accounts_without_an_outcome_unread_and_says_so(
     assert len(read_outcomes(Path(arguments[-1]))) == 5
 
 
+def test_retry_says_that_one_account_has_no_outcome_yet(mesh: MockServer, tmp_path: Path) -> None:
+    arguments = start_with_failures(mesh, tmp_path)
+    write_accounts(Path(arguments[1]), 6)
+
+    result = run(*arguments, "--retry-failed")
+
+    assert len(mesh.calls) == 2
+    assert result.stderr.splitlines()[1] == (
+        "1 account has no outcome yet: run the command without --retry-failed to read it"
+    )
+
+
 def test_retry_without_an_output_is_refused(mesh: MockServer, tmp_path: Path) -> None:
     accounts = write_accounts(tmp_path / "accounts.csv", 1)
     output = tmp_path / "balances.jsonl"

@@ -31,7 +31,7 @@ def test_outcomes_go_to_stdout_as_json_lines(
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     outcomes = {line["key"]: line for line in lines}
     assert result.exit_code == 1
-    assert result.stderr == "1 of 3 accounts failed\n"
+    assert result.stderr == "3 accounts read, 1 failed\n"
     assert sorted(outcomes) == ["account-0", "account-1", "account-2"]
     assert all(tuple(line) == COLUMNS for line in lines)
     assert outcomes["account-1"]["rows"][0]["cash"] == "12345678901234567.89"
