@@ -1,7 +1,8 @@
 """An HTTP/1.1 server on loopback: h11 reads and writes, asyncio moves the bytes.
 
 The event loop runs in a thread of its own, so that the server works in any process, whether or
-not that has an event loop itself.
+not that has an event loop itself. It is a selector's loop on each system: the loop that Windows
+prefers does not report when a socket can be read.
 """
 
 import asyncio
@@ -64,7 +65,9 @@ class HTTPServer:
             listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
             stack.enter_context(listener)
             listener.setblocking(False)  # noqa: FBT003 — the standard library's signature
-            portal = stack.enter_context(start_blocking_portal())
+            portal = stack.enter_context(
+                start_blocking_portal("asyncio", {"loop_factory": asyncio.SelectorEventLoop})
+            )
             portal.call(self._start_accepting, listener)
             stack.callback(portal.call, self._stop_accepting, listener)
             self._portal = portal

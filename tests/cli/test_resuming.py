@@ -12,7 +12,15 @@ import pytest
 
 from mesh_facade.cli.results import OutputFile
 from mesh_facade.testing import MockServer
-from tests.cli.support import TOKEN, bulk_process, read_lines, run, wait_for_lines, write_accounts
+from tests.cli.support import (
+    TOKEN,
+    bulk_process,
+    read_lines,
+    run,
+    skipped_on_windows,
+    wait_for_lines,
+    write_accounts,
+)
 
 KILLS = int(os.environ.get("KILLS", "3"))
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "300"))
@@ -62,6 +70,7 @@ def test_output_with_a_very_long_line_is_resumed(mesh: MockServer, tmp_path: Pat
     assert len(mesh.calls) == 1
 
 
+@skipped_on_windows("on Windows no program can send Ctrl-C to one other program")
 def test_ctrl_c_prints_how_to_resume(mesh: MockServer, tmp_path: Path) -> None:
     accounts, output = write_accounts(tmp_path / "accounts.csv", 20), tmp_path / "balances.jsonl"
     mesh.answers(f"{TOKEN}-19", delay=60)

@@ -87,6 +87,7 @@ def test_refused_keys_in_a_small_partition_are_outcomes(
     assert len(keys.calls) == 3
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_worker_that_is_killed_costs_and_doubles_no_account(keys: MockServer) -> None:
     for number in range(COUNT):
         keys.answers(f"token-{number}", cash={"USD": number})
