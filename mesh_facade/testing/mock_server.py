@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Generator, Mapping
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 import attrs
 import httpx
@@ -22,6 +22,11 @@ from mesh_facade.testing.answers import (
     check_head,
     envelope_with_content,
     write_json,
+)
+from mesh_facade.testing.client_options import (
+    AsyncMeshClientOptions,
+    MeshClientOptions,
+    MockServerOptions,
 )
 from mesh_facade.testing.clients import HandedOutClients
 from mesh_facade.testing.faults import FAULTS
@@ -157,35 +162,48 @@ class MockServer:
             "MESH_BASE_URL": self.url,
         }
 
-    def client(self, **options: Any) -> MeshClient:
-        """Return a client of this mock server; `options` are those of MeshClient.
+    def client(self, **options: Unpack[MeshClientOptions]) -> MeshClient:
+        """Return a client of this mock server.
 
         It is closed when the `with` block of the mock server ends, unless you close it earlier.
+
+        Args:
+            options: Options of `MeshClient`. They replace those that the mock server chooses:
+                `client_id`, `client_secret`, `base_url` and, while it opens no socket, `transport`.
+
+        Raises:
+            MeshConfigurationError: An option cannot be used.
         """
-        client = MeshClient(**self._with_defaults(options))
+        chosen: MeshClientOptions = {**self._own_options(), **options}
+        client = MeshClient(**chosen)
         self._clients.add(client)
         return client
 
-    def async_client(self, **options: Any) -> AsyncMeshClient:
-        """Return a client of this mock server; `options` are those of AsyncMeshClient.
+    def async_client(self, **options: Unpack[AsyncMeshClientOptions]) -> AsyncMeshClient:
+        """Return an async client of this mock server.
 
         It is closed when the `async with` block of the mock server ends, unless you close it
         earlier. After a plain `with` in the event loop of the client, the loop closes it when it
         next gets to run.
+
+        Args:
+            options: Options of `AsyncMeshClient`; see `client`.
+
+        Raises:
+            MeshConfigurationError: An option cannot be used.
         """
-        client = AsyncMeshClient(**self._with_defaults(options))
+        chosen: AsyncMeshClientOptions = {**self._own_options(), **options}
+        client = AsyncMeshClient(**chosen)
         self._clients.add_async(client)
         return client
 
-    def _with_defaults(self, options: dict[str, Any]) -> dict[str, Any]:
-        defaults: dict[str, Any] = {
-            "client_id": self.client_id,
-            "client_secret": self.client_secret,
-            "base_url": self.url,
-        }
+    def _own_options(self) -> MockServerOptions:
+        options = MockServerOptions(
+            client_id=self.client_id, client_secret=self.client_secret, base_url=self.url
+        )
         if self.url == _NOWHERE:
-            defaults["transport"] = self.transport()
-        return {**defaults, **options}
+            options["transport"] = self.transport()
+        return options
 
     def transport(self) -> httpx.MockTransport:
         """Return a transport for sync and async clients that answers in process, without waiting.
