@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pickle
@@ -10,13 +11,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import dask.bag
 import pytest
 
-from mesh_facade import AuthenticationError, LinkedAccount, MeshConfigurationError
-from mesh_facade.dask import fetch_balances
+from mesh_facade import AuthenticationError, LinkedAccount, MeshClient, MeshConfigurationError
+from mesh_facade.dask import WorkerOptions, fetch_balances
 from mesh_facade.testing import MockServer
 
 COUNT = 2000
@@ -54,6 +55,12 @@ def test_the_graph_holds_no_client_key(keys: MockServer) -> None:
     assert keys.calls == []
 
 
+def test_options_are_those_of_the_client_without_the_keys() -> None:
+    parameters = inspect.signature(MeshClient).parameters.keys()
+
+    assert get_type_hints(WorkerOptions).keys() == parameters - {"client_id", "client_secret"}
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -62,7 +69,7 @@ def test_the_graph_holds_no_client_key(keys: MockServer) -> None:
         ({"client_secret": "a", "client_id": "b"}, "MESH_CLIENT_ID and MESH_CLIENT_SECRET"),
     ],
 )
-def test_keys_among_the_options_are_refused(options: dict[str, str], told: str) -> None:
+def test_keys_among_the_options_are_refused(options: dict[str, Any], told: str) -> None:
     with pytest.raises(MeshConfigurationError, match=told):
         fetch_balances(bag_of(1), **options)
 
