@@ -5,6 +5,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import click
@@ -24,10 +25,23 @@ from mesh_facade.cli.results import (
 from mesh_facade.cli.resuming import Resumption
 from mesh_facade.cli.summary import Summary, Tally
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 
 @attrs.frozen
 class BulkRun:
-    """A run of `mesh-balance bulk`, with its options."""
+    """A run of `mesh-balance bulk`, with its options.
+
+    Attributes:
+        accounts: The file of accounts; `-` for stdin.
+        output: The output; `-` for stdout.
+        concurrency: How many accounts are read at a time.
+        environment: `production` or `sandbox`; None for that of `MESH_ENVIRONMENT`.
+        retry_failed: Whether to read only the accounts whose outcome in the output is a failure.
+        trust_keys: Whether accounts are compared by key and broker alone; see `resuming`.
+        max_pause: Seconds that the run may pause in all; None for no bound.
+    """
 
     accounts: Path
     output: Path
@@ -38,7 +52,13 @@ class BulkRun:
     max_pause: float | None = None
 
     def run(self) -> int:
-        """Read the accounts, and return the exit code."""
+        """Read the accounts, and return the exit code.
+
+        Raises:
+            ValueError: The accounts or the output cannot be used, or do not belong together.
+            OSError: A file cannot be read or written.
+            MeshError: Mesh cannot be asked: a key or an option is wrong, or the keys are refused.
+        """
         if self.output != STDOUT:
             check_output_name(self.output)
         with open_accounts(self.accounts) as accounts:
@@ -110,26 +130,13 @@ class BulkRun:
     ) -> None:
         """Write outcomes as they come, and show a progress bar on a terminal.
 
-        Outcomes that may mean refused keys are held back until another answer comes. If the run
-        raises, they are not written, so the next run reads these accounts again.
+        Refused keys say nothing about an account. So an outcome that may mean refused keys is held
+        back until another answer shows that the keys are accepted. If the run raises instead, such
+        outcomes are not written, and the next run reads these accounts again.
         """
-        from rich import console, progress  # noqa: PLC0415 — takes longer than all of --help
-
-        stderr = console.Console(stderr=True)
-        # Where a terminal shows the outcomes, a bar would be written into them.
-        is_disabled = not stderr.is_terminal or (self.output == STDOUT and sys.stdout.isatty())
-        bar = progress.Progress(
-            progress.BarColumn(),
-            progress.MofNCompleteColumn(),
-            progress.TimeRemainingColumn(),
-            "{task.fields[rate]:.0f}/s, {task.fields[failed]} failed",
-            console=stderr,
-            disable=is_disabled,
-        )
+        bar = self._make_progress_bar()
         total = tally.stored + tally.selected
         task = bar.add_task("", total=total, completed=tally.stored, failed=0, rate=0)
-        # Refused keys say nothing about an account. The run ends when they are evident, so until
-        # another answer shows that they are accepted, such outcomes are held back.
         held_back: list[Outcome] = []
         outcomes = mesh.get_account_balances(
             accounts, concurrency=self.concurrency, max_pause=self.max_pause
@@ -148,6 +155,23 @@ class BulkRun:
                         rate=bar.tasks[task].speed or 0,
                     )
         _write_all(held_back, writer, tally)
+
+    def _make_progress_bar(self) -> "Progress":
+        """Return a progress bar on stderr; it shows nothing unless stderr is a terminal."""
+        from rich import console, progress  # noqa: PLC0415 — takes longer than all of --help
+
+        stderr = console.Console(stderr=True)
+        is_hidden = not stderr.is_terminal
+        if self.output == STDOUT and sys.stdout.isatty():
+            is_hidden = True  # the terminal shows outcomes, and the bar would be written into them
+        return progress.Progress(
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeRemainingColumn(),
+            "{task.fields[rate]:.0f}/s, {task.fields[failed]} failed",
+            console=stderr,
+            disable=is_hidden,
+        )
 
     def _report_interruption(self) -> None:
         advice = "the same command goes on from here"

@@ -20,7 +20,8 @@ from tests.cli.support import TOKEN, read_lines, run, skipped_on_windows
 
 
 def test_csv_as_a_spreadsheet_saves_it_is_read(mesh: MockServer, tmp_path: Path) -> None:
-    accounts, output = tmp_path / "accounts.csv", tmp_path / "balances.jsonl"
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
     accounts.write_bytes(b"\xef\xbb\xbfbroker,auth_token\r\ncoinbase,some-token\r\n")
 
     assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
@@ -29,7 +30,8 @@ def test_csv_as_a_spreadsheet_saves_it_is_read(mesh: MockServer, tmp_path: Path)
 
 
 def test_zero_is_a_key_and_null_is_none(mesh: MockServer, tmp_path: Path) -> None:
-    accounts, output = tmp_path / "accounts.jsonl", tmp_path / "balances.jsonl"
+    accounts = tmp_path / "accounts.jsonl"
+    output = tmp_path / "balances.jsonl"
     keys = [0, 1, None]
     records = [{"auth_token": TOKEN, "broker": "coinbase", "key": key} for key in keys]
     accounts.write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -40,7 +42,7 @@ def test_zero_is_a_key_and_null_is_none(mesh: MockServer, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "holds no account"),
         ("\n \n", "holds no account"),
@@ -82,15 +84,16 @@ def test_zero_is_a_key_and_null_is_none(mesh: MockServer, tmp_path: Path) -> Non
     ],
 )
 def test_bad_accounts_file_is_refused_before_anything_is_read_or_written(
-    mesh: MockServer, tmp_path: Path, text: str | bytes, told: str
+    mesh: MockServer, tmp_path: Path, text: str | bytes, message: str
 ) -> None:
-    accounts, output = tmp_path / "accounts.csv", tmp_path / "balances.jsonl"
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
     accounts.write_bytes(text if isinstance(text, bytes) else text.encode())
 
     result = run("bulk", str(accounts), "-o", str(output))
 
     assert (result.exit_code, mesh.calls, output.exists()) == (2, [], False)
-    assert told in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
 
 

@@ -72,7 +72,7 @@ def test_refused_keys_exit_with_code_three(mesh: MockServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["get"], "--broker"),
         (["get", "--broker", "x", "--token", "t"], "--token"),
@@ -82,8 +82,10 @@ def test_refused_keys_exit_with_code_three(mesh: MockServer) -> None:
         (["nothing"], "nothing"),
     ],
 )
-def test_wrong_usage_exits_with_code_two(mesh: MockServer, arguments: list[str], told: str) -> None:
+def test_wrong_usage_exits_with_code_two(
+    mesh: MockServer, arguments: list[str], message: str
+) -> None:
     result = run(*arguments)
 
     assert (result.exit_code, mesh.calls) == (2, [])
-    assert told in result.stderr
+    assert message in result.stderr

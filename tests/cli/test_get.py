@@ -46,17 +46,17 @@ def test_get_asks_for_the_token_on_a_terminal_without_echoing_it(
     mesh: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mesh.answers(TOKEN, cash={"USD": 1})
-    asked: list[dict[str, Any]] = []
+    prompt_options: list[dict[str, Any]] = []
 
     def prompt(_: str, **options: Any) -> str:
-        asked.append(options)
+        prompt_options.append(options)
         return TOKEN
 
     monkeypatch.setattr(click, "prompt", prompt)
     monkeypatch.setattr(sys.modules["click.testing"]._NamedTextIOWrapper, "isatty", lambda _: True)
 
     assert run("get", "--broker", "coinbase").exit_code == 0
-    assert asked == [{"hide_input": True, "err": True}]
+    assert prompt_options == [{"hide_input": True, "err": True}]
 
 
 def test_closed_stdin_is_reported_as_an_empty_token(
@@ -110,8 +110,8 @@ def test_unknown_broker_is_asked_for_without_a_warning(mesh: MockServer) -> None
 
 
 def test_control_characters_from_the_server_do_not_reach_the_terminal(mesh: MockServer) -> None:
-    said = {"currencyCode": "\x1b[31mU\nSD", "cash": 1, "buyingPower": None}
-    mesh.answers(TOKEN, content={"balances": [{**said, "cryptocurrencyBuyingPower": None}]})
+    row = {"currencyCode": "\x1b[31mU\nSD", "cash": 1, "buyingPower": None}
+    mesh.answers(TOKEN, content={"balances": [{**row, "cryptocurrencyBuyingPower": None}]})
 
     result = run("get", "--broker", "x", input=TOKEN)
 

@@ -38,7 +38,8 @@ from tests.cli.support import (
 def test_file_with_other_content_is_refused_and_left_unchanged(
     mesh: MockServer, tmp_path: Path, name: str, text: str
 ) -> None:
-    accounts, output = write_accounts(tmp_path / "accounts.csv", 2), tmp_path / name
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    output = tmp_path / name
     output.write_bytes(text.encode())
 
     result = run("bulk", str(accounts), "-o", str(output))
@@ -72,7 +73,8 @@ def test_unwritable_output_is_reported_in_one_line(mesh: MockServer, tmp_path: P
 
 @skipped_on_windows("outputs are not locked on Windows")
 def test_second_run_into_the_same_output_is_refused(mesh: MockServer, tmp_path: Path) -> None:
-    accounts, output = write_accounts(tmp_path / "accounts.csv", 2), tmp_path / "balances.jsonl"
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    output = tmp_path / "balances.jsonl"
 
     with open_output(output):
         result = run("bulk", str(accounts), "-o", str(output))

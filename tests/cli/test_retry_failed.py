@@ -97,7 +97,8 @@ def test_output_keeps_its_mode_when_failed_accounts_are_read_again(
 
 def test_failed_account_is_read_again_with_its_new_token(mesh: MockServer, tmp_path: Path) -> None:
     arguments = start_with_failures(mesh, tmp_path)
-    accounts, output = Path(arguments[1]), Path(arguments[-1])
+    accounts = Path(arguments[1])
+    output = Path(arguments[-1])
     accounts.write_text(accounts.read_text().replace(f"{TOKEN}-1,", f"{TOKEN}-new,"))
 
     assert run(*arguments, "--retry-failed").exit_code == 1

@@ -312,7 +312,7 @@ def test_last_line_of_a_file_without_keys_can_be_removed(mesh: MockServer, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         (
             ["auth_token,broker,key", "dead,coinbase,alice"],
@@ -334,7 +334,7 @@ def test_last_line_of_a_file_without_keys_can_be_removed(mesh: MockServer, tmp_p
     ],
 )
 def test_renewed_token_of_a_failed_account_leads_to_retry_failed(
-    mesh: MockServer, tmp_path: Path, lines: list[str], told: str
+    mesh: MockServer, tmp_path: Path, lines: list[str], message: str
 ) -> None:
     accounts = tmp_path / "accounts.csv"
     output = tmp_path / "balances.jsonl"
@@ -348,7 +348,7 @@ def test_renewed_token_of_a_failed_account_leads_to_retry_failed(
     retried = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
 
     assert (refused.exit_code, retried.exit_code, len(mesh.calls)) == (2, 0, 1)
-    assert refused.stderr == f"error: {accounts}, line 2: {output} {told}"
+    assert refused.stderr == f"error: {accounts}, line 2: {output} {message}"
 
 
 def test_run_with_nothing_to_read_says_so(mesh: MockServer, tmp_path: Path) -> None:

@@ -62,15 +62,15 @@ def test_options_are_those_of_the_client_without_the_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"client_id": "an-id"}, "set MESH_CLIENT_ID on"),
         ({"client_secret": "a-secret"}, "set MESH_CLIENT_SECRET on"),
         ({"client_secret": "a", "client_id": "b"}, "MESH_CLIENT_ID and MESH_CLIENT_SECRET"),
     ],
 )
-def test_keys_among_the_options_are_refused(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(MeshConfigurationError, match=told):
+def test_keys_among_the_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MeshConfigurationError, match=message):
         fetch_balances(bag_of(1), **options)
 
 
@@ -110,9 +110,9 @@ def test_a_worker_that_is_killed_costs_and_doubles_no_account(keys: MockServer) 
             time.sleep(0.01)
         before = len(keys.calls)
         os.kill(workers[0], signal.SIGKILL)
-        told = json.loads(run.stdout.readline() or run.stderr.read())
+        rows = json.loads(run.stdout.readline() or run.stderr.read())
         run.communicate(timeout=60)
 
     assert len(workers) == 2
     assert COUNT // 3 <= before < COUNT
-    assert sorted(map(tuple, told)) == sorted((number, str(number)) for number in range(COUNT))
+    assert sorted(rows) == [[number, str(number)] for number in range(COUNT)]
