@@ -81,6 +81,10 @@ def test_pipe_whose_reader_ends_is_not_an_error(mesh: MockServer, tmp_path: Path
 class Terminal(io.StringIO):
     """A stdout that people read."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer = io.BytesIO()
+
     def isatty(self) -> bool:
         return True
 
@@ -99,6 +103,25 @@ def test_terminal_needs_an_output(
 
     assert (caught.value.code, mesh.calls) == (2, [])
     assert "Name an output file with -o, or pass -o - for the terminal." in capsys.readouterr().err
+
+
+def test_terminal_that_shows_outcomes_shows_no_progress_bar(
+    in_process: MockServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    stdout = Terminal()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # stderr counts as a terminal
+
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["bulk", str(accounts), "-o", "-"])
+
+    assert (caught.value.code, len(in_process.calls)) == (0, 1)
+    assert json.loads(stdout.buffer.getvalue())["key"] == "account-0"
+    assert capsys.readouterr().err == "1 account read, 0 failed\n"
 
 
 def test_retry_failed_needs_an_output_file(mesh: MockServer, tmp_path: Path) -> None:
