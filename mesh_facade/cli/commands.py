@@ -50,7 +50,7 @@ class CommandGroup(click.Group):
                 raise
             except REPORTED_ERRORS as error:
                 verdict = judge(error)
-                notes = getattr(error, "__notes__", [])
+                notes = getattr(error, "__notes__", [])  # advice that the command has added
                 text = "".join([f"error: {error}{verdict.advice}", *notes])
                 click.echo(one_line(text), err=True)
                 ctx.exit(verdict.exit_code)
