@@ -86,7 +86,7 @@ class Resumption:
         return outcome is None
 
     def _is_trusted(self, record: Record, outcome: StoredOutcome) -> bool:
-        """Return True if the user says that this outcome, which has the record's key, is its own."""
+        """Return True if `--trust-keys` says that an outcome with the record's key is its own."""
         return self.trust_keys and record.has_key and outcome.broker == record.account.broker
 
     def _check_for_changed_keys(
