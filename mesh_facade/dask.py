@@ -1,38 +1,64 @@
 """Reads balances on a Dask cluster: bulk on each partition. Needs the extra `dask`."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+import ssl
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from mesh_facade import LinkedAccount, MeshClient, MeshConfigurationError, Outcome
+import httpx
+
+from mesh_facade import Attempt, LinkedAccount, MeshClient, MeshConfigurationError, Outcome
 
 if TYPE_CHECKING:
     from dask.bag import Bag
 
+_VARIABLE_BY_KEY = {"client_id": "MESH_CLIENT_ID", "client_secret": "MESH_CLIENT_SECRET"}
 
-def fetch_balances(accounts: "Bag", *, concurrency: int = 20, **options: Any) -> "Bag":
+
+class WorkerOptions(TypedDict, total=False):
+    """The options of `MeshClient`, which documents them, apart from the keys."""
+
+    environment: str | None
+    base_url: str | httpx.URL | None
+    timeout: float
+    deadline: float
+    max_attempts: int
+    max_connections: int
+    proxy: str | httpx.URL | httpx.Proxy | None
+    verify: bool | ssl.SSLContext
+    transport: httpx.BaseTransport | None
+    on_attempt: Callable[[Attempt], object] | None
+
+
+def fetch_balances(
+    accounts: "Bag", *, concurrency: int = 20, **options: Unpack[WorkerOptions]
+) -> "Bag":
     """Return a bag with an outcome for each account of a bag, which is read when it is computed.
 
-    A partition is read by one worker, with the client keys of its own environment. Accounts, and so
-    their tokens, travel to the workers and back: use TLS between them. Where a worker dies, its
-    partitions are read again as a whole, and nothing of the first time is in the result.
+    A partition is read by one worker, with the API keys of its own environment. Accounts, and so
+    their tokens, travel to the workers and back: use TLS between them. If a worker dies, its
+    partitions are read again as a whole, and the result holds each account once.
 
     Args:
         accounts: A bag of `LinkedAccount`.
         concurrency: How many accounts of a partition are read at a time.
-        options: Those of `MeshClient`, but not the keys.
+        options: Options of `MeshClient`, but not the keys. They travel to the workers, so they must
+            be things that can be pickled.
 
     Raises:
-        MeshConfigurationError: Keys are among the options. Where a worker's keys are missing or
+        MeshConfigurationError: Keys are among the options. If a worker's keys are missing or
             refused, computing the bag raises as `MeshClient.get_account_balances` does.
     """
-    if keys := options.keys() & {"client_id", "client_secret"}:
-        names = " and ".join(f"MESH_{key.upper()}" for key in sorted(keys))
+    variables = [variable for name, variable in _VARIABLE_BY_KEY.items() if name in options]
+    if variables:
+        names = " and ".join(variables)
         raise MeshConfigurationError(f"keys do not go into a graph: set {names} on the workers")
     bag: Any = accounts  # Dask has no types
-    outcomes: Bag = bag.map_partitions(_fetch, concurrency, options)
+    outcomes: Bag = bag.map_partitions(_read_partition, concurrency, options)
     return outcomes
 
 
-def _fetch(accounts: Iterable[LinkedAccount], concurrency: int, options: Any) -> list[Outcome]:
+def _read_partition(
+    accounts: Iterable[LinkedAccount], concurrency: int, options: WorkerOptions
+) -> list[Outcome]:
     with MeshClient(**options) as mesh:
         return list(mesh.get_account_balances(accounts, concurrency=concurrency))

@@ -8,7 +8,20 @@ from mesh_facade.errors import MeshConfigurationError
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
 _FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
+_KEY_FIELDS = ("mesh_call_key", "mesh_attempt_key")
 _lock = threading.Lock()
+
+
+class _Formatter(logging.Formatter):
+    """Writes a record on a line; in a bulk run, the account's key comes last."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 — logging's own name
+        line = super().formatMessage(record)
+        for field in _KEY_FIELDS:
+            key = getattr(record, field, None)
+            if key is not None:
+                line += f" (key: {key!r})"
+        return line
 
 
 def configure_logging() -> None:
@@ -29,6 +42,6 @@ def configure_logging() -> None:
     with _lock:  # two clients that are built at once must not add two handlers
         if not logger.hasHandlers():
             handler = logging.StreamHandler()
-            handler.setFormatter(logging.Formatter(_FORMAT))
+            handler.setFormatter(_Formatter(_FORMAT))
             logger.addHandler(handler)
             logger.setLevel(_LEVELS[wanted])

@@ -2,8 +2,10 @@
 
 `commands` has the commands and their options. Each other module has one subject:
 
-- `accounts` reads the accounts of `bulk`, and `results` writes their outcomes and resumes;
+- `accounts` reads the accounts of `bulk`, and `results` writes their outcomes;
 - `bulk` runs from the one to the other, with a progress bar;
+- `resuming` compares the accounts with the outcomes of an earlier run, by their `fingerprints`;
+- `summary` counts, and says at the end of a run what happened and what to do;
 - `doctor` checks the set-up of this machine;
 - `exit_codes` decides how a command ends, and `terminal` writes for people.
 

@@ -1,7 +1,6 @@
 """Reads the accounts of `mesh-balance bulk`: from CSV or JSON lines, in a file or a pipe.
 
-Whatever is wrong with a file is reported with its place, and without quoting any of its cells:
-each of them may be a token.
+A mistake in a file is reported with its line. No cell is quoted, because each may be a token.
 """
 
 import codecs
@@ -31,8 +30,8 @@ _REQUIRED = ("auth_token", "broker")
 _KNOWN = ("auth_token", "broker", "key")
 _SPOOL_SIZE = 64 * 1024 * 1024  # bytes that are kept in memory, before a temporary file is used
 
-# A column's name is quoted in an error only if it consists of these words. The first line of a
-# file without heads is a record, so any other text in it may be a token.
+# A column's name is quoted in an error only if it consists of these words. If a file does not name
+# its columns, its first line is a record, so any other text in it may be a token.
 _NAME_WORDS_TEXT = """
 access account auth broker brokerage client comment created currency customer date email exchange
 expires expiry external id institution key label link linked name note notes number portfolio ref
@@ -53,8 +52,9 @@ class Record:
 
     Attributes:
         line: The line of the file where the record starts.
-        account: Its `key` is a string: the file's, or else the record's number.
-        has_key: Whether the file names the key.
+        account: The account. Its `key` is a string: the file's, or the record's number if the file
+            has none.
+        has_key: Whether the file has the key.
     """
 
     line: int
@@ -71,7 +71,13 @@ class _Row:
 
 
 class AccountsFile:
-    """The accounts of a file, which can be read any number of times, one after the other."""
+    """The accounts of a file. They can be read any number of times, but not twice at once.
+
+    Args:
+        name: The name of the file, for messages.
+        file: The content; it can be read from the start again.
+        source: Where the content comes from: the same, or the pipe that it was copied from.
+    """
 
     def __init__(self, name: str, file: IO[bytes], source: IO[bytes]) -> None:
         self.name = name
@@ -86,7 +92,11 @@ class AccountsFile:
             return False
 
     def read(self) -> Iterator[Record]:
-        """Yield a record for each account; ValueError names the first line that is wrong."""
+        """Yield a record for each account.
+
+        Raises:
+            ValueError: A line is wrong; the message says which and why.
+        """
         lines_by_key: dict[str, int] = {}
         try:
             for number, row in enumerate(self._read_rows(), 1):
@@ -157,34 +167,39 @@ class AccountsFile:
         delimiter = self._detect_delimiter(first_line)
         with self._open_text() as text:
             reader = csv.reader(text, delimiter=delimiter, strict=True)
-            heads: list[str] = []
+            columns: list[str] = []
             line = 1
             try:
                 for cells in reader:
-                    if not heads:
-                        heads = _normalize_heads(cells)
-                        self._check_heads(heads)
+                    if not columns:
+                        columns = _normalize_column_names(cells)
+                        self._check_column_names(columns)
                     elif any(cell.strip() for cell in cells):
-                        yield _Row(line, self._name_cells(heads, cells, line))
+                        yield _Row(line, self._name_cells(columns, cells, line))
                     line = reader.line_num + 1
             except csv.Error as error:
                 raise self._error(f"{error}. Check the quotation marks.", line) from None
 
     def _detect_delimiter(self, first_line: str) -> str:
-        """Return the delimiter by which the heads have the required columns."""
+        """Return the delimiter with which the first line names the required columns.
+
+        Raises:
+            ValueError: It names them with none of the delimiters.
+        """
         missing: Sequence[str] = _REQUIRED
         for delimiter in _DELIMITERS:
             with self._open_text() as text:
-                heads: list[str] = []
+                columns: list[str] = []
                 for cells in csv.reader(text, delimiter=delimiter):
-                    heads = _normalize_heads(cells)
-                    if heads:
+                    columns = _normalize_column_names(cells)
+                    if columns:
                         break
-            still_missing = [name for name in _REQUIRED if name not in heads]
-            if not still_missing:
+            not_found = [name for name in _REQUIRED if name not in columns]
+            if not not_found:
                 return delimiter
-            if len(still_missing) < len(missing):
-                missing = still_missing
+            # The error is about the delimiter that comes closest.
+            if len(not_found) < len(missing):
+                missing = not_found
         found = _describe_first_line(first_line)
         hint = ""
         if _HIDDEN_NAME in found:
@@ -195,20 +210,24 @@ class AccountsFile:
             "semicolons or tabs."
         )
 
-    def _check_heads(self, heads: Sequence[str]) -> None:
+    def _check_column_names(self, columns: Sequence[str]) -> None:
         for name in _KNOWN:
-            if heads.count(name) > 1:
+            if columns.count(name) > 1:
                 raise self._error(f"column '{name}' is there more than once.")
 
-    def _name_cells(self, heads: Sequence[str], cells: Sequence[str], line: int) -> dict[str, JSON]:
-        if len(cells) > len(heads) and any(cell.strip() for cell in cells[len(heads) :]):
+    def _name_cells(
+        self, columns: Sequence[str], cells: Sequence[str], line: int
+    ) -> dict[str, JSON]:
+        """Return the cells of a row by the names of their columns."""
+        surplus = cells[len(columns) :]
+        if any(cell.strip() for cell in surplus):
             raise self._error(
-                f"{len(cells)} cells, but the first line names {len(heads)} columns. A cell that "
+                f"{len(cells)} cells, but the first line names {len(columns)} columns. A cell that "
                 "contains the delimiter must stand in quotation marks.",
                 line,
             )
         # A short row lacks its last cells: they are empty.
-        return {head: cell.strip() for head, cell in zip(heads, cells, strict=False)}
+        return {column: cell.strip() for column, cell in zip(columns, cells, strict=False)}
 
     def _make_record(self, row: _Row, number: int) -> Record:
         token = self._read_text(row, "auth_token")
@@ -220,11 +239,13 @@ class AccountsFile:
         if not has_key:
             key = number
         text = str(key)
-        (broker + text).encode()  # UnicodeError for what the output cannot hold
+        for stored in (broker, text):
+            stored.encode()  # UnicodeError for a text that the output cannot hold
         self._check_single_line("key", text, row.line)
         return Record(row.line, LinkedAccount(token, broker, text), has_key)
 
     def _read_text(self, row: _Row, name: str) -> str:
+        """Return a field that must be a string on one line."""
         value = row.fields.get(name)
         if value is None or value == "":
             raise self._error(f"'{name}' is empty.", row.line)
@@ -248,8 +269,12 @@ class AccountsFile:
 def open_accounts(path: Path) -> Generator[AccountsFile]:
     """Open a file of accounts; `-` is stdin.
 
-    A pipe can be read only once, so it is copied first: into memory, and what is too large for it
-    into a temporary file that has no name and that nobody else can open.
+    A pipe can be read only once, so it is copied first: up to 64 MiB into memory, and more into a
+    temporary file that has no name, so that nobody else can open it.
+
+    Raises:
+        ValueError: Stdin is closed.
+        OSError: The file cannot be opened.
     """
     with contextlib.ExitStack() as stack:
         if path == STDIN:
@@ -282,16 +307,16 @@ def _detect_encoding(start: bytes) -> str:
     return "utf-8"
 
 
-def _normalize_heads(cells: Sequence[str]) -> list[str]:
+def _normalize_column_names(cells: Sequence[str]) -> list[str]:
     """Return the names of the columns in lower case; an empty list for a blank line."""
-    heads = [cell.strip().lower() for cell in cells]
-    if not any(heads):
+    names = [cell.strip().lower() for cell in cells]
+    if not any(names):
         return []
-    return heads
+    return names
 
 
 def _describe_first_line(line: str) -> str:
-    """Return a first line with its delimiters, in which all but the names of columns is hidden."""
+    """Return a first line with its delimiters; texts that may be tokens are hidden."""
     description = ""
     for part in re.split(r"([,;|\t])", line):
         if part in ("", ",", ";", "|", "\t"):
@@ -302,10 +327,10 @@ def _describe_first_line(line: str) -> str:
 
 
 def _hide_unknown_name(name: str) -> str:
-    """Return a column's name, or a question mark if it may be something else than a name."""
+    """Return a column's name, or a question mark if the text may be a token."""
     stripped = name.strip(" '\"")
     words = re.split(r"[_ ]+", stripped.lower())
-    if _NAME_WORDS.issuperset(words):
+    if all(word in _NAME_WORDS for word in words):
         return stripped
     return _HIDDEN_NAME
 

@@ -1,19 +1,22 @@
 """The commands of `mesh-balance`, with their options and help texts."""
 
 import contextlib
+import difflib
 import json
 import os
 import sys
-import threading
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mesh_facade import BrokerType, MeshClient, __version__
+from mesh_facade import BadRequestError, BrokerType, MeshClient, __version__
 from mesh_facade.cli.exit_codes import REPORTED_ERRORS, judge
 from mesh_facade.cli.terminal import one_line, print_table
+
+_HOUR = 3600
 
 EPILOG = """\b
 Keys:       MESH_CLIENT_ID, MESH_CLIENT_SECRET; also MESH_ENVIRONMENT, MESH_BASE_URL.
@@ -47,7 +50,9 @@ class CommandGroup(click.Group):
                 raise
             except REPORTED_ERRORS as error:
                 verdict = judge(error)
-                click.echo(one_line(f"error: {error}{verdict.advice}"), err=True)
+                notes = getattr(error, "__notes__", [])  # advice that the command has added
+                text = "".join([f"error: {error}{verdict.advice}", *notes])
+                click.echo(one_line(text), err=True)
                 ctx.exit(verdict.exit_code)
 
 
@@ -106,11 +111,27 @@ def get(broker: str, environment: str | None, *, as_json: bool) -> None:
     """
     token = _find_auth_token()
     with MeshClient(environment=environment) as mesh:
-        balance = mesh.get_account_balance(token, broker)
+        try:
+            balance = mesh.get_account_balance(token, broker)
+        except BadRequestError as error:
+            if not error.reconnect_required:
+                error.add_note(_suggest_broker(broker))
+            raise
     if as_json:
         click.echo(json.dumps(balance.to_dict()))
     else:
         print_table(balance)
+
+
+def _suggest_broker(broker: str) -> str:
+    """Return advice that names the most similar broker, or nothing if no misspelling is likely."""
+    names = [known.value for known in BrokerType]
+    if broker in names:
+        return ""
+    similar = difflib.get_close_matches(broker, names, n=1)
+    if not similar:
+        return "; `mesh-balance brokers` lists the known brokers"
+    return f"; did you mean the broker {similar[0]}?"
 
 
 def _find_auth_token() -> str:
@@ -151,7 +172,8 @@ def mock_server(port: int) -> None:
             mesh.fails(fault, fault)
         for name, value in mesh.environment.items():
             click.echo(f"export {name}={value}")
-        threading.Event().wait()
+        while True:  # until Ctrl-C, which on Windows ends a sleep, but not the wait for a lock
+            time.sleep(_HOUR)
 
 
 @main.command()
@@ -171,7 +193,7 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
         click.echo(json.dumps(printed))
     else:
         for result in results:
-            mark = "no" if result.exit_code else "ok"
+            mark = "FAIL" if result.exit_code else "ok"
             click.echo(f"{mark}  {result.name}: {result.detail}")
     context.exit(max(result.exit_code for result in results))
 

@@ -89,9 +89,10 @@ def _check_connection(environment: str | None) -> str:
     """Send a request without keys, and compare the clock with the server's."""
     url = find_base_url(environment, None)
     proxy = find_proxy(url, None)
-    route = url.host
+    address = _format_address(url)
+    route = address
     if proxy is not None:
-        route = f"{url.host} through the proxy {proxy.url.host}"
+        route = f"{address} through the proxy {_format_address(proxy.url)}"
     try:
         response = _send_without_keys(url, proxy)
     except httpx.TransportError as error:
@@ -104,9 +105,14 @@ def _check_connection(environment: str | None) -> str:
     seconds_ahead = _compare_clocks(response)
     if abs(seconds_ahead) > _MAX_CLOCK_DIFFERENCE:
         raise MeshConfigurationError(
-            f"this clock is {seconds_ahead:.0f} s ahead of {url.host}: set it"
+            f"this clock is {seconds_ahead:.0f} s ahead of {address}: set it"
         )
     return f"{route} answers (HTTP {response.status_code}), and the clocks agree"
+
+
+def _format_address(url: httpx.URL) -> str:
+    """Return the host, and the port unless it is the usual one; never the user or password."""
+    return url.netloc.decode("ascii")
 
 
 def _send_without_keys(url: httpx.URL, proxy: httpx.Proxy | None) -> httpx.Response:

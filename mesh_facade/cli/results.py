@@ -1,4 +1,4 @@
-"""The outcomes of `mesh-balance bulk`: how they are written, and what an output file holds already.
+"""The outcomes of `mesh-balance bulk`: writes them, and reads those that an output holds already.
 
 An output file holds one line for each outcome, as CSV or JSON lines, and at most one outcome for
 each account, at any moment. An outcome is added at the end, in one piece, as soon as it is known; a
@@ -68,7 +68,14 @@ class OutcomeWriter(Protocol):
 
 @attrs.frozen
 class StoredOutcome:
-    """What a later run must know about an outcome in an output file."""
+    """The part of an outcome in an output file that a later run needs.
+
+    Attributes:
+        key: The account's key.
+        broker: The account's broker.
+        error: The name of the error's class; None if the account was read.
+        fingerprint: Recognises the account; see `fingerprints`.
+    """
 
     key: str
     broker: str
@@ -95,7 +102,16 @@ class StandardOutput:
 
 
 class OutputFile:
-    """A locked output file: the outcomes that it holds, and those that are added."""
+    """An output file, locked until it is closed.
+
+    Attributes:
+        path: Where it is.
+        outcomes: The outcomes that it holds, by key; those that are added, too.
+
+    Raises:
+        ValueError: Another run writes the file, or it holds something else than outcomes.
+        OSError: It cannot be opened.
+    """
 
     def __init__(self, path: Path, *, is_csv: bool) -> None:
         self.path = path
@@ -162,24 +178,43 @@ class OutputFile:
 
     @property
     def _header(self) -> bytes:
-        return _CSV_HEADER if self._is_csv else b""
+        """The first line of a CSV file; JSON lines have none."""
+        if self._is_csv:
+            return _CSV_HEADER
+        return b""
 
     def _read(self) -> None:
-        """Read the outcomes, and remove a line at the end that is only half-written."""
-        opening = self._header or _JSON_OPENING
-        end = self._file.seek(0)
+        """Read the outcomes, and remove a line at the end that is only half-written.
+
+        Raises:
+            ValueError: A line is not an outcome.
+        """
+        self._file.seek(0)
+        length = 0  # of the whole lines
         for number, line in enumerate(self._file, 1):
-            is_ours = end > 0 or opening.startswith(line[: len(opening)])
-            if is_ours and not line.endswith(b"\n"):
+            if self._is_cut_off(line, number):
                 break
             if line != self._header:
                 outcome = self._parse_line(line, number)
                 self.outcomes[outcome.key] = outcome
-            end += len(line)
-        self._file.truncate(end)
-        if end == 0:
+            length += len(line)
+        self._file.truncate(length)
+        if length == 0:
             self._file.write(self._header)
             self._file.flush()
+
+    def _is_cut_off(self, line: bytes, number: int) -> bool:
+        """Return True if a crash has cut off this line, so that it can be removed.
+
+        A file of one unfinished line may be somebody else's. It is ours if that line begins as ours
+        do.
+        """
+        if line.endswith(b"\n"):
+            return False
+        if number > 1:
+            return True
+        opening = self._header or _JSON_OPENING
+        return opening.startswith(line[: len(opening)])
 
     def _parse_line(self, line: bytes, number: int) -> StoredOutcome:
         problem = f"line {number} is not an outcome of mesh-balance bulk"
@@ -208,7 +243,8 @@ class OutputFile:
         values: dict[str, JSON] = {}
         for column, cell in zip(COLUMNS, cells, strict=True):
             values[column] = unescape_formula(cell)
-        values["error"] = values["error"] or None
+        if values["error"] == "":  # CSV has no null
+            values["error"] = None
         return _make_stored_outcome(values)
 
     def _format(self, values: Mapping[str, JSON]) -> bytes:
@@ -326,13 +362,27 @@ def _list_values(outcome: Outcome) -> dict[str, JSON]:
 
 
 def _make_stored_outcome(values: Mapping[str, JSON]) -> StoredOutcome:
-    """Return what is stored in these values; KeyError or TypeError if they are not an outcome."""
-    texts = [values["key"], values["broker"], values["fingerprint"]]
+    """Return the outcome in these values.
+
+    Raises:
+        KeyError: A value is missing.
+        TypeError: A value has another type.
+    """
     error = values["error"]
-    if not all(isinstance(text, str) for text in texts) or not isinstance(error, str | None):
-        raise TypeError("not an outcome")
-    key, broker, fingerprint = cast("list[str]", texts)
-    return StoredOutcome(key, broker, error, fingerprint)
+    if error is not None:
+        error = _check_text(error)
+    return StoredOutcome(
+        key=_check_text(values["key"]),
+        broker=_check_text(values["broker"]),
+        error=error,
+        fingerprint=_check_text(values["fingerprint"]),
+    )
+
+
+def _check_text(value: JSON) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
 
 
 def _format_json(values: Mapping[str, JSON]) -> bytes:

@@ -1,4 +1,4 @@
-"""What people read: one-line messages, and the table of a balance."""
+"""Text for people: one-line messages, and the table of a balance."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -6,7 +6,7 @@ from decimal import Decimal
 from mesh_facade import AccountBalance
 
 _UNKNOWN = "-"  # None is not 0
-_HEADS = ("currency", "cash", "buying power", "crypto buying power")
+_COLUMNS = ("currency", "cash", "buying power", "crypto buying power")
 
 
 def one_line(text: str) -> str:
@@ -31,19 +31,26 @@ def print_table(balance: AccountBalance) -> None:
     crypto_buying_power.append(None)  # Mesh sends no such total
 
     columns = [currencies, _align(cash), _align(buying_power), _align(crypto_buying_power)]
-    table = Table(*_HEADS, box=None, pad_edge=False)
-    for cells in zip(*columns, strict=True):
-        table.add_row(*cells)
+    rows = zip(*columns, strict=True)
+    table = Table(*_COLUMNS, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
     # The width has no limit: an amount that loses a digit is another amount.
     Console(width=10_000, markup=False, highlight=False).print(table)
 
 
 def _align(amounts: Sequence[Decimal | None]) -> list[str]:
     """Write amounts so that their decimal points stand below each other."""
-    texts = [_UNKNOWN if amount is None else format(amount, "f") for amount in amounts]
+    texts = [_format_amount(amount) for amount in amounts]
     whole_parts = [text.partition(".")[0] for text in texts]
     width = max(len(whole_part) for whole_part in whole_parts)
     return [
         " " * (width - len(whole_part)) + text
         for text, whole_part in zip(texts, whole_parts, strict=True)
     ]
+
+
+def _format_amount(amount: Decimal | None) -> str:
+    if amount is None:
+        return _UNKNOWN
+    return format(amount, "f")

@@ -69,9 +69,11 @@ def logs_calls() -> bool:
 def log_call(attempts: int, elapsed: float, error: MeshError | None) -> None:
     """Log a call that has ended: metadata only."""
     name = None if error is None else type(error).__name__
+    noun = "attempt" if attempts == 1 else "attempts"
     _logger.info(
-        "call ended after %d attempts and %.3f s: %s",
+        "call ended after %d %s and %.3f s: %s",
         attempts,
+        noun,
         elapsed,
         name or "ok",
         extra={

@@ -18,6 +18,10 @@ Amounts = Mapping[str, Amount] | None
 """Amounts by currency code."""
 
 
+NOWHERE = "https://mock-server.invalid"
+"""The address of a mock server that does not listen: no host will ever have it (RFC 6761)."""
+
+
 class Failure(enum.Enum):
     """How a connection fails while an answer is due."""
 

@@ -8,9 +8,12 @@ from mesh_facade import AsyncMeshClient, MeshClient
 
 _PATIENCE = 5.0  # seconds for an event loop in another thread to close a client
 
+# An event loop holds its tasks by weak references only, so these would be lost.
+_closing_tasks: set[asyncio.Task[None]] = set()
+
 
 class HandedOutClients:
-    """The clients that are to be closed together; those that are closed already do no harm."""
+    """Clients that are closed together. Clients may also have been closed before."""
 
     def __init__(self) -> None:
         self._clients: list[MeshClient] = []
@@ -32,7 +35,7 @@ class HandedOutClients:
         self._close_sync()
 
     async def aclose(self) -> None:
-        """Close all clients; those of the running event loop are closed once this returns."""
+        """Close all clients, and wait until those of the running event loop are closed."""
         here = _running_loop()
         while self._async_clients:
             client, loop = self._async_clients.pop()
@@ -55,24 +58,21 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _close_in_its_loop(client: AsyncMeshClient, loop: asyncio.AbstractEventLoop | None) -> None:
-    """Close an async client in its event loop, or in a new one where that is unknown or gone.
+    """Close an async client in its event loop, or in a new one if that is unknown or closed.
 
-    An event loop that runs in this thread cannot be waited for: it closes the client when it gets
-    to it. `async with` waits.
+    If the event loop runs in this thread, this function returns before the client is closed:
+    waiting would stop the loop. `async with` waits.
     """
     if loop is None or loop.is_closed():
         _run_in_thread(asyncio.run, client.aclose())
     elif loop is _running_loop():
         task = loop.create_task(client.aclose())
-        _closing.add(task)  # the event loop itself holds tasks by weak references only
-        task.add_done_callback(_closing.discard)
+        _closing_tasks.add(task)
+        task.add_done_callback(_closing_tasks.discard)
     elif loop.is_running():
         asyncio.run_coroutine_threadsafe(client.aclose(), loop).result(_PATIENCE)
     else:
         _run_in_thread(loop.run_until_complete, client.aclose())
-
-
-_closing: set[asyncio.Task[None]] = set()
 
 
 def _run_in_thread(

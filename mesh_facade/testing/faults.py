@@ -20,10 +20,16 @@ from mesh_facade import (
     ServerError,
     UnavailableForLegalReasonsError,
 )
-from mesh_facade.testing.answers import Answer, Failure, envelope, envelope_with_content
+from mesh_facade.testing.answers import (
+    NOWHERE,
+    Answer,
+    Failure,
+    envelope,
+    envelope_with_content,
+)
 
 _HOUR = 3600.0
-_DRIP = 0.1  # seconds for each byte, so that no single wait is long
+_DRIP = 0.1  # seconds between two bytes: no single wait is long
 
 
 @attrs.frozen(kw_only=True)
@@ -31,9 +37,10 @@ class Fault:
     """One way in which a call can fail.
 
     Attributes:
-        name: What `MockServer.fails` is given.
+        name: Its name, for `MockServer.fails`.
         description: What the server does.
-        error: The class of the exception that a client raises if the fault lasts.
+        error: The class of the exception that a client raises if each of its attempts meets the
+            fault.
         answer: What the server sends, and how its connection fails.
     """
 
@@ -169,7 +176,7 @@ _ALL = (
         name="redirect",
         description="307 to another host, which a client does not follow",
         error=MeshResponseError,
-        answer=Answer(status=307, body=b"", headers={"Location": "https://mock-server.invalid"}),
+        answer=Answer(status=307, body=b"", headers={"Location": NOWHERE}),
     ),
     Fault(
         name="slow",

@@ -1,7 +1,8 @@
 """An HTTP/1.1 server on loopback: h11 reads and writes, asyncio moves the bytes.
 
 The event loop runs in a thread of its own, so that the server works in any process, whether or
-not that has an event loop itself.
+not that has an event loop itself. It is a selector's loop on each system: the loop that Windows
+prefers does not report when a socket can be read.
 """
 
 import asyncio
@@ -24,24 +25,25 @@ _READ_SIZE = 65536
 _BACKLOG = 1024  # as many clients may connect at the same moment
 _LINGER = 1.0  # seconds in which the rest of a refused request is read and dropped
 
-# SO_LINGER, switched on with no time: closing resets the connection. Windows has shorter fields.
-_RESET_ON_CLOSE = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+# The value of SO_LINGER with which closing resets the connection: switched on, for 0 seconds.
+_LINGER_FORMAT = "hh" if sys.platform == "win32" else "ii"
+_RESET_ON_CLOSE = struct.pack(_LINGER_FORMAT, 1, 0)
 
 Responder = Callable[[httpx.Request], tuple[Answer, bytes]]
 """Returns the answer to a request, and the body to send with it."""
 
 
 def response_headers(answer: Answer, body: bytes) -> httpx.Headers:
-    """Return the headers of an answer: those that were chosen over those that every answer has."""
+    """Return the headers of an answer; chosen headers replace those that each answer has."""
     headers = httpx.Headers({"Content-Type": "application/json"})
-    if answer.status != _NO_CONTENT:  # HTTP forbids a length there
+    if answer.status != _NO_CONTENT:  # HTTP forbids a length in such an answer
         headers["Content-Length"] = str(len(body))
     headers.update(answer.headers)
     return headers
 
 
 def has_no_body(request: httpx.Request, status: int) -> bool:
-    """Return True where HTTP forbids a body."""
+    """Return True if HTTP forbids a body in the answer to this request."""
     return request.method == "HEAD" or status in {_NO_CONTENT, _NOT_MODIFIED}
 
 
@@ -64,7 +66,9 @@ class HTTPServer:
             listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
             stack.enter_context(listener)
             listener.setblocking(False)  # noqa: FBT003 — the standard library's signature
-            portal = stack.enter_context(start_blocking_portal())
+            portal = stack.enter_context(
+                start_blocking_portal("asyncio", {"loop_factory": asyncio.SelectorEventLoop})
+            )
             portal.call(self._start_accepting, listener)
             stack.callback(portal.call, self._stop_accepting, listener)
             self._portal = portal
@@ -158,7 +162,7 @@ class _Connection:
                 self._http.start_next_cycle()
 
     async def _receive_request(self) -> httpx.Request | None:
-        """Wait for a request; None where the client has closed the connection instead."""
+        """Wait for a request and return it; None if the client has closed the connection."""
         head = await self._next_event()
         if not isinstance(head, h11.Request):
             return None
@@ -188,7 +192,7 @@ class _Connection:
             self._http.receive_data(await self._reader.read(_READ_SIZE))
 
     def _read_target(self, target: str) -> httpx.URL:
-        """Return the URL that was asked for: `target` is a path, or whole as for a proxy.
+        """Return the URL of a request; `target` is a path, or a whole URL as proxies get it.
 
         Raises:
             h11.RemoteProtocolError: It is not a URL.
@@ -203,7 +207,7 @@ class _Connection:
             raise h11.RemoteProtocolError(f"the request's target is not a URL: {error}") from None
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
-        """Say what is wrong with a malformed request, and see that the client can read it."""
+        """Answer a malformed request with what is wrong, and let the client read the answer."""
         message = f"{error}\n".encode()
         head = h11.Response(
             status_code=error.error_status_hint,
@@ -234,7 +238,7 @@ class _Connection:
             await self._send([head, h11.EndOfMessage()])
 
     async def _fail(self, answer: Answer, body: bytes) -> None:
-        """Break the connection off; whoever called closes it."""
+        """Reset the connection, or send half of an answer; the caller closes the connection."""
         if answer.failure is Failure.RESET:
             connection: socket.socket = self._writer.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

@@ -1,4 +1,4 @@
-"""The mock server as its users see it: what they tell it, and what it records."""
+"""The mock server as its users see it: the answers that they choose, and the calls it records."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Generator, Mapping
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 import attrs
 import httpx
@@ -14,6 +14,7 @@ import httpx
 from mesh_facade import AsyncMeshClient, MeshClient
 from mesh_facade.testing.answers import (
     JSON,
+    NOWHERE,
     Amount,
     Amounts,
     Answer,
@@ -23,14 +24,17 @@ from mesh_facade.testing.answers import (
     envelope_with_content,
     write_json,
 )
+from mesh_facade.testing.client_options import (
+    AsyncMeshClientOptions,
+    MeshClientOptions,
+    MockServerOptions,
+)
 from mesh_facade.testing.clients import HandedOutClients
 from mesh_facade.testing.faults import FAULTS
 from mesh_facade.testing.http_server import HTTPServer, has_no_body, response_headers
 
 if TYPE_CHECKING:
     from mesh_facade.testing.contract import Contract
-
-_NOWHERE = "https://mock-server.invalid"  # a name that no host will ever have (RFC 6761)
 
 
 @attrs.frozen
@@ -56,21 +60,26 @@ class Call:
 
 @attrs.define
 class _DueFault:
-    """A fault that calls with a token will meet: `times` more of them, or all if it is None."""
+    """A fault that calls with a token will meet.
+
+    Attributes:
+        answer: What the server sends.
+        times: How many more calls will meet it; None: all.
+    """
 
     answer: Answer
     times: int | None
 
 
 class _Plan:
-    """What calls with one token get: first the faults that are due, then the answer."""
+    """What calls with one token get: the faults that are due, the latest first, then the answer."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._faults: list[_DueFault] = []
 
     def add_fault(self, fault: _DueFault) -> None:
-        """Let a fault come before all that were due so far."""
+        """Add a fault that comes before those that are due already."""
         self._faults.append(fault)
 
     def next_answer(self) -> Answer:
@@ -87,22 +96,24 @@ class _Plan:
 
 
 class MockServer:
-    """A mock of Mesh. Use it as a context manager to let it listen on a port of this machine.
+    """A mock of Mesh. Inside `with` or `async with`, it listens on a port of this machine.
 
-    It serves all operations of an OpenAPI document: that of the generated client, unless another
-    is given. Paths, methods, key headers, checks of requests and default answers are the
-    document's. Without `with` (or `async with`) it opens no socket, and only its own clients
-    and transports reach it.
+    Outside of them it opens no socket, and only its own clients and transports reach it.
+
+    It serves all operations of an OpenAPI document. Paths, methods, key headers, checks of requests
+    and default answers are the document's. A request with wrong keys is answered 401, one that the
+    document does not allow 400 or 404, and any other as `answers` and `fails` say.
 
     Attributes:
         client_id: The client id that requests must carry.
         client_secret: The client secret that requests must carry.
-        url: Where it listens; not a real address while it does not.
-        calls: The requests that came in, those that were refused as well, in order.
+        url: The address where it listens; no real address while it does not listen.
+        calls: The requests that came in, in order; those that were refused, too.
 
     Args:
-        document: The OpenAPI document.
-        port: The port to listen on; 0 is any free one.
+        document: The OpenAPI document; None for that of the generated client. It is not checked: a
+            mistake in it shows at the first request at the earliest.
+        port: The port to listen on; 0 for a free one. If it is taken, `with` raises OSError.
     """
 
     client_id = "mock-client-id"
@@ -122,7 +133,7 @@ class MockServer:
         self._clients = HandedOutClients()
         self._plans: dict[str, _Plan] = {}
         self._lock = threading.Lock()  # in-process clients may call from many threads
-        self.url = _NOWHERE
+        self.url = NOWHERE
         self.calls: list[Call] = []
 
     def __enter__(self) -> Self:
@@ -145,7 +156,7 @@ class MockServer:
             self._stop()
 
     def _stop(self) -> None:
-        self.url = _NOWHERE
+        self.url = NOWHERE
         self._server.stop()
 
     @property
@@ -157,46 +168,60 @@ class MockServer:
             "MESH_BASE_URL": self.url,
         }
 
-    def client(self, **options: Any) -> MeshClient:
-        """Return a client of this mock server; `options` are those of MeshClient.
+    def client(self, **options: Unpack[MeshClientOptions]) -> MeshClient:
+        """Return a client of this mock server.
 
         It is closed when the `with` block of the mock server ends, unless you close it earlier.
+
+        Args:
+            options: Options of `MeshClient`. They replace those that the mock server chooses:
+                `client_id`, `client_secret`, `base_url` and, while it opens no socket, `transport`.
+
+        Raises:
+            MeshConfigurationError: An option cannot be used.
         """
-        client = MeshClient(**self._with_defaults(options))
+        chosen: MeshClientOptions = {**self._own_options(), **options}
+        client = MeshClient(**chosen)
         self._clients.add(client)
         return client
 
-    def async_client(self, **options: Any) -> AsyncMeshClient:
-        """Return a client of this mock server; `options` are those of AsyncMeshClient.
+    def async_client(self, **options: Unpack[AsyncMeshClientOptions]) -> AsyncMeshClient:
+        """Return an async client of this mock server.
 
         It is closed when the `async with` block of the mock server ends, unless you close it
         earlier. After a plain `with` in the event loop of the client, the loop closes it when it
         next gets to run.
+
+        Args:
+            options: Options of `AsyncMeshClient`; see `client`.
+
+        Raises:
+            MeshConfigurationError: An option cannot be used.
         """
-        client = AsyncMeshClient(**self._with_defaults(options))
+        chosen: AsyncMeshClientOptions = {**self._own_options(), **options}
+        client = AsyncMeshClient(**chosen)
         self._clients.add_async(client)
         return client
 
-    def _with_defaults(self, options: dict[str, Any]) -> dict[str, Any]:
-        defaults: dict[str, Any] = {
-            "client_id": self.client_id,
-            "client_secret": self.client_secret,
-            "base_url": self.url,
-        }
-        if self.url == _NOWHERE:
-            defaults["transport"] = self.transport()
-        return {**defaults, **options}
+    def _own_options(self) -> MockServerOptions:
+        options = MockServerOptions(
+            client_id=self.client_id, client_secret=self.client_secret, base_url=self.url
+        )
+        if self.url == NOWHERE:
+            options["transport"] = self.transport()
+        return options
 
     def transport(self) -> httpx.MockTransport:
-        """Return a transport for sync and async clients that answers in process, without waiting.
+        """Return a transport that answers sync and async clients in process, without waiting.
 
-        Where the network would fail, or the answer would take longer than the read timeout, it
-        raises the exception that httpx raises for that.
+        If an answer's delay is longer than the client's read timeout, the transport raises
+        `httpx.ReadTimeout` at once. A fault of the network raises the exception that httpx raises
+        for it.
         """
         return httpx.MockTransport(self._respond_in_process)
 
     def reset(self) -> None:
-        """Forget answers, faults and calls, and drop the connections, as if it had just started.
+        """Forget answers, faults and calls, and drop all connections.
 
         Clients stay open: their next call opens a new connection.
         """
@@ -207,10 +232,10 @@ class MockServer:
 
     @contextlib.contextmanager
     def isolated(self) -> Generator[Self]:
-        """Keep what happens in a `with` block, such as one test, from what comes before and after.
+        """Isolate a `with` block, such as one test, from what happens before and after it.
 
-        It calls `reset` at both ends, and closes the clients that were handed out in between.
-        Those from before stay open.
+        `reset` is called at its start and at its end. Clients that are handed out within the block
+        are closed at its end; those from before stay open.
         """
         earlier = self._clients
         self._clients = HandedOutClients()
@@ -239,32 +264,37 @@ class MockServer:
         headers: Mapping[str, str] | None = None,
         delay: float = 0.0,
     ) -> None:
-        """Choose the answer to calls with a token, in place of earlier answers and faults.
+        """Set the answer to all calls with a token; it replaces earlier answers and faults.
 
         Give the amounts and totals of a balance, or a whole `content`, or a whole `body`. With
         none of them the body is the OpenAPI document's example for the status.
 
+        In JSON, an amount of None is `null`, and so is a `content` or a `body` of None. A currency
+        that is in one mapping and not in another lacks that field in its row.
+
         Args:
-            token: The user's token; it is looked for in all fields of a request.
-            cash: Amounts by currency, such as `{"USD": "158.5"}`. No digit is lost; None is null.
+            token: The user's token. Any field of a request may hold it.
+            cash: Amounts by currency, such as `{"USD": "158.5"}`; no digit is lost. If the whole
+                argument is None, rows have no such field.
             buying_power: The same for the buying power.
             cryptocurrency_buying_power: The same for the buying power in cryptocurrencies.
             total_cash_usd: Mesh's own total of the cash.
             total_buying_power_usd: Mesh's own total of the buying power.
-            content: What stands in `content`, with the status `ok`.
-            body: The whole body: bytes as they are, anything else as JSON.
+            content: The value of `content`, in an envelope with the status `ok`.
+            body: The whole body: bytes are sent unchanged, anything else as JSON.
             status: The HTTP status, from 200 to 999.
-            headers: Headers beside or in place of `Content-Type`.
+            headers: Headers in addition to `Content-Type`, or in its place.
             delay: Seconds that pass before the answer.
 
         Raises:
             ValueError: An amount is not a number, or two arguments each make a whole body, or
                 no HTTP server can send this status and these headers.
+            TypeError: `content` or `body` cannot be written as JSON.
         """
-        amounts = [cash, buying_power, cryptocurrency_buying_power]
-        totals = [total_cash_usd, total_buying_power_usd]
         bodies: list[bytes] = []
-        if any(each is not None for each in [*amounts, *totals]):
+        columns = [cash, buying_power, cryptocurrency_buying_power]
+        totals = [total_cash_usd, total_buying_power_usd]
+        if any(value is not None for value in [*columns, *totals]):
             balance = balance_content(
                 cash=cash,
                 buying_power=buying_power,
@@ -281,21 +311,26 @@ class MockServer:
             bodies.append(write_json(body).encode())
         if len(bodies) > 1:
             raise ValueError("give amounts, content or body: one of them, not several")
-        chosen = dict(headers or {})
-        check_head(status, chosen)
-        answer = Answer(
-            status=status, body=bodies[0] if bodies else None, headers=chosen, delay=delay
-        )
+
+        chosen_body = None  # the document's example
+        if bodies:
+            chosen_body = bodies[0]
+        chosen_headers = dict(headers or {})
+        check_head(status, chosen_headers)
+        answer = Answer(status=status, body=chosen_body, headers=chosen_headers, delay=delay)
         with self._lock:
             self._plans[token] = _Plan(answer)
 
     def fails(self, token: str, fault: str, times: int | None = None) -> None:
-        """Let calls with a token fail, then go on as before.
+        """Let calls with a token fail.
+
+        The fault comes before an answer or another fault that was chosen for the token earlier.
 
         Args:
-            token: The user's token; it is looked for in all fields of a request.
+            token: The user's token. Any field of a request may hold it.
             fault: The name of one of `FAULTS`.
-            times: How many calls fail; None for all.
+            times: How many requests fail; each attempt of a client is one. Later requests are
+                answered as before. None: all requests fail, until `answers` or `reset` is called.
 
         Raises:
             ValueError: There is no such fault; the message lists those that there are.
@@ -325,7 +360,7 @@ class MockServer:
         problem = self._contract.find_problem(request)
         if problem is not None:
             return problem
-        # No document says which field is the token: it is the one that answers are chosen for.
+        # The document does not say which field holds the token, so all of them are looked up.
         with self._lock:
             for value in call.fields.values():
                 if isinstance(value, str) and value in self._plans:

@@ -1,8 +1,8 @@
 """A pytest plugin: mock Mesh servers as fixtures. Needs the extra `testing`.
 
-def test_the_cash_is_shown(mesh):
-    mesh.answers("a-token", cash={"USD": "158.5"})
-    assert show_cash(mesh.client(), "a-token") == "158.50 USD"
+    def test_the_cash_is_shown(mesh):
+        mesh.answers("a-token", cash={"USD": "158.5"})
+        assert show_cash(mesh.client(), "a-token") == "158.50 USD"
 
 pytest finds the plugin by itself. It closes the clients that the fixtures hand out.
 """
@@ -27,7 +27,7 @@ def mesh_server() -> Iterator[MockServer]:
 
 @pytest.fixture
 def mesh(mesh_server: MockServer) -> Iterator[MockServer]:
-    """Return the mock Mesh server of the session, which remembers nothing of other tests.
+    """Return the mock Mesh server of the session, without the answers and calls of other tests.
 
     `mesh.client()` is a client of it, which is closed after the test. For programs of their own,
     `mesh.environment` has the variables that point them here.

@@ -9,12 +9,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from mesh_facade import cli
 
 TOKEN = "a-token-that-nobody-else-may-see"
+RETRY_HINT = (
+    "to read the failed accounts again, with new tokens if you have any, add --retry-failed\n"
+)
 PROGRAM = [sys.executable, "-m", "mesh_facade.cli"]
+
+
+def skipped_on_windows(reason: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(sys.platform == "win32", reason=reason)
 
 
 def run(*arguments: str, **options: Any) -> Result:

@@ -16,35 +16,58 @@ from mesh_facade import (
     AuthenticationError,
     FailedOutcome,
     LinkedAccount,
+    MeshTimeoutError,
     Outcome,
     SuccessfulOutcome,
 )
 from mesh_facade.cli import bulk
 from mesh_facade.testing import MockServer
-from tests.cli.support import TOKEN, read_lines, run, write_accounts
+from tests.cli.support import (
+    RETRY_HINT,
+    TOKEN,
+    read_lines,
+    run,
+    skipped_on_windows,
+    write_accounts,
+)
 
 
 def test_bulk_writes_one_outcome_per_account(in_process: MockServer, tmp_path: Path) -> None:
-    accounts, output = write_accounts(tmp_path / "accounts.csv", 5), tmp_path / "balances.jsonl"
+    accounts = write_accounts(tmp_path / "accounts.csv", 5)
+    output = tmp_path / "balances.jsonl"
     in_process.answers(f"{TOKEN}-1", cash={"USD": "12345678901234567.89"})
     in_process.fails(f"{TOKEN}-2", "unauthorized-token")
 
     result = run("bulk", str(accounts), "-o", str(output))
 
     assert result.exit_code == 1
-    assert result.stderr == f"1 of 5 accounts failed: see {output}\n"
-    told = {line["key"]: line for line in read_lines(output)}
-    assert sorted(told) == [f"account-{number}" for number in range(5)]
-    assert told["account-1"]["rows"][0]["cash"] == "12345678901234567.89"
-    assert told["account-1"]["error"] is None
-    assert (told["account-2"]["error"], told["account-2"]["rows"]) == ("BadRequestError", None)
-    assert told["account-2"]["error_type"] == "unauthorizedToken"
-    assert (output.stat().st_mode & 0o777) == 0o600
+    assert result.stderr == f"5 accounts read, 1 failed: {output}\n{RETRY_HINT}"
+    outcome_by_key = {line["key"]: line for line in read_lines(output)}
+    assert sorted(outcome_by_key) == [f"account-{number}" for number in range(5)]
+    assert outcome_by_key["account-1"]["rows"][0]["cash"] == "12345678901234567.89"
+    assert outcome_by_key["account-1"]["error"] is None
+    assert (outcome_by_key["account-2"]["error"], outcome_by_key["account-2"]["rows"]) == (
+        "BadRequestError",
+        None,
+    )
+    assert outcome_by_key["account-2"]["error_type"] == "unauthorizedToken"
     assert TOKEN not in output.read_text()
 
 
+@skipped_on_windows("Windows files have no mode for owner, group and others")
+def test_new_output_can_be_read_by_its_owner_alone(in_process: MockServer, tmp_path: Path) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.jsonl"
+
+    run("bulk", str(accounts), "-o", str(output))
+
+    assert (output.stat().st_mode & 0o777) == 0o600
+    assert len(in_process.calls) == 1
+
+
 def test_bulk_reads_json_lines_and_writes_csv(in_process: MockServer, tmp_path: Path) -> None:
-    accounts, output = tmp_path / "accounts.jsonl", tmp_path / "balances.csv"
+    accounts = tmp_path / "accounts.jsonl"
+    output = tmp_path / "balances.csv"
     records = [{"auth_token": f"{TOKEN}-{number}", "broker": "coinbase"} for number in range(3)]
     accounts.write_text("".join(json.dumps(record) + "\n" for record in records))
     in_process.answers(f"{TOKEN}-1", cash={"USD": "1.50"}, total_cash_usd="1.50")
@@ -52,10 +75,10 @@ def test_bulk_reads_json_lines_and_writes_csv(in_process: MockServer, tmp_path: 
     assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
 
     with output.open(newline="") as file:
-        told = {line["key"]: line for line in csv.DictReader(file)}
-    assert sorted(told) == ["1", "2", "3"]
-    assert told["2"]["total_cash_usd"] == "1.50"
-    assert json.loads(told["2"]["rows"])[0]["cash"] == "1.50"
+        outcome_by_key = {line["key"]: line for line in csv.DictReader(file)}
+    assert sorted(outcome_by_key) == ["1", "2", "3"]
+    assert outcome_by_key["2"]["total_cash_usd"] == "1.50"
+    assert json.loads(outcome_by_key["2"]["rows"])[0]["cash"] == "1.50"
     assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
     assert len(in_process.calls) == 3
 
@@ -63,7 +86,8 @@ def test_bulk_reads_json_lines_and_writes_csv(in_process: MockServer, tmp_path: 
 def test_refused_keys_end_the_run_and_are_not_written_as_outcomes(
     in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accounts, output = write_accounts(tmp_path / "accounts.csv", 50), tmp_path / "balances.jsonl"
+    accounts = write_accounts(tmp_path / "accounts.csv", 50)
+    output = tmp_path / "balances.jsonl"
     right = os.environ["MESH_CLIENT_SECRET"]
     monkeypatch.setenv("MESH_CLIENT_SECRET", "another-secret")
 
@@ -79,7 +103,8 @@ def test_refused_keys_end_the_run_and_are_not_written_as_outcomes(
 def test_run_that_reaches_mesh_for_no_account_exits_with_code_four(
     in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accounts, output = write_accounts(tmp_path / "accounts.csv", 3), tmp_path / "balances.jsonl"
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / "balances.jsonl"
     for number in range(3):
         in_process.fails(f"{TOKEN}-{number}", "reset")
     monkeypatch.setattr("mesh_facade.engine.retries.random.uniform", lambda _, __: 0.0)
@@ -89,7 +114,8 @@ def test_run_that_reaches_mesh_for_no_account_exits_with_code_four(
 
 
 def test_progress_is_shown_on_a_terminal(mesh: MockServer, tmp_path: Path) -> None:
-    accounts, output = write_accounts(tmp_path / "accounts.csv", 3), tmp_path / "balances.jsonl"
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / "balances.jsonl"
 
     result = run("bulk", str(accounts), "-o", str(output), env={"FORCE_COLOR": "1"})
 
@@ -128,7 +154,7 @@ def make_outcome(number: int, error: Exception | None) -> Outcome:
     return FailedOutcome(account, None, error, 1, 0.1)
 
 
-@pytest.mark.parametrize("refused", [(0,), (2,), (4,), (0, 1, 3, 4), (0, 1, 2, 3, 4)])
+@pytest.mark.parametrize("refused", [(0,), (2,), (4,), (0, 1, 3, 4)])
 def test_unauthorized_answer_is_an_outcome_where_the_run_goes_on(
     mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: tuple[int, ...]
 ) -> None:
@@ -145,11 +171,73 @@ def test_unauthorized_answer_is_an_outcome_where_the_run_goes_on(
 
     errors = {line["key"]: line["error"] for line in read_lines(output)}
     assert (result.exit_code, mesh.calls) == (1, [])
-    assert result.stderr == f"{len(refused)} of 5 accounts failed: see {output}\n"
+    assert result.stderr == f"5 accounts read, {len(refused)} failed: {output}\n{RETRY_HINT}"
     assert errors == {
         f"account-{number}": "AuthenticationError" if number in refused else None
         for number in range(5)
     }
+
+
+KEYS_ARE_REFUSED = (
+    "every answer was HTTP 401, so Mesh probably refuses the API keys: check MESH_CLIENT_ID, "
+    "MESH_CLIENT_SECRET and the environment (`mesh-balance doctor` tells more), then "
+)
+
+
+def test_small_file_with_refused_keys_exits_with_code_three_and_keeps_the_outcomes(
+    in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 5)
+    output = tmp_path / "balances.jsonl"
+    arguments = ["bulk", str(accounts), "-o", str(output)]
+    right = os.environ["MESH_CLIENT_SECRET"]
+    monkeypatch.setenv("MESH_CLIENT_SECRET", "another-secret")
+
+    first = run(*arguments)
+    retried = run(*arguments, "--retry-failed")
+    printed = run("bulk", str(accounts))
+
+    assert (first.exit_code, retried.exit_code, printed.exit_code) == (3, 3, 3)
+    counts = f"5 accounts read, 5 failed: {output}\n{KEYS_ARE_REFUSED}"
+    assert first.stderr == f"{counts}add --retry-failed\n"
+    assert retried.stderr == f"{counts}run the command again\n"
+    assert printed.stderr == (
+        f"5 accounts read, 5 failed\n{KEYS_ARE_REFUSED}run the command again\n"
+    )
+    assert [line["error"] for line in read_lines(output)] == ["AuthenticationError"] * 5
+    monkeypatch.setenv("MESH_CLIENT_SECRET", right)
+    assert run(*arguments, "--retry-failed").exit_code == 0
+    assert len(in_process.calls) == 20
+
+
+def test_refused_keys_are_noticed_beside_accounts_that_got_no_answer(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = [
+        make_outcome(0, AuthenticationError("HTTP 401")),
+        make_outcome(1, MeshTimeoutError("no answer")),
+    ]
+    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: ScriptedClient(outcomes))
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+
+    result = run("bulk", str(accounts), "-o", str(tmp_path / "balances.jsonl"))
+
+    assert (result.exit_code, mesh.calls) == (3, [])
+
+
+def test_dead_tokens_alone_do_not_look_like_refused_keys(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_token = AuthenticationError("HTTP 401", error_type="unauthorizedToken")
+    outcomes = [make_outcome(0, dead_token)]
+    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: ScriptedClient(outcomes))
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.jsonl"
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (1, [])
+    assert result.stderr == f"1 account read, 1 failed: {output}\n{RETRY_HINT}"
 
 
 def test_unauthorized_answers_before_refused_keys_are_not_written(

@@ -19,11 +19,22 @@ def test_doctor_passes_without_sending_a_key(mesh: MockServer) -> None:
     result = run("doctor")
 
     assert result.exit_code == 0
-    assert [line[:2] for line in result.stdout.splitlines()] == ["ok", "ok"]
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["ok", "ok"]
+    assert f"connection: {mesh.url.removeprefix('http://')} answers (HTTP 401)" in result.stdout
     assert [
         (call.method, dict(call.headers).keys() & mesh._contract.key_headers.keys())
         for call in mesh.calls
     ] == [("HEAD", set())]
+
+
+def test_doctor_marks_a_failed_check(mesh: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MESH_CLIENT_ID")
+
+    keys, connection = run("doctor").stdout.splitlines()
+
+    assert len(mesh.calls) == 1
+    assert keys.startswith("FAIL  keys: client_id is missing")
+    assert connection.startswith("ok  connection: ")
 
 
 def test_doctor_names_a_missing_key_and_goes_on(
@@ -49,7 +60,7 @@ def test_doctor_names_an_unreachable_host(
 
     assert mesh.calls == []
     assert result.exit_code == 4
-    assert "cannot reach 127.0.0.1 (ConnectError" in result.stdout
+    assert "cannot reach 127.0.0.1:1 (ConnectError" in result.stdout
 
 
 def test_doctor_names_the_proxy_without_its_password(
@@ -62,7 +73,7 @@ def test_doctor_names_the_proxy_without_its_password(
     result = run("doctor")
 
     assert mesh.calls == []
-    assert "through the proxy 127.0.0.1" in result.stdout
+    assert "cannot reach localhost:1 through the proxy 127.0.0.1:1 (" in result.stdout
     assert "a-password" not in result.output
 
 
@@ -79,7 +90,7 @@ def test_doctor_needs_no_package_for_a_socks_proxy(
     keys, connection = result.stdout.splitlines()
     assert (result.exit_code, mesh.calls) == (4, [])
     assert keys.startswith("ok  keys")
-    assert "cannot reach localhost through the proxy 127.0.0.1 (ConnectError" in connection
+    assert "cannot reach localhost:1 through the proxy 127.0.0.1:1 (ConnectError" in connection
 
 
 def test_doctor_goes_on_after_unreadable_certificates(
@@ -176,7 +187,7 @@ def test_doctor_reports_a_wrong_base_url_once_and_checks_the_keys(
     result = run("doctor")
 
     assert (result.exit_code, mesh.calls) == (2, [])
-    assert [line[:2] for line in result.stdout.splitlines()] == ["ok", "no"]
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["ok", "FAIL"]
     assert result.stdout.count("base_url") == 1
 
 

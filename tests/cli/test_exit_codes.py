@@ -37,6 +37,29 @@ def test_failure_prints_one_line_and_sets_the_exit_code(
     assert TOKEN not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("retry_after", "advice"),
+    [
+        ("3600", "; try again later (Mesh asks to wait 3600 s)\n"),
+        ("45.2", "; try again later (Mesh asks to wait 46 s)\n"),
+        ("0", "; try again later\n"),
+        ("9" * 400, "; try again later\n"),
+        ("soon", "; try again later\n"),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_rate_limit_says_how_long_mesh_asks_to_wait(
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch, status: int, retry_after: str, advice: str
+) -> None:
+    monkeypatch.setattr("mesh_facade.engine.retries.random.uniform", lambda _, __: 0.0)
+    mesh.answers(TOKEN, status=status, body=b"", headers={"Retry-After": retry_after})
+
+    result = run("get", "--broker", "coinbase", input=TOKEN)
+
+    assert result.exit_code == 1
+    assert result.stderr.endswith(advice)
+
+
 def test_refused_keys_exit_with_code_three(mesh: MockServer) -> None:
     result = run(
         "get", "--broker", "coinbase", input=TOKEN, env={"MESH_CLIENT_SECRET": "another-secret"}
@@ -49,7 +72,7 @@ def test_refused_keys_exit_with_code_three(mesh: MockServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["get"], "--broker"),
         (["get", "--broker", "x", "--token", "t"], "--token"),
@@ -59,8 +82,10 @@ def test_refused_keys_exit_with_code_three(mesh: MockServer) -> None:
         (["nothing"], "nothing"),
     ],
 )
-def test_wrong_usage_exits_with_code_two(mesh: MockServer, arguments: list[str], told: str) -> None:
+def test_wrong_usage_exits_with_code_two(
+    mesh: MockServer, arguments: list[str], message: str
+) -> None:
     result = run(*arguments)
 
     assert (result.exit_code, mesh.calls) == (2, [])
-    assert told in result.stderr
+    assert message in result.stderr

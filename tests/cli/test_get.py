@@ -46,17 +46,17 @@ def test_get_asks_for_the_token_on_a_terminal_without_echoing_it(
     mesh: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mesh.answers(TOKEN, cash={"USD": 1})
-    asked: list[dict[str, Any]] = []
+    prompt_options: list[dict[str, Any]] = []
 
     def prompt(_: str, **options: Any) -> str:
-        asked.append(options)
+        prompt_options.append(options)
         return TOKEN
 
     monkeypatch.setattr(click, "prompt", prompt)
     monkeypatch.setattr(sys.modules["click.testing"]._NamedTextIOWrapper, "isatty", lambda _: True)
 
     assert run("get", "--broker", "coinbase").exit_code == 0
-    assert asked == [{"hide_input": True, "err": True}]
+    assert prompt_options == [{"hide_input": True, "err": True}]
 
 
 def test_closed_stdin_is_reported_as_an_empty_token(
@@ -71,9 +71,47 @@ def test_closed_stdin_is_reported_as_an_empty_token(
     assert capsys.readouterr().err.startswith("error: auth_token")
 
 
+@pytest.mark.parametrize(
+    ("broker", "hint"),
+    [
+        ("coinbse", "; did you mean the broker coinbase?\n"),
+        ("Coinbase", "; did you mean the broker coinbase?\n"),
+        ("xyzzy", "; `mesh-balance brokers` lists the known brokers\n"),
+        ("coinbase", "HTTP 400: badRequest: invalidField\n"),
+    ],
+)
+def test_refused_request_with_an_unknown_broker_hints_at_the_known_ones(
+    mesh: MockServer, broker: str, hint: str
+) -> None:
+    mesh.fails(TOKEN, "bad-request")
+
+    result = run("get", "--broker", broker, input=TOKEN)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.endswith(hint)
+    assert [call.fields["type"] for call in mesh.calls] == [broker]
+
+
+def test_dead_token_gives_no_hint_at_the_broker(mesh: MockServer) -> None:
+    mesh.fails(TOKEN, "unauthorized-token")
+
+    result = run("get", "--broker", "coinbse", input=TOKEN)
+
+    assert result.exit_code == 1
+    assert result.stderr.endswith("; let the user link the account again\n")
+
+
+def test_unknown_broker_is_asked_for_without_a_warning(mesh: MockServer) -> None:
+    result = run("get", "--broker", "brokerOfTomorrow", input=TOKEN)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [call.fields["type"] for call in mesh.calls] == ["brokerOfTomorrow"]
+
+
 def test_control_characters_from_the_server_do_not_reach_the_terminal(mesh: MockServer) -> None:
-    said = {"currencyCode": "\x1b[31mU\nSD", "cash": 1, "buyingPower": None}
-    mesh.answers(TOKEN, content={"balances": [{**said, "cryptocurrencyBuyingPower": None}]})
+    row = {"currencyCode": "\x1b[31mU\nSD", "cash": 1, "buyingPower": None}
+    mesh.answers(TOKEN, content={"balances": [{**row, "cryptocurrencyBuyingPower": None}]})
 
     result = run("get", "--broker", "x", input=TOKEN)
 

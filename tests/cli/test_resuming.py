@@ -12,7 +12,15 @@ import pytest
 
 from mesh_facade.cli.results import OutputFile
 from mesh_facade.testing import MockServer
-from tests.cli.support import TOKEN, bulk_process, read_lines, run, wait_for_lines, write_accounts
+from tests.cli.support import (
+    TOKEN,
+    bulk_process,
+    read_lines,
+    run,
+    skipped_on_windows,
+    wait_for_lines,
+    write_accounts,
+)
 
 KILLS = int(os.environ.get("KILLS", "3"))
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "300"))
@@ -23,7 +31,8 @@ ACCOUNTS = int(os.environ.get("ACCOUNTS", "300"))
 def test_interrupted_run_resumes_and_repairs_the_last_line(
     mesh: MockServer, tmp_path: Path, suffix: str, cut: int
 ) -> None:
-    accounts, output = write_accounts(tmp_path / "accounts.csv", 6), tmp_path / f"out.{suffix}"
+    accounts = write_accounts(tmp_path / "accounts.csv", 6)
+    output = tmp_path / f"out.{suffix}"
     run("bulk", str(accounts), "-o", str(output))
     whole = output.read_bytes()
     lines = whole.splitlines(keepends=True)
@@ -41,7 +50,8 @@ def test_interrupted_run_resumes_and_repairs_the_last_line(
 def test_output_cut_off_at_any_byte_is_repaired(
     mesh: MockServer, tmp_path: Path, suffix: str
 ) -> None:
-    accounts, output = write_accounts(tmp_path / "accounts.csv", 1), tmp_path / f"out.{suffix}"
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / f"out.{suffix}"
     run("bulk", str(accounts), "-o", str(output))
     whole = output.read_bytes()
 
@@ -53,7 +63,8 @@ def test_output_cut_off_at_any_byte_is_repaired(
 
 
 def test_output_with_a_very_long_line_is_resumed(mesh: MockServer, tmp_path: Path) -> None:
-    accounts, output = write_accounts(tmp_path / "accounts.csv", 1), tmp_path / "out.csv"
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "out.csv"
     mesh.answers(f"{TOKEN}-0", cash={f"C{number}": 1 for number in range(3_000)})
     run("bulk", str(accounts), "-o", str(output))
     assert len(output.read_bytes()) > 131_072  # what Python's own reader takes for one field
@@ -62,8 +73,10 @@ def test_output_with_a_very_long_line_is_resumed(mesh: MockServer, tmp_path: Pat
     assert len(mesh.calls) == 1
 
 
+@skipped_on_windows("on Windows no program can send Ctrl-C to one other program")
 def test_ctrl_c_prints_how_to_resume(mesh: MockServer, tmp_path: Path) -> None:
-    accounts, output = write_accounts(tmp_path / "accounts.csv", 20), tmp_path / "balances.jsonl"
+    accounts = write_accounts(tmp_path / "accounts.csv", 20)
+    output = tmp_path / "balances.jsonl"
     mesh.answers(f"{TOKEN}-19", delay=60)
     process = bulk_process(accounts, output)
     wait_for_lines(output, 19)
@@ -79,7 +92,8 @@ def test_ctrl_c_prints_how_to_resume(mesh: MockServer, tmp_path: Path) -> None:
 def test_interrupted_run_keeps_the_outcomes_that_it_wrote(
     in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accounts, output = write_accounts(tmp_path / "accounts.csv", 9), tmp_path / "balances.jsonl"
+    accounts = write_accounts(tmp_path / "accounts.csv", 9)
+    output = tmp_path / "balances.jsonl"
     add = OutputFile.add
 
     def add_and_interrupt(results: Any, outcome: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from mesh_facade import LinkedAccount
 from mesh_facade.cli import fingerprints
 from mesh_facade.testing import MockServer
-from tests.cli.support import TOKEN, read_lines, run, write_accounts
+from tests.cli.support import RETRY_HINT, TOKEN, read_lines, run, write_accounts
 
 WITHOUT_KEYS = ["auth_token,broker", f"{TOKEN}-1,coinbase", f"{TOKEN}-2,robinhood"]
 WITH_KEYS = ["auth_token,broker,key", f"{TOKEN}-1,coinbase,alice", f"{TOKEN}-2,robinhood,bob"]
@@ -125,6 +125,232 @@ def test_key_with_another_broker_is_refused_even_if_keys_are_trusted(
     assert "an outcome with this key and another broker. Choose another output." in result.stderr
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (WITHOUT_KEYS, WITH_KEYS),
+        (WITH_KEYS, WITHOUT_KEYS),
+        (["auth_token,broker,key", f"{TOKEN}-1,coinbase,101"], WITHOUT_KEYS),
+        (WITHOUT_KEYS, ["auth_token,broker,key", f"{TOKEN}-1,coinbase,101"]),
+        (WITH_KEYS, ["auth_token,broker,key", f"{TOKEN}-3,coinbase,carol"]),
+    ],
+)
+def test_output_that_holds_no_account_of_the_file_is_refused(
+    mesh: MockServer, tmp_path: Path, suffix: str, before: list[str], after: list[str]
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / f"balances.{suffix}"
+    write(accounts, before)
+    run("bulk", str(accounts), "-o", str(output))
+    stored = output.read_bytes()
+    mesh.calls.clear()
+    write(accounts, after)
+    subject = f"none of the 2 outcomes in {output} belongs"
+    if len(before) == 2:
+        subject = f"the outcome in {output} does not belong"
+
+    for options in ([], ["--trust-keys"], ["--retry-failed"]):
+        result = run("bulk", str(accounts), "-o", str(output), *options)
+
+        assert (result.exit_code, mesh.calls, output.read_bytes()) == (2, [], stored)
+        assert result.stderr == (
+            f"error: {accounts}: {subject} to an account of this file. {output} was written for "
+            "another file or with other keys: for example, a column 'key' was added or removed "
+            "since. Choose another output.\n"
+        )
+
+
+RENAMED_KEY = (["a,coinbase,alice", "b,coinbase,bob"], ["a,coinbase,alice", "b,coinbase,robert"])
+ADDED_KEY = (["a,coinbase,", "b,coinbase,"], ["a,coinbase,alice", "b,coinbase,"])
+
+
+@pytest.mark.parametrize(("change", "line", "key"), [(RENAMED_KEY, 3, "bob"), (ADDED_KEY, 2, "1")])
+def test_account_whose_outcome_has_another_key_is_refused(
+    mesh: MockServer, tmp_path: Path, change: tuple[list[str], list[str]], line: int, key: str
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    before, after = change
+    write(accounts, ["auth_token,broker,key", *before])
+    run("bulk", str(accounts), "-o", str(output))
+    stored = output.read_bytes()
+    mesh.calls.clear()
+    write(accounts, ["auth_token,broker,key", *after])
+
+    for options in ([], ["--trust-keys"], ["--retry-failed"]):
+        result = run("bulk", str(accounts), "-o", str(output), *options)
+
+        assert (result.exit_code, mesh.calls, output.read_bytes()) == (2, [], stored)
+        assert result.stderr == (
+            f"error: {accounts}, line {line}: {output} holds the outcome of this account under "
+            f"another key: {key}. Lines were moved, or keys were changed. Choose another output, "
+            "or give the account its old key.\n"
+        )
+
+
+def test_line_that_moves_to_the_number_of_an_unread_account_is_refused(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    head = "auth_token,broker"
+    write(accounts, [head, "a,coinbase", "b,coinbase", "c,coinbase"])
+    run("bulk", str(accounts), "-o", str(output))
+    read = [outcome for outcome in read_lines(output) if outcome["key"] != "2"]
+    output.write_text("".join(json.dumps(outcome) + "\n" for outcome in read))
+    mesh.calls.clear()
+    write(accounts, [head, "a,coinbase", "c,coinbase"])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert f"line 3: {output} holds the outcome of this account under another key: 3." in (
+        result.stderr
+    )
+
+
+def test_keys_that_changed_places_are_refused_even_if_keys_are_trusted(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    head = "auth_token,broker,key"
+    write(accounts, [head, "a,coinbase,1", "b,coinbase,2"])
+    run("bulk", str(accounts), "-o", str(output))
+    mesh.calls.clear()
+    write(accounts, [head, "a,coinbase,2", "b,coinbase,1"])
+
+    result = run("bulk", str(accounts), "-o", str(output), "--trust-keys")
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert "holds the outcome of this account under another key: 1." in result.stderr
+
+
+def test_failed_outcomes_of_moved_lines_without_keys_are_refused(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    lines = ["unauthorized-1,coinbase", "unauthorized-2,coinbase"]
+    for line in lines:
+        mesh.fails(line.partition(",")[0], "unauthorized-token")
+    write(accounts, ["auth_token,broker", *lines])
+    run("bulk", str(accounts), "-o", str(output))
+    mesh.calls.clear()
+    write(accounts, ["auth_token,broker", lines[1]])
+
+    result = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert "holds the outcome of this account under another key: 2." in result.stderr
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+@pytest.mark.parametrize(
+    ("removed", "note"),
+    [
+        (
+            ["bob"],
+            (
+                "1 outcome in {output} belongs to no account of {accounts} (key: bob). It stays "
+                "there and is not counted; to leave it out, choose another output\n"
+            ),
+        ),
+        (
+            ["bob", "c\x1bd"],
+            (
+                "2 outcomes in {output} belong to no account of {accounts} (keys: bob, c d). They "
+                "stay there and are not counted; to leave them out, choose another output\n"
+            ),
+        ),
+        (
+            ["bob", "carol", "dave", "erin", "frank"],
+            (
+                "5 outcomes in {output} belong to no account of {accounts} (keys: bob, carol, dave "
+                "and 2 more). They stay there and are not counted; to leave them out, choose "
+                "another output\n"
+            ),
+        ),
+    ],
+)
+def test_outcomes_of_removed_accounts_are_kept_and_named(
+    mesh: MockServer, tmp_path: Path, suffix: str, removed: list[str], note: str
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / f"balances.{suffix}"
+    kept = ["auth_token,broker,key", f"{TOKEN}-a,coinbase,alice"]
+    lines = [f"{TOKEN}-{number},coinbase,{key}" for number, key in enumerate(removed)]
+    write(accounts, [*kept, *lines])
+    run("bulk", str(accounts), "-o", str(output), "--concurrency", "1")
+    before = output.read_bytes()
+    mesh.calls.clear()
+    write(accounts, [*kept, f"{TOKEN}-z,coinbase,zoe"])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert result.exit_code == 0
+    assert [call.fields["authToken"] for call in mesh.calls] == [f"{TOKEN}-z"]
+    assert result.stderr == (
+        f"1 read, 1 already in {output}\n" + note.format(output=output, accounts=accounts)
+    )
+    assert output.read_bytes().startswith(before)
+
+
+def test_last_line_of_a_file_without_keys_can_be_removed(mesh: MockServer, tmp_path: Path) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    write(accounts, WITHOUT_KEYS)
+    run("bulk", str(accounts), "-o", str(output))
+    mesh.calls.clear()
+    write(accounts, WITHOUT_KEYS[:2])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (0, [])
+    assert f"1 outcome in {output} belongs to no account of {accounts} (key: 2)." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            ["auth_token,broker,key", "dead,coinbase,alice"],
+            (
+                "holds a failed outcome with this key and another auth_token or broker. If you "
+                "renewed or corrected them, add --retry-failed to read the failed accounts again. "
+                "Otherwise choose another output.\n"
+            ),
+        ),
+        (
+            ["auth_token,broker", "dead,coinbase"],
+            (
+                "holds the outcome of another account for record 1. Lines were added, removed or "
+                "moved, or a token or a broker was changed. If you only renewed or corrected the "
+                "token or the broker of this failed account, add --retry-failed. Otherwise choose "
+                "another output.\n"
+            ),
+        ),
+    ],
+)
+def test_renewed_token_of_a_failed_account_leads_to_retry_failed(
+    mesh: MockServer, tmp_path: Path, lines: list[str], message: str
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    mesh.fails("dead", "unauthorized-token")
+    write(accounts, lines)
+    run("bulk", str(accounts), "-o", str(output))
+    mesh.calls.clear()
+    write(accounts, [line.replace("dead", "renewed") for line in lines])
+
+    refused = run("bulk", str(accounts), "-o", str(output))
+    retried = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
+
+    assert (refused.exit_code, retried.exit_code, len(mesh.calls)) == (2, 0, 1)
+    assert refused.stderr == f"error: {accounts}, line 2: {output} {message}"
+
+
 def test_run_with_nothing_to_read_says_so(mesh: MockServer, tmp_path: Path) -> None:
     accounts = write_accounts(tmp_path / "accounts.csv", 4)
     output = tmp_path / "balances.jsonl"
@@ -137,7 +363,7 @@ def test_run_with_nothing_to_read_says_so(mesh: MockServer, tmp_path: Path) -> N
     assert (result.exit_code, mesh.calls) == (1, [])
     assert result.stderr == (
         f"0 read, 4 already in {output}; to read all accounts again, choose another output\n"
-        f"1 of 4 accounts failed: see {output}\n"
+        f"1 of 4 accounts failed: see {output}\n{RETRY_HINT}"
     )
 
 

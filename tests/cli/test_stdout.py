@@ -15,7 +15,7 @@ from mesh_facade import cli
 from mesh_facade.cli.bulk import BulkRun
 from mesh_facade.cli.results import COLUMNS, STDOUT, StandardOutput
 from mesh_facade.testing import MockServer
-from tests.cli.support import PROGRAM, TOKEN, run, write_accounts
+from tests.cli.support import PROGRAM, TOKEN, run, skipped_on_windows, write_accounts
 
 
 @pytest.mark.parametrize("output", [[], ["-o", "-"]])
@@ -31,7 +31,7 @@ def test_outcomes_go_to_stdout_as_json_lines(
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     outcomes = {line["key"]: line for line in lines}
     assert result.exit_code == 1
-    assert result.stderr == "1 of 3 accounts failed\n"
+    assert result.stderr == "3 accounts read, 1 failed\n"
     assert sorted(outcomes) == ["account-0", "account-1", "account-2"]
     assert all(tuple(line) == COLUMNS for line in lines)
     assert outcomes["account-1"]["rows"][0]["cash"] == "12345678901234567.89"
@@ -59,6 +59,7 @@ def test_each_outcome_is_written_to_the_pipe_as_it_comes(mesh: MockServer) -> No
     assert json.loads(line)["key"] == "1"
 
 
+@skipped_on_windows("Windows reports a pipe without a reader as an invalid argument")
 def test_pipe_whose_reader_ends_is_not_an_error(mesh: MockServer, tmp_path: Path) -> None:
     accounts = write_accounts(tmp_path / "accounts.csv", 50)
     reader, writer = os.pipe()
@@ -80,6 +81,10 @@ def test_pipe_whose_reader_ends_is_not_an_error(mesh: MockServer, tmp_path: Path
 class Terminal(io.StringIO):
     """A stdout that people read."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer = io.BytesIO()
+
     def isatty(self) -> bool:
         return True
 
@@ -98,6 +103,25 @@ def test_terminal_needs_an_output(
 
     assert (caught.value.code, mesh.calls) == (2, [])
     assert "Name an output file with -o, or pass -o - for the terminal." in capsys.readouterr().err
+
+
+def test_terminal_that_shows_outcomes_shows_no_progress_bar(
+    in_process: MockServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    stdout = Terminal()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # stderr counts as a terminal
+
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["bulk", str(accounts), "-o", "-"])
+
+    assert (caught.value.code, len(in_process.calls)) == (0, 1)
+    assert json.loads(stdout.buffer.getvalue())["key"] == "account-0"
+    assert capsys.readouterr().err == "1 account read, 0 failed\n"
 
 
 def test_retry_failed_needs_an_output_file(mesh: MockServer, tmp_path: Path) -> None:

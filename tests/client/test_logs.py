@@ -66,8 +66,8 @@ def test_each_call_is_logged_at_info(
         404,
         None,
     ]
-    assert accepted.getMessage() == "call ended after 1 attempts and 0.000 s: ok"
-    assert failed.getMessage() == "call ended after 1 attempts and 0.000 s: NotFoundError"
+    assert accepted.getMessage() == "call ended after 1 attempt and 0.000 s: ok"
+    assert failed.getMessage() == "call ended after 1 attempt and 0.000 s: NotFoundError"
     assert clock.pauses == []
 
 

@@ -26,10 +26,10 @@ def main(count: int) -> None:
     ):
         print(json.dumps([*client.run(os.getpid).values()]), flush=True)  # noqa: T201
         outcomes = fetch_balances(bag).compute()
-        told = [
+        cash_by_key = [
             [each.account.key, str(each.balance and each.balance.cash("USD"))] for each in outcomes
         ]
-        print(json.dumps(told), flush=True)  # noqa: T201
+        print(json.dumps(cash_by_key), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pickle
@@ -10,13 +11,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import dask.bag
 import pytest
 
-from mesh_facade import AuthenticationError, LinkedAccount, MeshConfigurationError
-from mesh_facade.dask import fetch_balances
+from mesh_facade import AuthenticationError, LinkedAccount, MeshClient, MeshConfigurationError
+from mesh_facade.dask import WorkerOptions, fetch_balances
 from mesh_facade.testing import MockServer
 
 COUNT = 2000
@@ -54,16 +55,22 @@ def test_the_graph_holds_no_client_key(keys: MockServer) -> None:
     assert keys.calls == []
 
 
+def test_options_are_those_of_the_client_without_the_keys() -> None:
+    parameters = inspect.signature(MeshClient).parameters.keys()
+
+    assert get_type_hints(WorkerOptions).keys() == parameters - {"client_id", "client_secret"}
+
+
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"client_id": "an-id"}, "set MESH_CLIENT_ID on"),
         ({"client_secret": "a-secret"}, "set MESH_CLIENT_SECRET on"),
         ({"client_secret": "a", "client_id": "b"}, "MESH_CLIENT_ID and MESH_CLIENT_SECRET"),
     ],
 )
-def test_keys_among_the_options_are_refused(options: dict[str, str], told: str) -> None:
-    with pytest.raises(MeshConfigurationError, match=told):
+def test_keys_among_the_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MeshConfigurationError, match=message):
         fetch_balances(bag_of(1), **options)
 
 
@@ -87,6 +94,7 @@ def test_refused_keys_in_a_small_partition_are_outcomes(
     assert len(keys.calls) == 3
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_worker_that_is_killed_costs_and_doubles_no_account(keys: MockServer) -> None:
     for number in range(COUNT):
         keys.answers(f"token-{number}", cash={"USD": number})
@@ -102,9 +110,9 @@ def test_a_worker_that_is_killed_costs_and_doubles_no_account(keys: MockServer) 
             time.sleep(0.01)
         before = len(keys.calls)
         os.kill(workers[0], signal.SIGKILL)
-        told = json.loads(run.stdout.readline() or run.stderr.read())
+        rows = json.loads(run.stdout.readline() or run.stderr.read())
         run.communicate(timeout=60)
 
     assert len(workers) == 2
     assert COUNT // 3 <= before < COUNT
-    assert sorted(map(tuple, told)) == sorted((number, str(number)) for number in range(COUNT))
+    assert sorted(rows) == [[number, str(number)] for number in range(COUNT)]

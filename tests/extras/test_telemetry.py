@@ -48,9 +48,9 @@ def test_each_attempt_is_a_span_that_tells_no_secret(
     spans = exporter.get_finished_spans()
     assert [(span.attributes or {})["http.status_code"] for span in spans] == [500, 503, 200]
     assert len(clock.pauses) == 2
-    told = "".join(map(everything, spans))
-    assert "/api/v1/balance/get" in told
-    assert not [secret for secret in (TOKEN, *KEYS.values()) if secret in told]
+    text = "".join(everything(span) for span in spans)
+    assert "/api/v1/balance/get" in text
+    assert not [secret for secret in (TOKEN, *KEYS.values()) if secret in text]
 
 
 def test_a_call_that_fails_tells_its_attempts(

@@ -23,7 +23,7 @@ from tests.testing.support import BODY, KEYS, PATH, Either
 
 
 @pytest.mark.parametrize(
-    ("preset", "http_status", "seen"),
+    ("fault_name", "http_status", "text"),
     [
         ("rate-limited", 429, '"status": "tooManyRequest"'),
         ("server-failure", 500, '"status": "serverFailure"'),
@@ -38,16 +38,16 @@ from tests.testing.support import BODY, KEYS, PATH, Either
     ],
 )
 def test_a_named_fault_has_its_status_and_body(
-    either: Either, preset: str, http_status: int, seen: str
+    either: Either, fault_name: str, http_status: int, text: str
 ) -> None:
     mesh, client = either
 
-    mesh.fails("a-token", preset)
+    mesh.fails("a-token", fault_name)
 
     answer = client.post(PATH, json=BODY)
     assert answer.status_code == http_status
-    assert seen in answer.text
-    assert (seen == "") == (answer.text == "")
+    assert text in answer.text
+    assert (text == "") == (answer.text == "")
 
 
 def test_faults_send_their_headers(either: Either) -> None:
@@ -62,7 +62,7 @@ def test_faults_send_their_headers(either: Either) -> None:
 
 
 @pytest.mark.parametrize(
-    ("preset", "error"),
+    ("fault_name", "error"),
     [
         ("reset", httpx.ReadError),
         ("truncated", httpx.RemoteProtocolError),
@@ -70,11 +70,11 @@ def test_faults_send_their_headers(either: Either) -> None:
     ],
 )
 def test_a_network_fault_raises_the_same_error_with_and_without_a_socket(
-    either: Either, preset: str, error: type[Exception]
+    either: Either, fault_name: str, error: type[Exception]
 ) -> None:
     mesh, client = either
 
-    mesh.fails("a-token", preset, times=1)
+    mesh.fails("a-token", fault_name, times=1)
 
     with pytest.raises(error):
         client.post(PATH, json=BODY, timeout=0.05)
@@ -140,10 +140,9 @@ def test_the_faults_cover_every_class_of_error_that_an_answer_can_cause() -> Non
 
     # An answer causes neither of the first two, and the mock server speaks no TLS.
     assert causes == {
-        each
-        for name in mesh_facade.errors.__dict__
-        if isinstance(each := getattr(mesh_facade.errors, name), type)
-        and issubclass(each, MeshError)
+        value
+        for value in vars(mesh_facade.errors).values()
+        if isinstance(value, type) and issubclass(value, MeshError)
     } - {MeshError, MeshConfigurationError, MeshTLSError}
 
 

@@ -15,7 +15,7 @@ import pytest
 from mesh_facade.testing import MockServer
 from mesh_facade.testing.answers import Answer
 from mesh_facade.testing.http_server import HTTPServer
-from tests.testing.support import BODY, KEYS, PATH
+from tests.testing.support import BODY, KEYS, PATH, PORT_IS_TAKEN
 
 
 def test_many_clients_are_served_at_once(mesh: MockServer) -> None:
@@ -68,7 +68,7 @@ def test_a_taken_port_raises_os_error_and_leaves_no_thread(mesh: MockServer) -> 
     port = httpx.URL(mesh.url).port
     assert port
 
-    with pytest.raises(OSError, match="in use"), MockServer(port=port):
+    with pytest.raises(OSError, match=PORT_IS_TAKEN), MockServer(port=port):
         pass  # pragma: no cover — it cannot be entered
 
     assert threading.active_count() == threads
@@ -96,6 +96,22 @@ def test_a_client_that_left_before_it_was_accepted_is_forgotten() -> None:
         server._accept(listener)
 
     assert server._connections == set()
+
+
+class LoopWithoutReaders(asyncio.SelectorEventLoop):
+    """An event loop that reports no readable sockets, as the default one on Windows."""
+
+    def add_reader(self, *_: object) -> None:
+        raise NotImplementedError
+
+
+def test_it_serves_where_the_default_event_loop_reports_no_readable_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("asyncio.events.new_event_loop", LoopWithoutReaders)
+
+    with MockServer() as mesh:
+        assert httpx.post(mesh.url + PATH, json=BODY, headers=KEYS).status_code == 200
 
 
 def test_it_serves_a_client_in_the_event_loop_that_started_it() -> None:
