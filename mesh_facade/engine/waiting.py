@@ -60,25 +60,29 @@ class StopSignal:
 
     def __init__(self, parent: "StopSignal | None" = None) -> None:
         self._event = threading.Event()
-        self._children: weakref.WeakSet[StopSignal] = weakref.WeakSet()
+        self._children: set[weakref.ref[StopSignal]] = set()
         self._waiting_tasks: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
         if parent is not None:
             parent.add_child(self)
 
     def add_child(self, child: "StopSignal") -> None:
         """Register a signal that is set when this one is, or at once if it already is."""
-        self._children.add(child)
+        self._children.add(weakref.ref(child, self._children.discard))
         if self.is_set():
             child.set()
 
     def set(self) -> None:
         """End all pauses, those under way and those to come."""
         self._event.set()
-        for future, loop in list(self._waiting_tasks.items()):
+        # Other threads may add to both meanwhile. `copy` is atomic, and what is added after it
+        # finds the event set.
+        for future, loop in self._waiting_tasks.copy().items():
             with contextlib.suppress(RuntimeError):  # that event loop is closed
                 loop.call_soon_threadsafe(_wake, future)
-        for child in list(self._children):
-            child.set()
+        for reference in self._children.copy():
+            child = reference()
+            if child is not None:
+                child.set()
 
     def is_set(self) -> bool:
         """Return True if `set` was called."""
