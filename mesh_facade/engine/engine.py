@@ -214,22 +214,44 @@ class Caller:
             seconds = self.retry_policy.seconds_to_hold()
 
     async def _connect(self, request: httpx.Request, progress: "_Progress") -> Connection:
-        """Sign a request, and wait for a connection."""
-        engine = self.engine
-        deadline_at = progress.deadline_at
-        awaited = "client_secret"
+        """Sign a request, and wait for a connection.
+
+        Raises:
+            MeshTimeoutError: The deadline has passed.
+            MeshError: The client is closed, or the caller's secret function has returned something
+                that cannot be a key.
+        """
         try:
-            remaining = deadline_at - time.monotonic()
-            await engine.waiting.sign(request, engine.authentication, remaining)
-            awaited = "free connection"
-            return await engine.pool.acquire(deadline_at, must_be_new=progress.must_be_new)
+            await self._sign(request, progress.deadline_at)
+            return await self._acquire(progress)
+        except MeshError as error:
+            error.attempts = progress.attempts
+            raise
+
+    async def _sign(self, request: httpx.Request, deadline_at: float) -> None:
+        authentication = self.engine.authentication
+        seconds = deadline_at - time.monotonic()
+        try:
+            await self.engine.waiting.sign(request, authentication, seconds)
+            # A secret function that blocks is not interrupted: it may come back too late.
+            is_late = authentication.needs_await and _has_passed(deadline_at)
         except TimeoutError:
-            if not _has_passed(deadline_at):  # it was raised by the caller's secret function
+            is_late = _has_passed(deadline_at)
+            if not is_late:  # the caller's secret function has raised it
                 raise
-        error = self._deadline_error(awaited)
+        if is_late:
+            raise self._deadline_error("client_secret")
+
+    async def _acquire(self, progress: "_Progress") -> Connection:
+        try:
+            return await self.engine.pool.acquire(
+                progress.deadline_at, must_be_new=progress.must_be_new
+            )
+        except TimeoutError:
+            pass  # raised below, where it is not the context of another error
+        error = self._deadline_error("free connection")
         if progress.lacked_descriptor:
             error = MeshTimeoutError(f"{error}: {self._describe_shortage()}")
-        error.attempts = progress.attempts
         raise error
 
     async def _attempt(
