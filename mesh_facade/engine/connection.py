@@ -23,8 +23,12 @@ MOST_BYTES_KEPT = 64 * 1024
 
 The connection of a larger answer is closed.
 """
-MOST_BYTES_WRITTEN = 64 * 1024
-"""Bytes that are written at a time: each write waits for no longer than is left."""
+MOST_BYTES_WRITTEN = 4 * 1024
+"""Bytes that a thread writes at a time.
+
+httpcore gives each part of a write the same timeout anew, if the system takes it in parts. So few
+bytes fit into any socket that has room at all: there is one part, and one timeout.
+"""
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")  # as h11 reads it, which takes bare line feeds too
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
