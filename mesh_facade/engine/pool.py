@@ -98,8 +98,12 @@ class Home:
         short_at = self._short_at  # read once: another thread may set it to None meanwhile
         if short_at is None or time.monotonic() < short_at + RESTORE_AFTER:
             return
-        if not self.slots.restore() and self._short_at == short_at:  # else it ran short again
-            self._short_at = None
+        # Forgotten first, and remembered again if a slot came back, for there may be more of them.
+        # The other way round, a shortage that begins in between would be forgotten, and its slots
+        # with it.
+        self._short_at = None
+        if self.slots.restore():
+            self._short_at = short_at
 
 
 class ConnectionPool:
