@@ -13,7 +13,11 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+import httpcore
 import httpx
+
+from mesh_facade.engine.proxies import is_socks
+from mesh_facade.engine.socks import SOCKS_PORT
 
 if TYPE_CHECKING:
     from mesh_facade.engine.pool import Home
@@ -186,3 +190,37 @@ class HeadJoiner:
         joined = self._head + data
         self._head = b""
         return joined
+
+
+class SocketConnection(Connection):
+    """A connection of our own: what is the same for threads and for tasks.
+
+    Its two subclasses are both of the things that httpcore asks for: the network backend, which
+    opens connections, and the stream on the one connection that it opens.
+    """
+
+    def __init__(self, proxy: httpx.Proxy | None) -> None:
+        super().__init__()
+        self._socks_proxy: httpx.Proxy | None = None
+        if is_socks(proxy):
+            self._socks_proxy = proxy
+        self._is_encrypted = False
+        self._head = HeadJoiner()
+
+    def _begin_opening(self) -> None:
+        """Mark it as open.
+
+        Raises:
+            httpcore.ConnectError: It was opened before: httpcore's proxies would replace a
+                connection that they find closed, and the pool would not know of the new one.
+        """
+        if self.is_open:
+            raise httpcore.ConnectError("the connection was closed")
+        self.is_open = True
+
+    def _first_hop(self, host: str, port: int) -> tuple[str, int]:
+        """Return the host and port to connect to: those of the SOCKS proxy, if there is one."""
+        if self._socks_proxy is None:
+            return host, port
+        url = self._socks_proxy.url
+        return url.host, url.port or SOCKS_PORT

@@ -2,44 +2,40 @@
 
 The system's look-up of a host's name is the one thing that cannot be cut short.
 
-It is both of the things that httpcore asks for: the network backend, which opens connections, and
-the stream on the one connection that it opens. So every connect, handshake, read and write of a
-call passes through here, whether a proxy is in between or not.
+It is httpcore's network backend and stream in one. So every connect, handshake, read and write of a
+call passes through here, whether a proxy is in between or not, and none waits for longer than is
+left of the call's deadline.
 """
 
 import contextlib
 import importlib
 import socket
 import ssl
-from typing import Self, cast
+from typing import Self
 
 import httpcore
 import httpx
 
-from mesh_facade.engine.connection import MOST_BYTES_WRITTEN, Connection, HeadJoiner
+from mesh_facade.engine.connection import MOST_BYTES_WRITTEN, SocketConnection
 from mesh_facade.engine.forks import handshakes
 from mesh_facade.engine.nested_tls import NestedTlsStream
-from mesh_facade.engine.proxies import is_socks
-from mesh_facade.engine.socks import SOCKS_PORT, Negotiation, Step, advance, negotiate
+from mesh_facade.engine.socks import Negotiation, Step, advance, negotiate
 from mesh_facade.engine.transports import ThreadTransport
 
 # A name look-up imports this when it is first made; a fork in that moment would hang its child.
 importlib.import_module("encodings.idna")
 
 
-class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStream):
+class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.NetworkStream):
     """A connection for `MeshClient`."""
 
     def __init__(
         self, url: httpx.URL, ssl_context: ssl.SSLContext, proxy: httpx.Proxy | None
     ) -> None:
-        super().__init__()
+        super().__init__(proxy)
         self._transport = ThreadTransport(self, url, ssl_context, proxy)
         self._stream: httpcore.NetworkStream | None = None
-        self._head = HeadJoiner()
-        self._socks_proxy = proxy if is_socks(proxy) else None
-        self._is_encrypted = False
-        self._outer: httpcore.NetworkStream | None = None  # to a proxy, under TLS within TLS
+        self._nested: NestedTlsStream | None = None  # TLS within the TLS of `_stream`
 
     def send(self, request: httpx.Request) -> httpx.Response:
         return self._transport.handle_request(request)
@@ -48,10 +44,9 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         return bool(self._opened.get_extra_info("is_readable"))
 
     def close(self) -> None:
-        stream = self._outer or self._stream
-        if stream is not None:
+        if self._stream is not None:
             with contextlib.suppress(Exception):  # it is closed already, or the peer has gone
-                stream.close()
+                self._stream.close()
 
     # What httpcore calls on a network backend.
 
@@ -64,14 +59,10 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         socket_options: object = None,
     ) -> Self:
         del local_address, socket_options  # never set here
-        if self.is_open:  # httpcore's proxies would replace a connection that they find closed
-            raise httpcore.ConnectError("the connection was closed")
-        self.is_open = True
-        if self._socks_proxy is None:
-            self._connect(host, port, timeout)
-        else:
-            proxy_url = self._socks_proxy.url
-            self._connect(proxy_url.host, proxy_url.port or SOCKS_PORT, timeout)
+        self._begin_opening()
+        first_host, first_port = self._first_hop(host, port)
+        self._connect(first_host, first_port, timeout)
+        if self._socks_proxy is not None:
             self._negotiate(negotiate(host, port, self._socks_proxy.raw_auth), timeout)
         return self
 
@@ -107,8 +98,7 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         with handshakes, self.recording_cause():
             if self._is_encrypted:
                 self.is_nested = True
-                self._outer = self._opened
-                self._stream = NestedTlsStream(self, ssl_context, server_hostname, timeout)
+                self._nested = NestedTlsStream(self, ssl_context, server_hostname, timeout)
             else:
                 seconds = self._bounded(timeout)
                 self._stream = self._opened.start_tls(ssl_context, server_hostname, seconds)
@@ -117,22 +107,28 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         return self
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = self._opened.read(max_bytes, self._bounded(timeout))
+        if self._nested is not None:
+            data = self._nested.read(max_bytes, timeout)
+        else:
+            data = self.read_raw(max_bytes, timeout)
         self._keep(data)
         return data
 
+    def read_raw(self, max_bytes: int, timeout: float | None) -> bytes:
+        """Read from the connection itself, beneath any nested TLS."""
+        return self._opened.read(max_bytes, self._bounded(timeout))
+
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         data = self._head.join(buffer)
-        for start in range(0, len(data), MOST_BYTES_WRITTEN):
-            self._opened.write(data[start : start + MOST_BYTES_WRITTEN], self._bounded(timeout))
-
-    def read_raw(self, max_bytes: int, timeout: float | None) -> bytes:
-        """Read what the TLS to a proxy carries."""
-        return cast("httpcore.NetworkStream", self._outer).read(max_bytes, self._bounded(timeout))
+        if self._nested is not None:
+            self._nested.write(data, timeout)
+        else:
+            self.write_raw(data, timeout)
 
     def write_raw(self, data: bytes, timeout: float | None) -> None:
-        """Write into the TLS to a proxy."""
-        cast("httpcore.NetworkStream", self._outer).write(data, self._bounded(timeout))
+        """Write on the connection itself, beneath any nested TLS."""
+        for start in range(0, len(data), MOST_BYTES_WRITTEN):
+            self._opened.write(data[start : start + MOST_BYTES_WRITTEN], self._bounded(timeout))
 
     def get_extra_info(self, info: str) -> object:
         return self._opened.get_extra_info(info)

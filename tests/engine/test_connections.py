@@ -233,7 +233,7 @@ def test_bytes_behind_the_answer_of_a_proxy_raise_connect_error() -> None:
     async def start_tls() -> None:
         context = ssl.create_default_context()
         connection = TaskConnection(httpx.URL("https://mesh.example"), context, None)
-        connection._unread = bytearray(b"HTTP/1.1 200 OK")
+        connection._receiver.data_received(b"HTTP/1.1 200 OK")
         await connection.start_tls(context)
 
     with pytest.raises(httpcore.ConnectError, match="the proxy sent more"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import socket
 import ssl
 import time
@@ -13,6 +14,7 @@ import httpcore
 import httpx
 import pytest
 
+from mesh_facade import AsyncMeshClient
 from mesh_facade.engine import thread_connection
 from mesh_facade.engine.connection import Connection
 from mesh_facade.engine.pool import ConnectionPool, Home
@@ -20,6 +22,7 @@ from mesh_facade.engine.task_connection import TaskConnection
 from mesh_facade.engine.thread_connection import ThreadConnection
 from mesh_facade.engine.waiting import ThreadSlots, ThreadWaiting, run_blocking
 from tests.conftest import Mode, Serve
+from tests.support import KEYS, TOKEN
 
 
 @pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
@@ -58,6 +61,34 @@ def test_addresses_of_a_host_are_tried_in_turn(
     assert mode.client(base_url=server.url, max_attempts=1).read()
 
     assert server.connections == 1
+
+
+def test_end_of_a_transport_that_came_too_late_does_not_end_the_next_one(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *place, **_: look_up(*place[:2])[:1] * 2)
+
+    async def call() -> None:
+        loop = asyncio.get_running_loop()
+        create_connection = loop.create_connection
+        attempts = itertools.count(1)
+
+        async def create_first_too_late(*arguments: Any) -> Any:
+            created = await create_connection(*arguments)
+            if next(attempts) == 1:
+                created[0].close()
+                raise TimeoutError
+            return created
+
+        monkeypatch.setattr(loop, "create_connection", create_first_too_late)
+        async with AsyncMeshClient(**KEYS, base_url=server.url, max_attempts=1) as mesh:
+            assert await mesh.get_account_balance(TOKEN, "coinbase")
+
+    asyncio.run(call())
+
+    assert server.connections == 2
 
 
 def test_two_threads_that_find_a_home_gone_close_it_once() -> None:
