@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable
 
 from mesh_facade.engine.connection import Connection
-from mesh_facade.engine.waiting import EndOfLoop, Slots, StopSignal, Waiting
+from mesh_facade.engine.slots import Slots
+from mesh_facade.engine.waiting import EndOfLoop, HomeKey, StopSignal, Waiting
 from mesh_facade.errors import MeshError
 
 KEEP_IDLE = 30.0
@@ -116,7 +117,7 @@ class ConnectionPool:
         self.size = size
         self._waiting = waiting
         self._open_connection = open_connection
-        self._homes: dict[object, Home] = {}
+        self._homes: dict[HomeKey, Home] = {}
 
     @property
     def is_closed(self) -> bool:
@@ -130,7 +131,7 @@ class ConnectionPool:
             TimeoutError: No slot became free before the deadline.
             MeshError: The pool is closed, or an async client is used outside of an event loop.
         """
-        key = self._waiting.current_home()
+        key = self._waiting.current_home_key()
         home = self._homes.get(key)
         if home is None:
             home = await self._make_home(key)
@@ -176,14 +177,14 @@ class ConnectionPool:
         """
         self.stopped.set()
         self._close_homes_that_are_gone()
-        home = self._homes.get(self._waiting.current_home())
+        home = self._homes.get(self._waiting.current_home_key())
         if home is None:
             return
         home.end()
         if home.end_of_loop is not None:
-            home.end_of_loop.cancel()
+            home.end_of_loop.close_now()
 
-    async def _make_home(self, key: object) -> Home:
+    async def _make_home(self, key: HomeKey) -> Home:
         self._close_homes_that_are_gone()
         home = Home(self._waiting.make_slots(self.size))
         # Of two threads that get here at once, both use the home that was set first.
@@ -194,7 +195,7 @@ class ConnectionPool:
 
     def _close_homes_that_are_gone(self) -> None:
         for key in list(self._homes):
-            if self._waiting.is_gone(key):
+            if key.is_gone():
                 home = self._homes.pop(key, None)
                 if home is not None:
                     home.end()

@@ -17,9 +17,9 @@ import pytest
 
 from mesh_facade import MeshError
 from mesh_facade.engine.pool import Home
+from mesh_facade.engine.slots import ThreadSlots
 from mesh_facade.engine.task_connection import TaskConnection
 from mesh_facade.engine.thread_connection import ThreadConnection
-from mesh_facade.engine.waiting import ThreadSlots
 from tests.conftest import Clock, Mode, Serve
 from tests.engine.support import CHUNKED
 from tests.stopwatch import Stopwatch

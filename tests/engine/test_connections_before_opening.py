@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import os
 import socket
 import ssl
 import time
@@ -18,9 +19,10 @@ from mesh_facade import AsyncMeshClient
 from mesh_facade.engine import thread_connection
 from mesh_facade.engine.connection import Connection
 from mesh_facade.engine.pool import ConnectionPool, Home
+from mesh_facade.engine.slots import ThreadSlots
 from mesh_facade.engine.task_connection import TaskConnection
 from mesh_facade.engine.thread_connection import ThreadConnection
-from mesh_facade.engine.waiting import ThreadSlots, ThreadWaiting, run_blocking
+from mesh_facade.engine.waiting import HomeKey, ThreadWaiting, run_blocking
 from tests.conftest import Mode, Serve
 from tests.support import KEYS, TOKEN
 
@@ -92,12 +94,16 @@ def test_end_of_a_transport_that_came_too_late_does_not_end_the_next_one(
 
 
 def test_two_threads_that_find_a_home_gone_close_it_once() -> None:
-    class Waiting(ThreadWaiting):
+    class KeyOfHomeThatIsGone(HomeKey):
         """While one thread finds a home gone, another removes it."""
 
-        def is_gone(self, home: object) -> bool:
-            pool._homes.pop(home, None)
+        def is_gone(self) -> bool:
+            pool._homes.pop(self, None)
             return True
+
+    class Waiting(ThreadWaiting):
+        def current_home_key(self) -> HomeKey:
+            return KeyOfHomeThatIsGone(os.getpid())
 
     pool = ConnectionPool(Waiting(), Connection, 1)
     run_blocking(pool.acquire(float("inf"), must_be_new=False))

@@ -18,7 +18,8 @@ import pytest
 
 from mesh_facade import MeshConnectionError, MeshTimeoutError
 from mesh_facade.engine import descriptors, pool
-from mesh_facade.engine.waiting import Slots, TaskSlots, ThreadSlots, run_blocking
+from mesh_facade.engine.slots import Slots, TaskSlots, ThreadSlots
+from mesh_facade.engine.waiting import run_blocking
 from tests.conftest import Caller, Mode, Serve
 from tests.support import TOKEN, Peer, Script, Server
 

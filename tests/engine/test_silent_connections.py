@@ -16,7 +16,7 @@ import pytest
 from mesh_facade import MeshTimeoutError
 from mesh_facade.engine.connection import Connection
 from mesh_facade.engine.pool import Home
-from mesh_facade.engine.waiting import ThreadSlots
+from mesh_facade.engine.slots import ThreadSlots
 from tests.conftest import Caller, Mode, Serve
 from tests.support import TOKEN, Peer, Server
 
