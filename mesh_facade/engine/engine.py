@@ -129,14 +129,17 @@ class Caller:
         httpx's own client would add cookies to it, and take three times as long.
         """
         engine = self.engine
-        prepared = tuple((headers or {}).items())
-        url, shared_headers = _prepare(engine.base_url, path, engine.user_agent, prepared)
+        generated_headers = tuple((headers or {}).items())
+        url, shared_headers = _prepare(engine.base_url, path, engine.user_agent, generated_headers)
         request_headers = shared_headers.copy()
+        stream: httpx.ByteStream | None = None
         if json_body is not None:
             content = json.dumps(json_body).encode()
             request_headers["content-length"] = str(len(content))
-            options["stream"] = httpx.ByteStream(content)
-        request = httpx.Request(method, url, headers=request_headers, **cast("Any", options))
+            stream = httpx.ByteStream(content)
+        request = httpx.Request(
+            method, url, headers=request_headers, stream=stream, **cast("Any", options)
+        )
         request.read()  # a transport of the caller's may look at its content
         return request
 
@@ -172,11 +175,15 @@ class Caller:
                 progress.lacked_descriptor = True
                 progress.must_be_new = False  # what is idle by then was in use a moment ago
                 continue
-            error = result if isinstance(result, MeshError) else self.judge(result)
-            if error is None:
-                progress.attempts += 1
-                self._report(progress.attempts, began_at, None, None)
-                return AcceptedAnswer(cast("Answer", result), progress.attempts)
+            error: MeshError | None
+            if isinstance(result, MeshError):
+                error = result
+            else:
+                error = self.judge(result)
+                if error is None:
+                    progress.attempts += 1
+                    self._report_success(progress.attempts, began_at)
+                    return AcceptedAnswer(result, progress.attempts)
             # It may be a failover: then those that were idle when this attempt began are dead too.
             progress.must_be_new = isinstance(error, MeshConnectionError) and connection.is_reused
             if progress.must_be_new:
@@ -186,7 +193,7 @@ class Caller:
             progress.attempts += 1
             error.attempts = progress.attempts
             pause = policy.find_pause(error, self._state(progress))
-            self._report(progress.attempts, began_at, error, pause)
+            self._report_failure(progress.attempts, began_at, error, pause)
             if pause is None or await engine.waiting.pause(pause.seconds, engine.stopped):
                 break
             if pause.extends_deadline:
@@ -297,17 +304,31 @@ class Caller:
             f"or lower max_connections, which is {self.engine.pool.size}"
         )
 
-    def _report(
-        self, number: int, began_at: float, error: MeshError | None, pause: Pause | None
-    ) -> None:
-        if error is None and self.engine.on_attempt is None:
-            return
+    def _report_success(self, number: int, began_at: float) -> None:
+        if self.engine.on_attempt is None:
+            return  # nobody would see it: the log has failures alone
         attempt = Attempt(
             number=number,
             elapsed=time.monotonic() - began_at,
-            error=None if error is None else type(error).__name__,
+            error=None,
+            http_status=None,
+            pause=None,
+            key=current_key.get(),
+        )
+        report(attempt, self.engine.on_attempt)
+
+    def _report_failure(
+        self, number: int, began_at: float, error: MeshError, pause: Pause | None
+    ) -> None:
+        seconds = None
+        if pause is not None:
+            seconds = pause.seconds
+        attempt = Attempt(
+            number=number,
+            elapsed=time.monotonic() - began_at,
+            error=type(error).__name__,
             http_status=getattr(error, "http_status", None),
-            pause=None if pause is None else pause.seconds,
+            pause=seconds,
             key=current_key.get(),
         )
         report(attempt, self.engine.on_attempt)
@@ -317,7 +338,10 @@ class Caller:
 def _prepare(
     base_url: str, path: str, user_agent: str, headers: tuple[tuple[str, str], ...]
 ) -> tuple[httpx.URL, httpx.Headers]:
-    """Make once what all requests of an operation share: building it takes as long as sending."""
+    """Make what all requests to a path share: making it takes as long as sending a request.
+
+    The last 128 are kept, so a path that differs from call to call is made anew each time.
+    """
     url = httpx.URL(base_url.rstrip("/") + path)
     shared = {
         "host": url.netloc.decode(),
