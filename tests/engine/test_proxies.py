@@ -181,7 +181,17 @@ def test_default_port_counts_in_no_proxy(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    "entry", ["10.0.0.0/99", "mesh.example:port", "[::1", "[::1]]", "fd00::/x"]
+    "entry",
+    [
+        "10.0.0.0/99",
+        "mesh.example:port",
+        "mesh.example:99999",
+        "a:b:c",
+        "[::1",
+        "[::1]]",
+        "[mesh.example]",
+        "fd00::/x",
+    ],
 )
 def test_unreadable_entry_of_no_proxy_is_skipped_with_one_warning(
     mode: Mode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, entry: str
