@@ -2,12 +2,14 @@
 
 `RetryPolicy.find_pause` decides that; `engine.Caller` asks it after each attempt that failed.
 
-One thing is no retry: a request that is sent again because the server had closed the kept
-connection that it was sent on first. It counts neither as an attempt nor against the budget. It is
-bounded all the same. It happens only if nothing came back, and the second connection is a new one,
-so a call gets this once. (Only a call that then finds no descriptor for a new connection can get
-it again.) And each time uses up a kept connection, which was kept because it had carried a complete
-answer: so a server gets at most one such request for each answer that it gave.
+Sending a request again because the server had closed a kept connection is not a retry: it counts
+neither as an attempt nor against the budget. It is bounded all the same:
+
+- It happens only if nothing came back. The second connection is a new one, so an attempt gets this
+  once. (An attempt that then finds no descriptor for a new connection may get it again.)
+- Each time uses up a kept connection, and a connection is kept only after a complete answer. So a
+  server gets at most one such request for each answer that it gave.
+
 `RetryPolicy.may_reopen` can forbid it.
 """
 

@@ -1,6 +1,7 @@
 """Slots: how many calls of a client run at once, in the order in which they came.
 
-A call holds a slot for as long as it has a connection. `pool` acquires and releases them.
+A call holds a slot for as long as it has a connection. `pool` acquires and releases them. What ends
+the wait for one, a deadline or a cancelled call, is said in `mesh_facade/engine/__init__.py`.
 """
 
 import asyncio
