@@ -1,9 +1,12 @@
-"""How calls wait, in threads and in tasks. The engine differs between the two modes in this alone.
+"""How calls wait, in threads and in tasks. Apart from this, the engine is the same for both.
 
 The engine is written once, as coroutines, and waits only through a `Waiting`. `ThreadWaiting`
-blocks where `TaskWaiting` awaits, so that a coroutine over it never suspends: `run_blocking` runs
-it to its end with one `send`, without an event loop. That saves a second copy of every decision; it
-costs less than a microsecond a call.
+blocks where `TaskWaiting` awaits, so a coroutine that waits through it never suspends:
+`run_blocking` runs it to its end with one `send`, without an event loop. That saves a second copy
+of every decision, and costs less than a microsecond a call.
+
+Who ends a call at its deadline, and what happens to the connection of a cancelled call, is said in
+`mesh_facade/engine/__init__.py`.
 """
 
 import asyncio
@@ -26,7 +29,11 @@ T = TypeVar("T")
 
 
 def run_blocking(coroutine: Coroutine[object, object, T]) -> T:
-    """Run a coroutine that never suspends, and return what it returns."""
+    """Run a coroutine that never suspends, and return its result.
+
+    Raises:
+        RuntimeError: It has suspended.
+    """
     try:
         coroutine.send(None)
     except StopIteration as done:
@@ -36,7 +43,11 @@ def run_blocking(coroutine: Coroutine[object, object, T]) -> T:
 
 
 class Authentication(Protocol):
-    """Signs requests: an `httpx.Auth` that also names the secrets it has added."""
+    """Signs requests: an `httpx.Auth` that can also name the secrets that it has added.
+
+    Attributes:
+        needs_await: Whether a function of the caller's returns the secret; it may be async.
+    """
 
     needs_await: bool
 
@@ -65,7 +76,7 @@ class StopSignal:
             parent.add_child(self)
 
     def add_child(self, child: "StopSignal") -> None:
-        """Register a signal that is set when this one is, or at once if it already is."""
+        """Register a signal to be set along with this one, at once if this one is set already."""
         self._children.add(weakref.ref(child, self._children.discard))
         if self.is_set():
             child.set()
@@ -88,11 +99,11 @@ class StopSignal:
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Block for so many seconds, or until `set` is called; return True if it was."""
+        """Block for so many seconds, or until `set` is called; return True if it was called."""
         return self._event.wait(seconds)
 
     async def wait_in_task(self, seconds: float) -> bool:
-        """Do as `wait`, in a task."""
+        """Do as `wait` does, but suspend the task instead of blocking the thread."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self._waiting_tasks[future] = loop
@@ -160,10 +171,7 @@ class HomeKey(NamedTuple):
 
 
 class Waiting(ABC):
-    """All that waits in a call: for a slot, a signature, an answer, a pause.
-
-    Who ends a wait at the call's deadline: see `mesh_facade/engine/__init__.py`.
-    """
+    """All that waits in a call: for a slot, a signature, an answer, the end of a pause."""
 
     @abstractmethod
     def current_home_key(self) -> HomeKey:
@@ -185,13 +193,25 @@ class Waiting(ABC):
     async def sign(
         self, request: httpx.Request, authentication: Authentication, seconds: float
     ) -> None:
-        """Add the keys to a request; raise TimeoutError if they are not there in time."""
+        """Add the keys to a request.
+
+        Raises:
+            TimeoutError: The secret is awaited, and did not come within so many seconds.
+        """
 
     @abstractmethod
     async def exchange(
         self, connection: Connection, request: httpx.Request, seconds: float
     ) -> Answer:
-        """Send a request, and read its answer until the body has ended or is refused."""
+        """Send a request, and read its answer until the body has ended or is refused.
+
+        A connection of our own ends its waits itself. If it is a caller's transport, a task waits
+        for no longer than `seconds`.
+
+        Raises:
+            httpx.RequestError: No answer came, or it broke off.
+            OSError: The same, from a caller's transport. TimeoutError is one.
+        """
 
     @abstractmethod
     async def pause(self, seconds: float, stop: StopSignal) -> bool:
