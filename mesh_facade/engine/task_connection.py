@@ -1,7 +1,8 @@
 """A connection that a task waits for, on asyncio's transports, within the call's deadline.
 
 Like its sibling for threads it is httpcore's network backend and stream in one. It does not stand
-on anyio's streams, as httpcore's own backend does: on those a call takes three times as long.
+on anyio's streams, as httpcore's own backend does: on those a call takes three times as long. The
+whole of what ends a call is in `mesh_facade/engine/__init__.py`.
 """
 
 import asyncio
@@ -29,13 +30,13 @@ T = TypeVar("T")
 class _Receiver(asyncio.Protocol):
     """Takes what comes in on one of asyncio's transports, and keeps it until it is read.
 
-    Each address of a host that is tried gets a receiver of its own. asyncio may report the end of a
-    transport at any later moment: it must not pass for the end of the one that is used then.
+    Each address of a host that is tried gets a receiver of its own. asyncio may report the end of
+    an earlier transport late, and it must not pass for the end of the transport in use.
 
     Attributes:
-        socket_transport: asyncio's transport on the socket, once there is one.
-        stream: What is read from and written to: the same, or TLS on top of it.
-        unread: What came in and was not read yet.
+        socket_transport: asyncio's transport on the socket; None before the connection is made.
+        stream: The transport to read from and to write to: the same one, or TLS on top of it.
+        unread: The bytes that came in and were not read yet.
         has_ended: Whether nothing more will come in.
     """
 
@@ -188,7 +189,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         self._receiver = receiver
 
     async def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
-        """Send what a negotiation asks for, and feed it the replies."""
+        """Send what a negotiation with a SOCKS proxy asks for, and pass it the replies."""
         step: Step | None = next(negotiation)
         while step is not None:
             self.write_raw(step.request)
@@ -199,7 +200,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
                     raise httpcore.RemoteProtocolError("the proxy closed the connection")
                 reply += data
             step = advance(negotiation, reply)
-        self._received.clear()  # those bytes were the proxy's
+        self._received.clear()  # those bytes were a proxy's
 
     # What httpcore calls on a network stream.
 

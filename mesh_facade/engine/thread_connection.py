@@ -1,10 +1,9 @@
 """A connection that a thread waits for: httpcore's own stream, within the call's deadline.
 
-The system's look-up of a host's name is the one thing that cannot be cut short.
-
 It is httpcore's network backend and stream in one. So every connect, handshake, read and write of a
 call passes through here, whether a proxy is in between or not, and none waits for longer than is
-left of the call's deadline.
+left until the deadline. Only the system's look-up of a host's name cannot be cut short. The whole
+of what ends a call is in `mesh_facade/engine/__init__.py`.
 """
 
 import contextlib
@@ -67,21 +66,23 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         return self
 
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
-        # The addresses of a host are tried in turn, each with a share of the time that the look-up
-        # of its name has left.
+        """Connect to the first address of a host that answers; each has a share of the time.
+
+        The look-up of the name comes first: what it takes is not there to be shared.
+        """
         address_count = _count_addresses(host, port)
         seconds = self._bounded(timeout) / address_count
         with self.recording_cause():
             self._stream = httpcore.SyncBackend().connect_tcp(host, port, seconds)
 
     def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
-        """Send what a negotiation asks for, and feed it the replies."""
+        """Send what a negotiation with a SOCKS proxy asks for, and pass it the replies."""
         step: Step | None = next(negotiation)
         while step is not None:
-            self._opened.write(step.request, self._bounded(timeout))
+            self.write_raw(step.request, timeout)
             reply = b""
             while len(reply) < step.reply_size:
-                data = self._opened.read(step.reply_size - len(reply), self._bounded(timeout))
+                data = self.read_raw(step.reply_size - len(reply), timeout)
                 if not data:
                     raise httpcore.RemoteProtocolError("the proxy closed the connection")
                 reply += data
@@ -140,9 +141,10 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         return self._stream
 
     def _bounded(self, timeout: float | None) -> float:
-        """Return the seconds that are left; raise if none are.
+        """Return the seconds that a wait may take: more than 0, as sockets take 0 for no waiting.
 
-        With a timeout of 0, a socket would read on for as long as it can.
+        Raises:
+            httpcore.ReadTimeout: The deadline has passed.
         """
         left = self._time_left(timeout)
         if left <= 0:
@@ -151,6 +153,7 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
 
 
 def _count_addresses(host: str, port: int) -> int:
+    """Return how many addresses a host has; 1 if it cannot be looked up."""
     try:
         return len(socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP))
     except OSError:
