@@ -252,22 +252,36 @@ def test_container_s_name_with_an_underscore_is_a_proxy() -> None:
     ],
 )
 def test_settings_of_the_system_count_where_no_variable_is_set(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    value: str,
-    *,
-    is_bypassed: bool,
-    host: str | None,
+    monkeypatch: pytest.MonkeyPatch, value: str, *, is_bypassed: bool, host: str | None
 ) -> None:
     monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": value})
     monkeypatch.setattr(urllib.request, "proxy_bypass", lambda _: is_bypassed)
 
     found = find_proxy(httpx.URL("https://mesh.example"), None)
 
-    assert (None if found is None else found.url.host) == host
-    assert ["system's proxy is ignored" in each.getMessage() for each in caplog.records] == (
-        [True] if value.startswith("ftp") else []
-    )
+    if host is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.url.host == host
+
+
+@pytest.mark.parametrize(
+    ("value", "warnings"),
+    [("http://proxy.example:3128", []), ("ftp://proxy.example", ["the system's proxy is ignored"])],
+)
+def test_unusable_setting_of_the_system_is_skipped_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    value: str,
+    warnings: list[str],
+) -> None:
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": value})
+    monkeypatch.setattr(urllib.request, "proxy_bypass", lambda _: False)
+
+    find_proxy(httpx.URL("https://mesh.example"), None)
+
+    assert [each.getMessage().partition(":")[0] for each in caplog.records] == warnings
 
 
 # --- what all kinds promise -----------------------------------------------------------------------

@@ -168,7 +168,8 @@ def test_connection_released_after_the_attempt_began_is_not_dropped() -> None:
 
 def test_connection_released_while_another_thread_drops_is_not_dropped() -> None:
     home = Home(ThreadSlots(2))
-    old, new = Idle(), Idle()
+    old = Idle()
+    new = Idle()
     home.put(old)
     moment = time.monotonic()
 

@@ -30,6 +30,16 @@ def test_wait_returns_at_once_if_the_signal_was_set_before() -> None:
     assert time.monotonic() - began_at < LONG / 2
 
 
+def test_pause_of_a_task_that_begins_after_the_signal_ends_at_once() -> None:
+    signal = StopSignal()
+    signal.set()
+    began_at = time.monotonic()
+
+    assert asyncio.run(signal.wait_in_task(LONG))
+
+    assert time.monotonic() - began_at < 5
+
+
 def test_set_ends_the_wait_of_a_thread() -> None:
     signal = StopSignal()
     results: list[bool] = []
