@@ -183,7 +183,7 @@ class Caller:
                 if not connection.may_be_replaced:
                     raise self._shortage_error(progress)
                 progress.lacked_descriptor = True
-                progress.must_be_new = False  # what is idle by then was in use a moment ago
+                progress.must_be_new = False  # it waits for a connection that is in use now
                 continue
             error: MeshError | None
             if isinstance(result, MeshError):
@@ -194,12 +194,13 @@ class Caller:
                     progress.attempts += 1
                     self._report_success(progress.attempts, began_at)
                     return AcceptedAnswer(result, progress.attempts)
-            # It may be a failover: then those that were idle when this attempt began are dead too.
+            # A fault on a kept connection may be a failover: then all connections that were idle
+            # when this attempt began are dead too.
             progress.must_be_new = isinstance(error, MeshConnectionError) and connection.is_reused
             if progress.must_be_new:
                 connection.home.close_idle_since_before(began_at)
             if self._was_stale(connection, error):
-                continue  # on a new connection; this costs no attempt (`retries` says why)
+                continue  # on a new connection; `retries` says why this costs no attempt
             progress.attempts += 1
             error.attempts = progress.attempts
             another_follows = await self._pause_after(error, began_at, progress)
@@ -348,7 +349,7 @@ class Caller:
 
     def _report_success(self, number: int, began_at: float) -> None:
         if self.engine.on_attempt is None:
-            return  # nobody would see it: the log has failures alone
+            return  # nobody would see it: the log reports only attempts that failed
         attempt = Attempt(
             number=number,
             elapsed=time.monotonic() - began_at,

@@ -31,7 +31,10 @@ RESTORE_AFTER = 1.0
 
 
 class Home:
-    """The idle connections of one process or event loop, the last used at the end."""
+    """The slots and the idle connections of one process or event loop.
+
+    Idle connections stand in the order of their last use, the latest at the end.
+    """
 
     def __init__(self, slots: Slots) -> None:
         self.slots = slots

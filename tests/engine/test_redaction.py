@@ -119,3 +119,9 @@ def test_url_escapes_are_redacted_in_upper_and_lower_case() -> None:
     error = MeshError("a/secret+key as a%2fsecret%2bkey and a%2Fsecret%2Bkey")
     redact(error, ["a/secret+key"])
     assert str(error) == "[redacted] as [redacted] and [redacted]"
+
+
+def test_secrets_within_lists_and_tuples_are_redacted() -> None:
+    error = MeshAPIError("text", error_data=[("a-secret-value", 1), ["in a-secret-value"]])
+    redact(error, ["a-secret-value"])
+    assert error.error_data == [("[redacted]", 1), ["in [redacted]"]]
