@@ -58,7 +58,10 @@ def find_proxy(url: httpx.URL, proxy: str | httpx.URL | httpx.Proxy | None) -> h
     if found is None:
         return None
     if url.scheme == "http" and not is_loopback(found.url.host):
-        raise MeshConfigurationError("proxy would see the keys: base_url is plain http")
+        raise MeshConfigurationError(
+            "proxy would see the keys, because base_url is plain http: use an https base_url, or "
+            "no proxy"
+        )
     return found
 
 
