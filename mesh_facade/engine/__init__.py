@@ -2,23 +2,46 @@
 
 A call of `engine.Caller` runs like this:
 
-1. `retries` says whether an attempt may begin, and counts the call against a budget.
-2. `waiting` signs the request, and `pool` lends a connection, new or kept.
-3. The connection (`thread_connection` or `task_connection`) sends the request; each of its waits
-   ends at the call's deadline. `bodies` reads the answer within a limit, and `strict_json` decodes
-   it.
+1. `retries` counts the call for its budget, and says whether an attempt may begin.
+2. `waiting` signs the request, `slots` gives the call its turn, and `pool` lends it a connection,
+   new or kept.
+3. The connection (`thread_connection` or `task_connection`) sends the request. `bodies` reads the
+   answer within a limit, and `strict_json` decodes it.
 4. `connection` finds out whether the answer's end was the end of what came in: only then does the
-   pool keep the connection.
+   pool keep the connection for another call.
 5. The operation judges the answer. If it is an error, or if none came (`failures`), `retries`
    decides whether another attempt follows, and `attempts` reports it. If none came because too many
    files are open (`descriptors`), that was no attempt: the call waits for another's connection.
 6. `redaction` removes secrets from the error that is raised in the end.
+
+Who ends a call at its deadline
+    `engine.Caller` fixes the deadline when the call begins, and passes it on. No single watchdog
+    enforces it: each wait ends by then, and `engine` turns the end into a `MeshTimeoutError` that
+    names what the call was waiting for.
+
+    - For a free connection: `slots` gives up.
+    - For the network: the connection ends each connect, handshake, read and write itself
+      (`Connection._time_left`). Through a transport of the caller's, `waiting` ends the exchange of
+      a task; a thread has only httpx's timeouts there.
+    - For the secret that a caller's function returns: `waiting` ends it in a task if the function
+      is async. Any other function cannot be interrupted: the call ends when it comes back.
+    - Between attempts: `retries` allows no pause beyond the deadline.
+
+    The look-up of a host's name cannot be interrupted in a thread either.
+
+What happens to the connection of a cancelled call
+    It is closed, and its slot goes to the next call. `engine.Caller` gives each connection back in
+    a `finally`, whatever ended the attempt: an answer, an error, a cancelled task or Ctrl-C. `pool`
+    keeps only a connection whose answer was read to its end, and closes any other, for the rest of
+    an answer may still arrive on it. A call that is cancelled while it waits for a slot gives up
+    its turn (`slots`).
 
 How a connection is opened: `proxies` finds the proxy, `transports` puts httpx's transports on one
 connection, `socks` asks a SOCKS proxy to connect, `tls` makes the context that verifies,
 `nested_tls` is TLS within the TLS to an `https://` proxy, and `forks` keeps a fork out of
 handshakes.
 
-`httpx_clients` makes this look like httpx to generated code. Of this project, this package imports
-`errors` and nothing else, so that it can be lifted into another one.
+`httpx_clients` makes this look like httpx to generated code. `checks` has the checks of settings.
+Of this project, this package imports `errors` and nothing else, so that it can be lifted into
+another one.
 """

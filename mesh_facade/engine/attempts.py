@@ -1,4 +1,4 @@
-"""What is reported of calls and attempts: to the caller's `on_attempt`, and to the log."""
+"""Reports of attempts and calls, to the caller's `on_attempt` function and to the log."""
 
 import logging
 from collections.abc import Callable
@@ -39,7 +39,7 @@ OnAttempt = Callable[[Attempt], object]
 
 
 def report(attempt: Attempt, on_attempt: OnAttempt | None) -> None:
-    """Log an attempt that failed, and call the caller's function.
+    """Log an attempt if it failed, and call the caller's function.
 
     Exceptions raised by that function propagate to the caller.
     """
@@ -62,24 +62,30 @@ def report(attempt: Attempt, on_attempt: OnAttempt | None) -> None:
 
 
 def logs_calls() -> bool:
-    """Return True if anybody listens to `log_call`."""
+    """Return True if the log takes the records of `log_call`."""
     return _logger.isEnabledFor(logging.INFO)
 
 
 def log_call(attempts: int, elapsed: float, error: MeshError | None) -> None:
-    """Log a call that has ended: metadata only."""
-    name = None if error is None else type(error).__name__
-    noun = "attempt" if attempts == 1 else "attempts"
+    """Log a call that has ended, without anything that it sent or received."""
+    error_name = None
+    outcome = "ok"
+    if error is not None:
+        error_name = type(error).__name__
+        outcome = error_name
+    noun = "attempts"
+    if attempts == 1:
+        noun = "attempt"
     _logger.info(
         "call ended after %d %s and %.3f s: %s",
         attempts,
         noun,
         elapsed,
-        name or "ok",
+        outcome,
         extra={
             "mesh_call_attempts": attempts,
             "mesh_call_elapsed": elapsed,
-            "mesh_call_error": name,
+            "mesh_call_error": error_name,
             "mesh_call_http_status": getattr(error, "http_status", None),
             "mesh_call_key": current_key.get(),
         },

@@ -37,7 +37,7 @@ class Answer:
 
 
 class _Decompressor(Protocol):
-    """What `zlib.decompressobj` returns."""
+    """The object that `zlib.decompressobj` returns; its class has no public name."""
 
     @property
     def eof(self) -> bool: ...
@@ -49,7 +49,11 @@ class _Decompressor(Protocol):
 
 
 class BodyReader:
-    """Takes a body chunk by chunk, as sent, and refuses it as soon as it is too large."""
+    """Takes a body chunk by chunk, as sent, and refuses it as soon as it is too large.
+
+    Attributes:
+        problem: Why the body is refused; empty if it is not.
+    """
 
     def __init__(self, response: httpx.Response) -> None:
         self.problem = ""
@@ -64,7 +68,7 @@ class BodyReader:
             self.problem = "its body has an encoding that was not asked for"
 
     def feed(self, chunk: bytes) -> bool:
-        """Take a chunk as sent; return True if more is wanted."""
+        """Take a chunk as sent; return False if the body is refused, so that no more is wanted."""
         if self.problem:
             return False
         self._bytes_received += len(chunk)
@@ -76,9 +80,12 @@ class BodyReader:
             self.problem = f"its body is larger than {MAX_BODY_BYTES} bytes"
         return not self.problem
 
-    def _decompress(self, gzip: "_Decompressor", chunk: bytes) -> None:
+    def _decompress(self, gzip: _Decompressor, chunk: bytes) -> None:
+        max_length = (
+            MAX_BODY_BYTES - len(self._content) + 1
+        )  # the last byte shows that it is larger
         try:
-            self._content += gzip.decompress(chunk, MAX_BODY_BYTES - len(self._content) + 1)
+            self._content += gzip.decompress(chunk, max_length)
         except zlib.error:
             self.problem = "its gzip encoding is damaged"
         if gzip.unused_data:

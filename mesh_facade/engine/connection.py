@@ -1,9 +1,13 @@
-"""A connection as the pool and the engine see it; how threads and tasks open one is elsewhere.
+"""What the pool and the engine know of a connection, and what all connections have in common.
 
-httpx's own connections do not suffice: its timeouts bound one wait, so that a server which sends a
-byte a second holds a call for as long as it likes; and nobody there compares the bytes that came in
-with the bytes that the answer took, so that what lies behind one answer is taken for the next.
-Here every wait gets what is left of the call's deadline, and every byte is counted.
+httpx's own connections do not suffice. Its timeouts bound one wait, so a server that sends a byte a
+second holds a call for as long as it likes. And httpx does not compare the bytes that came in with
+the bytes that the answer took, so what lies behind one answer is taken for the next. Here each wait
+gets what is left of the call's deadline, and each byte is counted.
+
+How threads and tasks open and use one is in `thread_connection` and `task_connection`. Who ends a
+call at its deadline, and what happens to the connection of a cancelled call, is said in
+`mesh_facade/engine/__init__.py`.
 """
 
 import contextlib
@@ -13,7 +17,11 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+import httpcore
 import httpx
+
+from mesh_facade.engine.proxies import is_socks
+from mesh_facade.engine.socks import SOCKS_PORT
 
 if TYPE_CHECKING:
     from mesh_facade.engine.pool import Home
@@ -23,8 +31,12 @@ MOST_BYTES_KEPT = 64 * 1024
 
 The connection of a larger answer is closed.
 """
-MOST_BYTES_WRITTEN = 64 * 1024
-"""Bytes that are written at a time: each write waits for no longer than is left."""
+MOST_BYTES_WRITTEN = 4 * 1024
+"""Bytes that a thread writes at a time.
+
+httpcore gives each part of a write the same timeout anew, if the system takes it in parts. So few
+bytes fit into any socket that has room at all: there is one part, and one timeout.
+"""
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")  # as h11 reads it, which takes bare line feeds too
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
@@ -35,19 +47,20 @@ class Connection:
     """One connection, and what is known of it.
 
     Attributes:
-        home: The process or event loop that it belongs to; set by the pool.
+        home: The idle connections that it returns to; set by the pool.
         deadline_at: When the current call must end, as `time.monotonic()` counts.
         heeds_deadline: Whether its own waits end at the deadline.
-        is_open: Whether it was ever opened.
+        is_open: Whether it was ever opened; it stays True after `close`.
         is_reused: Whether it was open before the current call.
-        is_clean: Whether another call may use it: the last answer's last byte is the last that
-            came in.
+        is_clean: Whether another call may use it: the answer was read to its end, and its last byte
+            is the last that came in. False from the beginning of a call until then.
         is_nested: Whether it is TLS within TLS: what lies behind an answer cannot be seen there.
         has_received: Whether anything has come in since the current call began.
         idle_since: When it was last given back to the pool.
         cause: Why it could not be opened; httpcore's proxies drop the cause of their errors.
-        lacks_descriptor: Whether the system had no descriptor left to open it.
-        may_be_replaced: In that case, whether another connection may be had; set by the pool.
+        lacks_descriptor: Whether the system had no descriptor left to open it; set by the engine.
+        may_be_replaced: In that case, whether the call may ask for a connection again; set by the
+            pool.
     """
 
     home: "Home"
@@ -78,15 +91,20 @@ class Connection:
         self._received.clear()
 
     def send(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; a connection for tasks cannot do this."""
+        """Send a request, and return the answer; its body is read later.
+
+        Raises:
+            httpx.RequestError: No answer came.
+            NotImplementedError: This is a connection for tasks.
+        """
         raise NotImplementedError
 
     async def send_async(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; a connection for threads cannot do this."""
+        """Do as `send`, in a task; a connection for threads raises NotImplementedError."""
         raise NotImplementedError
 
     def has_unread_data(self) -> bool:
-        """Return True if anything came in since the last answer, the end of the stream included."""
+        """Return True if anything came in since the last answer, or if the server has closed it."""
         return False
 
     def close(self) -> None:
@@ -100,8 +118,8 @@ class Connection:
         """
         if self.is_nested or not 0 < len(self._received) <= MOST_BYTES_KEPT:
             return
-        _, *rest = _END_OF_HEAD.split(self._received, maxsplit=1)
-        body = b"".join(rest)
+        head_and_body = _END_OF_HEAD.split(self._received, maxsplit=1)
+        body = b"".join(head_and_body[1:])
         lengths = response.headers.get_list("content-length")
         if "transfer-encoding" in response.headers:
             # A further answer, which begins with HTTP/, could end in a last chunk as well.
@@ -112,9 +130,10 @@ class Connection:
 
     @contextlib.contextmanager
     def recording_cause(self) -> Generator[None]:
-        """Keep the cause of an error of httpcore's that passes through.
+        """Surround a step of opening: if it raises an error of httpcore's, note the error's cause.
 
-        The cause of an earlier step, such as an address that refused, does not explain this one.
+        A cause that was noted before is dropped. It explains an earlier step, such as an address
+        that refused, and not this one.
         """
         self.cause = None
         try:
@@ -124,7 +143,10 @@ class Connection:
             raise
 
     def _time_left(self, timeout: float | None) -> float:
-        """Return the seconds that a wait may take: its timeout, or less if the deadline is near."""
+        """Return the seconds that a wait may take: its timeout, or less if the deadline is near.
+
+        Zero or less means that the deadline has passed.
+        """
         left = self.deadline_at - time.monotonic()
         if timeout is None:
             return left
@@ -137,10 +159,10 @@ class Connection:
 
 
 class CallerTransport(Connection):
-    """A call's use of a transport of the caller's own.
+    """A transport of the caller's own, as one call uses it.
 
-    Nothing is known of the connections behind it, so it is never `is_clean`, and the pool keeps
-    none.
+    The connections behind it are the transport's own matter. So this never becomes `is_clean` and
+    the pool keeps none, and `close` does nothing.
     """
 
     heeds_deadline = False
@@ -169,16 +191,53 @@ class CallerTaskTransport(CallerTransport):
 
 
 class HeadJoiner:
-    """Holds a request's head back until its body goes with it: one write takes half the time."""
+    """Holds a request's head back until its body is written too: one write takes half the time."""
 
     def __init__(self) -> None:
         self._head = b""
 
     def join(self, data: bytes) -> bytes:
-        """Return what to write now: nothing for a head, and the head with the first of its body."""
+        """Return what to write now: nothing for a head; the head and the body for a body.
+
+        httpcore writes the whole head at once, and the first part of the body next.
+        """
         if data.endswith(_HEAD_END):
             self._head += data
             return b""
         joined = self._head + data
         self._head = b""
         return joined
+
+
+class SocketConnection(Connection):
+    """A connection of our own: what is the same for threads and for tasks.
+
+    Its two subclasses are both of the things that httpcore asks for: the network backend, which
+    opens connections, and the stream on the one connection that it opens.
+    """
+
+    def __init__(self, proxy: httpx.Proxy | None) -> None:
+        super().__init__()
+        self._socks_proxy: httpx.Proxy | None = None
+        if is_socks(proxy):
+            self._socks_proxy = proxy
+        self._is_encrypted = False
+        self._head = HeadJoiner()
+
+    def _begin_opening(self) -> None:
+        """Mark it as open.
+
+        Raises:
+            httpcore.ConnectError: It was opened before: httpcore's proxies would replace a
+                connection that they find closed, and the pool would not know of the new one.
+        """
+        if self.is_open:
+            raise httpcore.ConnectError("the connection was closed")
+        self.is_open = True
+
+    def _first_hop(self, host: str, port: int) -> tuple[str, int]:
+        """Return the host and port to connect to: those of the SOCKS proxy, if there is one."""
+        if self._socks_proxy is None:
+            return host, port
+        url = self._socks_proxy.url
+        return url.host, url.port or SOCKS_PORT

@@ -1,7 +1,7 @@
 """Whether a connection failed because this process, or the system, has too many files open.
 
-That is a shortage on this side, and no fault of the network: it passes as soon as another
-connection comes free.
+That is a shortage on this side and no fault of the network. It passes as soon as another connection
+comes free.
 """
 
 import contextlib
@@ -16,20 +16,26 @@ _NEEDED_BY_A_LOOKUP = 4
 
 
 def is_out_of_descriptors(error: Exception, cause: BaseException | None) -> bool:
-    """Return True if an error, or a cause that it does not show, is a lack of descriptors."""
+    """Return True if an error means that no descriptor was left.
+
+    Args:
+        error: The error that httpx has raised; its causes count too.
+        cause: A further cause that the connection knows of.
+    """
     for each in [*causes_of(error), *causes_of(cause)]:
         if isinstance(each, OSError) and each.errno in _TOO_MANY_OPEN:
             return True
-        # The look-up of a name hides the reason: it says that there is no such name, or EBUSY.
+        # The look-up of a name hides a lack of descriptors: it reports that there is no such name,
+        # or EBUSY.
         if isinstance(each, socket.gaierror):
-            return _are_short()
+            return _few_are_left()
         if isinstance(each, OSError) and each.errno == errno.EBUSY:
-            return _are_short()
+            return _few_are_left()
     return False
 
 
-def _are_short() -> bool:
-    """Return True if there are fewer descriptors left than the look-up of a name needs."""
+def _few_are_left() -> bool:
+    """Return True if fewer descriptors are left than the look-up of a name needs."""
     with contextlib.ExitStack() as opened:
         try:
             for _ in range(_NEEDED_BY_A_LOOKUP):
@@ -40,7 +46,7 @@ def _are_short() -> bool:
 
 
 def describe_descriptor_limit() -> str:
-    """Return the limit on open files, and how it is called here, in parentheses."""
+    """Return the limit on open files, in parentheses, under the name that it has on this system."""
     try:
         import resource  # noqa: PLC0415 — Windows has no such module
     except ImportError:

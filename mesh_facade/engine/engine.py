@@ -1,7 +1,9 @@
-"""Makes one HTTP call within its promises: attempts, bounds, checks.
+"""Runs calls: attempts, the deadline, and what follows an attempt that failed.
 
 `Engine` is what all operations of a client share. `Caller` runs the calls of one operation, by its
-own judgement of answers and its own policy of retries.
+own judgement of answers and its own policy of retries. Whether another attempt follows is decided
+in `retries`. Who ends a call at its deadline, and what happens to the connection of a cancelled
+call, is said in `mesh_facade/engine/__init__.py`.
 """
 
 import functools
@@ -33,12 +35,12 @@ from mesh_facade.engine.waiting import Authentication, StopSignal, Waiting
 from mesh_facade.errors import MeshConnectionError, MeshError, MeshTimeoutError
 
 TIMER_TOLERANCE = 0.01
-"""Seconds by which timers may end early: this close to it, the deadline has passed."""
+"""Seconds before the deadline from which on it counts as passed: timers may end early."""
 SHORTEST_WAIT = 0.001
-"""Seconds: httpx takes a timeout of 0 for none at all."""
+"""Seconds: the least that is passed as a timeout, because httpx takes 0 for no timeout at all."""
 
 Judge = Callable[[Answer], MeshError | None]
-"""Returns the error that an answer means; None if it is accepted."""
+"""A function that returns the error that an answer means; None if the answer is accepted."""
 
 
 @attrs.frozen
@@ -91,8 +93,8 @@ class _Progress:
         deadline_at: When it must end, as `time.monotonic()` counts.
         attempts: How many attempts have been made.
         deadline_extensions: How many pauses have put off its deadline.
-        must_be_new: The next attempt takes no kept connection.
-        lacked_descriptor: A connection could not be opened for want of a descriptor.
+        must_be_new: Whether the next attempt must take a new connection.
+        lacked_descriptor: Whether a connection could not be opened for want of a descriptor.
     """
 
     deadline_at: float
@@ -127,23 +129,36 @@ class Caller:
         """Build the request that the generated code asks for, from arguments as httpx takes them.
 
         httpx's own client would add cookies to it, and take three times as long.
+
+        Args:
+            method: The HTTP method.
+            path: The path, relative to the engine's `base_url`.
+            headers: Further headers; None for none.
+            json_body: The body as JSON; None for no body.
+            options: Further arguments of `httpx.Request`.
         """
         engine = self.engine
-        prepared = tuple((headers or {}).items())
-        url, shared_headers = _prepare(engine.base_url, path, engine.user_agent, prepared)
+        generated_headers = tuple((headers or {}).items())
+        url, shared_headers = _prepare(engine.base_url, path, engine.user_agent, generated_headers)
         request_headers = shared_headers.copy()
+        stream: httpx.ByteStream | None = None
         if json_body is not None:
             content = json.dumps(json_body).encode()
             request_headers["content-length"] = str(len(content))
-            options["stream"] = httpx.ByteStream(content)
-        request = httpx.Request(method, url, headers=request_headers, **cast("Any", options))
+            stream = httpx.ByteStream(content)
+        request = httpx.Request(
+            method, url, headers=request_headers, stream=stream, **cast("Any", options)
+        )
         request.read()  # a transport of the caller's may look at its content
         return request
 
     async def call(self, request: httpx.Request) -> AcceptedAnswer:
-        """Send a request until its answer is accepted; else raise the last attempt's MeshError.
+        """Send a request until an answer is accepted, and log the call.
 
         Exceptions of the caller's `client_secret` and `on_attempt` functions propagate.
+
+        Raises:
+            MeshError: No attempt succeeded; it is the last one's error. Or the client is closed.
         """
         if not logs_calls():
             return await self._call(request)
@@ -157,10 +172,8 @@ class Caller:
         return accepted
 
     async def _call(self, request: httpx.Request) -> AcceptedAnswer:
-        engine = self.engine
-        policy = self.retry_policy
-        policy.count_call()
-        progress = _Progress(time.monotonic() + engine.deadline)
+        self.retry_policy.count_call()
+        progress = _Progress(time.monotonic() + self.engine.deadline)
         while True:
             await self._hold(progress)
             connection = await self._connect(request, progress)
@@ -170,33 +183,48 @@ class Caller:
                 if not connection.may_be_replaced:
                     raise self._shortage_error(progress)
                 progress.lacked_descriptor = True
-                progress.must_be_new = False  # what is idle by then was in use a moment ago
+                progress.must_be_new = False  # it waits for a connection that is in use now
                 continue
-            error = result if isinstance(result, MeshError) else self.judge(result)
-            if error is None:
-                progress.attempts += 1
-                self._report(progress.attempts, began_at, None, None)
-                return AcceptedAnswer(cast("Answer", result), progress.attempts)
-            # It may be a failover: then those that were idle when this attempt began are dead too.
+            error: MeshError | None
+            if isinstance(result, MeshError):
+                error = result
+            else:
+                error = self.judge(result)
+                if error is None:
+                    progress.attempts += 1
+                    self._report_success(progress.attempts, began_at)
+                    return AcceptedAnswer(result, progress.attempts)
+            # A fault on a kept connection may be a failover: then all connections that were idle
+            # when this attempt began are dead too.
             progress.must_be_new = isinstance(error, MeshConnectionError) and connection.is_reused
             if progress.must_be_new:
                 connection.home.close_idle_since_before(began_at)
             if self._was_stale(connection, error):
-                continue  # the next connection is new, so this hardly happens twice
+                continue  # on a new connection; `retries` says why this costs no attempt
             progress.attempts += 1
             error.attempts = progress.attempts
-            pause = policy.find_pause(error, self._state(progress))
-            self._report(progress.attempts, began_at, error, pause)
-            if pause is None or await engine.waiting.pause(pause.seconds, engine.stopped):
+            another_follows = await self._pause_after(error, began_at, progress)
+            if not another_follows:
                 break
-            if pause.extends_deadline:
-                progress.deadline_at += pause.seconds
-                progress.deadline_extensions += 1
-        redact(error, engine.authentication.secrets_in(request))
+        redact(error, self.engine.authentication.secrets_in(request))
         raise error
 
-    def _state(self, progress: "_Progress") -> CallState:
-        """Return what the policy decides by."""
+    async def _pause_after(self, error: MeshError, began_at: float, progress: _Progress) -> bool:
+        """Report a failed attempt, and pause; return True if another attempt follows."""
+        pause = self.retry_policy.find_pause(error, self._state(progress))
+        self._report_failure(progress.attempts, began_at, error, pause)
+        if pause is None:
+            return False
+        was_stopped = await self.engine.waiting.pause(pause.seconds, self.engine.stopped)
+        if was_stopped:
+            return False
+        if pause.extends_deadline:
+            progress.deadline_at += pause.seconds
+            progress.deadline_extensions += 1
+        return True
+
+    def _state(self, progress: _Progress) -> CallState:
+        """Return the facts that the retry policy decides by."""
         return CallState(
             attempts=progress.attempts,
             max_attempts=self.engine.max_attempts,
@@ -204,38 +232,81 @@ class Caller:
             seconds_left=progress.deadline_at - time.monotonic(),
         )
 
-    async def _hold(self, progress: "_Progress") -> None:
-        """Wait before an attempt, for as long as the policy asks; the deadline is put off."""
+    async def _hold(self, progress: _Progress) -> None:
+        """Wait before an attempt, for as long as the policy asks; put the deadline off by as much.
+
+        Raises:
+            MeshError: The client was closed meanwhile.
+        """
         seconds = self.retry_policy.seconds_to_hold()
         while seconds > 0:
-            if await self.engine.waiting.pause(seconds, self.engine.stopped):
+            was_stopped = await self.engine.waiting.pause(seconds, self.engine.stopped)
+            if was_stopped:
                 raise MeshError("this client is closed", attempts=progress.attempts)
             progress.deadline_at += seconds
             seconds = self.retry_policy.seconds_to_hold()
 
-    async def _connect(self, request: httpx.Request, progress: "_Progress") -> Connection:
-        """Sign a request, and wait for a connection."""
-        engine = self.engine
-        deadline_at = progress.deadline_at
-        awaited = "client_secret"
+    async def _connect(self, request: httpx.Request, progress: _Progress) -> Connection:
+        """Sign a request, and wait for a connection.
+
+        Raises:
+            MeshTimeoutError: The deadline has passed.
+            MeshError: The client is closed, or the caller's secret function has returned something
+                that cannot be a key.
+        """
         try:
-            remaining = deadline_at - time.monotonic()
-            await engine.waiting.sign(request, engine.authentication, remaining)
-            awaited = "free connection"
-            return await engine.pool.acquire(deadline_at, must_be_new=progress.must_be_new)
+            await self._sign(request, progress.deadline_at)
+            return await self._acquire(progress)
+        except MeshError as error:
+            error.attempts = progress.attempts
+            raise
+
+    async def _sign(self, request: httpx.Request, deadline_at: float) -> None:
+        """Add the keys to a request.
+
+        Raises:
+            MeshTimeoutError: The caller's secret function took until the deadline.
+            MeshError: It returned something that cannot be a key.
+        """
+        authentication = self.engine.authentication
+        seconds = deadline_at - time.monotonic()
+        try:
+            await self.engine.waiting.sign(request, authentication, seconds)
+            # A secret function that blocks is not interrupted: it may come back too late.
+            is_late = authentication.needs_await and _has_passed(deadline_at)
         except TimeoutError:
-            if not _has_passed(deadline_at):  # it was raised by the caller's secret function
+            is_late = _has_passed(deadline_at)
+            if not is_late:  # the caller's secret function has raised it
                 raise
-        error = self._deadline_error(awaited)
+        if is_late:
+            raise self._deadline_error("client_secret")
+
+    async def _acquire(self, progress: _Progress) -> Connection:
+        """Wait for a connection.
+
+        Raises:
+            MeshTimeoutError: None came free before the deadline.
+            MeshError: The client is closed.
+        """
+        try:
+            return await self.engine.pool.acquire(
+                progress.deadline_at, must_be_new=progress.must_be_new
+            )
+        except TimeoutError:
+            pass  # raised below, where it is not the context of another error
+        error = self._deadline_error("free connection")
         if progress.lacked_descriptor:
             error = MeshTimeoutError(f"{error}: {self._describe_shortage()}")
-        error.attempts = progress.attempts
         raise error
 
     async def _attempt(
         self, request: httpx.Request, connection: Connection
     ) -> Answer | MeshConnectionError:
-        """Send a request once; return the answer, or the error if none came."""
+        """Send a request once, and give the connection back; return the answer or the error.
+
+        The connection is given back in any case, if the call is cancelled too. `pool.release`
+        closes it unless its answer was read to its end.
+        """
         engine = self.engine
         remaining = max(SHORTEST_WAIT, connection.deadline_at - time.monotonic())
         wait = min(engine.timeout, remaining)
@@ -254,18 +325,19 @@ class Caller:
         return connection_error(failure, connection.cause, engine.timeout)
 
     def _was_stale(self, connection: Connection, error: MeshError) -> bool:
-        """Return True if the server had closed a kept connection before the request came."""
+        """Return True if a kept connection was found dead, and the request may be sent again."""
         return (
-            type(error) is MeshConnectionError  # a timeout is no sign of that
+            type(error) is MeshConnectionError  # and not a subclass: a timeout is no sign of that
             and connection.is_reused
             and not connection.has_received
             and self.retry_policy.may_reopen()
         )
 
     def _deadline_error(self, awaited: str) -> MeshTimeoutError:
+        """Return the error for a deadline that passed while the call waited for something."""
         return MeshTimeoutError(f"no {awaited} within the deadline of {self.engine.deadline:g} s")
 
-    def _shortage_error(self, progress: "_Progress") -> MeshConnectionError:
+    def _shortage_error(self, progress: _Progress) -> MeshConnectionError:
         text = f"no connection could be opened: {self._describe_shortage()}"
         return MeshConnectionError(text, attempts=progress.attempts)
 
@@ -275,17 +347,31 @@ class Caller:
             f"or lower max_connections, which is {self.engine.pool.size}"
         )
 
-    def _report(
-        self, number: int, began_at: float, error: MeshError | None, pause: Pause | None
-    ) -> None:
-        if error is None and self.engine.on_attempt is None:
-            return
+    def _report_success(self, number: int, began_at: float) -> None:
+        if self.engine.on_attempt is None:
+            return  # nobody would see it: the log reports only attempts that failed
         attempt = Attempt(
             number=number,
             elapsed=time.monotonic() - began_at,
-            error=None if error is None else type(error).__name__,
+            error=None,
+            http_status=None,
+            pause=None,
+            key=current_key.get(),
+        )
+        report(attempt, self.engine.on_attempt)
+
+    def _report_failure(
+        self, number: int, began_at: float, error: MeshError, pause: Pause | None
+    ) -> None:
+        seconds = None
+        if pause is not None:
+            seconds = pause.seconds
+        attempt = Attempt(
+            number=number,
+            elapsed=time.monotonic() - began_at,
+            error=type(error).__name__,
             http_status=getattr(error, "http_status", None),
-            pause=None if pause is None else pause.seconds,
+            pause=seconds,
             key=current_key.get(),
         )
         report(attempt, self.engine.on_attempt)
@@ -295,7 +381,10 @@ class Caller:
 def _prepare(
     base_url: str, path: str, user_agent: str, headers: tuple[tuple[str, str], ...]
 ) -> tuple[httpx.URL, httpx.Headers]:
-    """Make once what all requests of an operation share: building it takes as long as sending."""
+    """Make what all requests to a path share: making it takes as long as sending a request.
+
+    The last 128 are kept, so a path that differs from call to call is made anew each time.
+    """
     url = httpx.URL(base_url.rstrip("/") + path)
     shared = {
         "host": url.netloc.decode(),
@@ -307,4 +396,5 @@ def _prepare(
 
 
 def _has_passed(deadline_at: float) -> bool:
+    """Return True if a deadline has passed, or is as good as passed."""
     return time.monotonic() > deadline_at - TIMER_TOLERANCE

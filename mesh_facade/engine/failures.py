@@ -23,7 +23,10 @@ def connection_error(
 ) -> MeshConnectionError:
     """Return the error for a failure that httpx, or a transport of the caller's, has raised.
 
-    Its causes are searched and, where the connection knows of another one, that one's too.
+    Args:
+        error: The failure; its causes count too.
+        cause: A further cause that the connection knows of.
+        timeout: The seconds that one network wait may take, for the text.
     """
     refusal = _refusal_of_a_proxy(error)
     if refusal is not None:
@@ -46,7 +49,7 @@ def _refusal_of_a_proxy(error: Exception) -> MeshConnectionError | None:
     if not isinstance(error, httpx.ProxyError):
         return None
     cause = error.__cause__
-    # httpcore tells the status of the answer to CONNECT in its text alone.
+    # The status of the answer to CONNECT stands at the beginning of httpcore's text, nowhere else.
     status = re.match(r"([1-9]\d\d)\b", str(error))
     if isinstance(cause, SocksRefusal):
         reason = cause.reason
@@ -63,9 +66,10 @@ def _refusal_of_a_proxy(error: Exception) -> MeshConnectionError | None:
 
 
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error, if there is one, and its causes; they can lead to each other in circles.
+    """Yield an error, if there is one, and its causes.
 
-    Contexts are left out: there may stand an error that the caller is just handling.
+    Causes can lead to each other in circles. Contexts are left out, because an error that the
+    caller is handling is the context of all that happens meanwhile.
     """
     seen: list[BaseException] = []
     cause = error

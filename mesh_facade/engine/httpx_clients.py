@@ -1,7 +1,7 @@
 """The httpx clients that generated operations run on.
 
-Generated code calls `request()` on the httpx client that it is given. These return only answers
-that were accepted, and raise what the caller is to see.
+Generated code calls `request()` on the httpx client that it is given. These clients run a call of
+the engine then. They return only answers that were accepted, and raise MeshError for the rest.
 """
 
 from typing import cast
@@ -19,7 +19,7 @@ ATTEMPTS_HEADER = "mesh-facade-attempts"
 class AcceptedResponse(httpx.Response):
     """An accepted answer as generated parsers read one: HTTP 200, decoded already.
 
-    It goes without httpx's constructor, which takes as long as all the checks of an answer.
+    It does not call httpx's constructor, which takes as long as all the checks of an answer.
     """
 
     def __init__(self, accepted: AcceptedAnswer) -> None:
@@ -58,7 +58,7 @@ class AsyncEngineClient(httpx.AsyncClient):
     """Runs a generated operation's async function."""
 
     def __init__(self, caller: Caller) -> None:
-        super().__init__(transport=httpx.AsyncBaseTransport())  # as above
+        super().__init__(transport=httpx.AsyncBaseTransport())  # never used, but cheaper than none
         self._caller = caller
 
     async def request(self, method: str, url: httpx.URL | str, **options: object) -> httpx.Response:
@@ -72,6 +72,7 @@ class AsyncEngineClient(httpx.AsyncClient):
 def _build(
     caller: Caller, method: str, url: httpx.URL | str, options: dict[str, object]
 ) -> httpx.Request:
+    """Build a request from the arguments of `request()`."""
     headers = cast("dict[str, str] | None", options.pop("headers", None))
     json_body = options.pop("json", None)
     return caller.build_request(method, str(url), headers, json_body, options)

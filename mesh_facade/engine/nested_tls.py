@@ -1,9 +1,10 @@
-"""TLS within TLS: the server's connection within that to an `https://` proxy.
+"""TLS within TLS: the connection to the server, within the connection to an `https://` proxy.
 
 Python's sockets cannot do that. httpcore's stream for it bounds each read of the socket, but not
 the handshake as a whole: a proxy that sends a byte a second could hold a call beyond its deadline.
 asyncio can do it, but in Python 3.11 a server's certificate that is refused there ends in a
-TypeError. So TLS runs in memory here, and each wait for bytes gets what is left of the deadline.
+TypeError. So TLS runs in memory here. The bytes travel through `read_raw` and `write_raw` of the
+connection, which ends each wait at the call's deadline.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ _BYTES_READ = 16 * 1024  # about one record of TLS
 
 
 class RawStream(Protocol):
-    """The connection to the proxy; each read and write ends at the call's deadline."""
+    """The connection to the proxy; it ends each read and write at the call's deadline."""
 
     def read_raw(self, max_bytes: int, timeout: float | None) -> bytes: ...
 
@@ -58,8 +59,8 @@ class _TlsInMemory:
 
 
 @contextlib.contextmanager
-def _shaking_hands() -> Generator[None]:
-    """Raise httpcore's errors of connecting."""
+def _handshake_errors() -> Generator[None]:
+    """Turn errors of TLS, and timeouts, into httpcore's errors of connecting."""
     try:
         yield
     except ssl.SSLError as error:
@@ -69,8 +70,8 @@ def _shaking_hands() -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _exchanging() -> Generator[None]:
-    """Raise httpcore's error of a connection that breaks."""
+def _exchange_errors() -> Generator[None]:
+    """Turn errors of TLS into httpcore's error of a connection that breaks."""
     try:
         yield
     except ssl.SSLError as error:
@@ -78,11 +79,20 @@ def _exchanging() -> Generator[None]:
 
 
 class NestedTlsStream(httpcore.NetworkStream):
-    """TLS on a stream for threads.
+    """TLS on a stream for threads. Its constructor verifies the server, and agrees on keys.
+
+    Args:
+        raw: The connection to the proxy.
+        ssl_context: Verifies the server.
+        server_hostname: The name that the server's certificate must have.
+        timeout: Seconds that one wait of the handshake may take.
 
     Raises:
-        httpcore.ConnectError: The server was refused, or refuses.
+        httpcore.ConnectError: The server's certificate was refused, or the server refuses.
         httpcore.ConnectTimeout: A wait of the handshake took too long.
+        httpcore.ReadError: The connection broke while it was read from.
+        httpcore.WriteError: The connection broke while it was written to.
+        httpcore.WriteTimeout: The proxy took nothing for too long.
     """
 
     def __init__(
@@ -94,28 +104,49 @@ class NestedTlsStream(httpcore.NetworkStream):
     ) -> None:
         self._raw = raw
         self._memory = _TlsInMemory(ssl_context, server_hostname)
-        with _shaking_hands():
+        with _handshake_errors():
             self._run(self._memory.tls.do_handshake, timeout)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with _exchanging():
+        """Wait for bytes, and return them; none if the connection has ended.
+
+        Raises:
+            httpcore.ReadError: The connection broke, or what came in is not TLS.
+            httpcore.ReadTimeout: Nothing came in for too long.
+        """
+        with _exchange_errors():
             try:
                 return self._run(lambda: self._memory.tls.read(max_bytes), timeout)
             except ssl.SSLEOFError:  # it ended without TLS's farewell: sockets report that so
                 return b""
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send bytes.
+
+        Raises:
+            httpcore.ReadError: TLS cannot be used any more.
+            httpcore.WriteError: The connection broke.
+            httpcore.WriteTimeout: The proxy took nothing for too long.
+        """
         rest = memoryview(buffer)
-        with _exchanging():
+        with _exchange_errors():
             while rest:
                 written = self._run(functools.partial(self._memory.tls.write, rest), timeout)
                 rest = rest[written:]
 
     def get_extra_info(self, info: str) -> object:
-        return self._memory.tls if info == "ssl_object" else None
+        if info == "ssl_object":
+            return self._memory.tls
+        return None
 
     def _run(self, operation: Callable[[], T], timeout: float | None) -> T:
-        """Run an operation of TLS until it has all that it needs from the server."""
+        """Run an operation of TLS until it has all that it needs from the server.
+
+        Raises:
+            ssl.SSLError: The server was refused, or what it sent is not TLS.
+            httpcore.NetworkError: The connection to the proxy broke.
+            httpcore.TimeoutException: A wait took too long.
+        """
         while True:
             try:
                 result = operation()
@@ -146,32 +177,52 @@ class AsyncNestedTlsStream(httpcore.AsyncNetworkStream):
         self._memory = _TlsInMemory(ssl_context, server_hostname)
 
     async def shake_hands(self, timeout: float | None) -> None:
-        """Verify the server, and agree with it on keys; raises as `NestedTlsStream` does."""
-        with _shaking_hands():
+        """Verify the server, and agree with it on keys.
+
+        Raises:
+            httpcore.ConnectError: The server's certificate was refused, or the server refuses.
+            httpcore.ConnectTimeout: A wait of the handshake took too long.
+            httpcore.ReadError: The connection broke in the handshake.
+        """
+        with _handshake_errors():
             await self._run(self._memory.tls.do_handshake, timeout)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with _exchanging():
+        """Wait for bytes, and return them; none if the connection has ended.
+
+        Raises:
+            httpcore.ReadError: The connection broke, or what came in is not TLS.
+            httpcore.ReadTimeout: Nothing came in for too long.
+        """
+        with _exchange_errors():
             try:
                 return await self._run(lambda: self._memory.tls.read(max_bytes), timeout)
-            except ssl.SSLEOFError:  # as above
+            except ssl.SSLEOFError:  # it ended without TLS's farewell: sockets report that so
                 return b""
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send bytes; asyncio holds them until the proxy takes them, so this waits for nothing.
+
+        Raises:
+            httpcore.ReadError: TLS cannot be used any more.
+        """
         rest = memoryview(buffer)
-        with _exchanging():
+        with _exchange_errors():
             while rest:
                 write = functools.partial(self._memory.tls.write, rest)
-                rest = rest[await self._run(write, timeout) :]
+                written = await self._run(write, timeout)
+                rest = rest[written:]
 
     async def aclose(self) -> None:
         """Do nothing: the connection below is closed by the pool."""
 
     def get_extra_info(self, info: str) -> object:
-        return self._memory.tls if info == "ssl_object" else None
+        if info == "ssl_object":
+            return self._memory.tls
+        return None
 
     async def _run(self, operation: Callable[[], T], timeout: float | None) -> T:
-        """Run an operation of TLS until it has all that it needs from the server."""
+        """Run an operation of TLS until it has all that it needs; raise as its sibling above."""
         while True:
             try:
                 return operation()

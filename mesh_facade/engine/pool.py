@@ -4,6 +4,14 @@ httpx's own pool does not suffice: its cost per call grows with the number of it
 loses slots to cancelled calls until none is left, and a forked child writes on its parent's
 sockets. A stack costs the same at any size, and its last connection is the one least likely to have
 been closed by the server. Each process and each event loop has a stack and slots of its own.
+
+A kept connection is used again if its last answer ended cleanly (`Connection.check_end_of`), if it
+has been idle for less than `KEEP_IDLE`, and if nothing came in since (`Home.take`). An attempt that
+follows a fault or a timeout on a kept connection takes none of them.
+
+Two threads cannot get one connection: taking it from the stack removes it, and removing from a
+deque is atomic. What happens to the connection of a cancelled call is said in
+`mesh_facade/engine/__init__.py`.
 """
 
 import math
@@ -12,24 +20,28 @@ from collections import deque
 from collections.abc import Callable
 
 from mesh_facade.engine.connection import Connection
-from mesh_facade.engine.waiting import EndOfLoop, Slots, StopSignal, Waiting
+from mesh_facade.engine.slots import Slots
+from mesh_facade.engine.waiting import EndOfLoop, HomeKey, StopSignal, Waiting
 from mesh_facade.errors import MeshError
 
 KEEP_IDLE = 30.0
 """Seconds after which an unused connection is closed rather than used again."""
-
-
 RESTORE_AFTER = 1.0
 """Seconds without a shortage of descriptors after which slots come back into use, one by one."""
 
 
 class Home:
-    """The idle connections of one process or event loop, the last used at the end."""
+    """The slots and the idle connections of one process or event loop.
+
+    Idle connections stand in the order of their last use, the latest at the end.
+    """
 
     def __init__(self, slots: Slots) -> None:
         self.slots = slots
         self.end_of_loop: EndOfLoop | None = None
-        self._idle: deque[Connection] = deque()  # its methods are atomic: threads share it
+        # Threads share it without a lock: to append and to pop are atomic, so only one thread gets
+        # a connection.
+        self._idle: deque[Connection] = deque()
         self._is_over = False
         self._short_at: float | None = None  # when descriptors last ran short
 
@@ -50,7 +62,7 @@ class Home:
             connection.close()  # the server has closed it, or sent what nobody asked for
 
     def close_idle_since_before(self, moment: float) -> int:
-        """Close the connections that nobody has used since a moment; return how many."""
+        """Close the connections that have been idle since before a moment; return how many."""
         closed = 0
         while True:
             try:
@@ -58,31 +70,34 @@ class Home:
                     return closed
                 connection = self._idle.popleft()
             except IndexError:
-                return closed
-            if connection.idle_since >= moment:  # another thread was faster with the one we saw
+                return closed  # none is left
+            if connection.idle_since >= moment:  # another thread has taken the one that was first
                 self._idle.appendleft(connection)
                 return closed
             connection.close()
             closed += 1
 
     def close_expired(self) -> None:
-        """Close the connections that have not been used for long, or all if its time is over."""
+        """Close the connections that have been idle for too long; all of them after `end`."""
         moment = time.monotonic() - KEEP_IDLE
         if self._is_over:
             moment = math.inf
         self.close_idle_since_before(moment)
 
     def end(self) -> None:
-        """Keep no connection any more: the event loop ends, or the pool is closed."""
+        """Close all idle connections, and keep none from now on.
+
+        The event loop ends, or the pool is closed.
+        """
         self._is_over = True
         self.close_expired()
 
     def make_room(self) -> bool:
-        """Make room for a call that found no descriptor for its connection.
+        """Make room for a call that found no descriptor for its connection; take its slot.
 
-        If other calls are under way, its slot is taken out of use: then there is one slot for each
-        descriptor, and it waits in turn for one of their connections. If none is, idle connections
-        are closed.
+        If other calls are under way, the slot is taken out of use. That leaves a slot for each
+        descriptor, and the call can wait for its turn to get one of the others' connections. If no
+        other call is under way, idle connections are closed.
 
         Return True if the call may try again, False if there is nothing to wait for.
         """
@@ -94,12 +109,16 @@ class Home:
         return closed > 0
 
     def restore_slot(self) -> None:
-        """Bring back a slot that `make_room` took out of use, once descriptors are not short."""
+        """Bring back a slot that `make_room` took out of use, if that was long enough ago."""
         short_at = self._short_at  # read once: another thread may set it to None meanwhile
         if short_at is None or time.monotonic() < short_at + RESTORE_AFTER:
             return
-        if not self.slots.restore() and self._short_at == short_at:  # else it ran short again
-            self._short_at = None
+        # Forgotten first, and remembered again if a slot came back, for there may be more of them.
+        # The other way round, a shortage that begins in between would be forgotten, and its slots
+        # with it.
+        self._short_at = None
+        if self.slots.restore():
+            self._short_at = short_at
 
 
 class ConnectionPool:
@@ -112,7 +131,7 @@ class ConnectionPool:
         self.size = size
         self._waiting = waiting
         self._open_connection = open_connection
-        self._homes: dict[object, Home] = {}
+        self._homes: dict[HomeKey, Home] = {}
 
     @property
     def is_closed(self) -> bool:
@@ -126,7 +145,7 @@ class ConnectionPool:
             TimeoutError: No slot became free before the deadline.
             MeshError: The pool is closed, or an async client is used outside of an event loop.
         """
-        key = self._waiting.current_home()
+        key = self._waiting.current_home_key()
         home = self._homes.get(key)
         if home is None:
             home = await self._make_home(key)
@@ -151,7 +170,11 @@ class ConnectionPool:
         return self._open_connection()
 
     def release(self, connection: Connection) -> None:
-        """Give back the slot, and the connection if it may be used again."""
+        """Give back the slot, and keep the connection if it may be used again.
+
+        The engine calls this however an attempt ends. A call that was cancelled, or whose answer
+        broke off, left its connection unclean: that is closed.
+        """
         home = connection.home
         if connection.lacks_descriptor:
             connection.close()
@@ -166,20 +189,20 @@ class ConnectionPool:
         home.slots.release()
 
     def close(self) -> None:
-        """Close what is idle now; a connection in use is closed when its call ends.
+        """Close the idle connections; one that is in use is closed when its call ends.
 
-        Connections of other event loops that still run are closed when these end.
+        Idle connections of other event loops are closed when these loops end.
         """
         self.stopped.set()
         self._close_homes_that_are_gone()
-        home = self._homes.get(self._waiting.current_home())
+        home = self._homes.get(self._waiting.current_home_key())
         if home is None:
             return
         home.end()
         if home.end_of_loop is not None:
-            home.end_of_loop.cancel()
+            home.end_of_loop.close_now()
 
-    async def _make_home(self, key: object) -> Home:
+    async def _make_home(self, key: HomeKey) -> Home:
         self._close_homes_that_are_gone()
         home = Home(self._waiting.make_slots(self.size))
         # Of two threads that get here at once, both use the home that was set first.
@@ -190,7 +213,7 @@ class ConnectionPool:
 
     def _close_homes_that_are_gone(self) -> None:
         for key in list(self._homes):
-            if self._waiting.is_gone(key):
+            if key.is_gone():
                 home = self._homes.pop(key, None)
                 if home is not None:
                     home.end()

@@ -1,9 +1,15 @@
-"""Which proxy a client uses, if any: its own option, else the environment's variables, else none.
+"""Which proxy a client uses, if any. It is decided once, when the client is built.
+
+1. The client's own option `proxy`.
+2. The first of the variables `https_proxy`, `HTTPS_PROXY`, `all_proxy` and `ALL_PROXY` that names a
+   proxy, unless `no_proxy` or `NO_PROXY` lists the server.
+3. If none of these four is set: the proxy in the system's settings. Only macOS and Windows have
+   such settings, and exceptions in them are heeded.
 
 The variables are read as curl reads them: the name in lower case counts first, an empty one counts
 as none, and a proxy without a scheme is an HTTP proxy. `NO_PROXY` is read a little more generously,
 as other tools do: curl knows neither ports nor `*.host` in it. The standard library's own reading
-knows no blocks of addresses, and no scheme may be missing in httpx's.
+knows no blocks of addresses, and httpx's demands a scheme.
 """
 
 import ipaddress
@@ -29,13 +35,18 @@ _logger = logging.getLogger("mesh_facade")
 
 
 def find_proxy(url: httpx.URL, proxy: str | httpx.URL | httpx.Proxy | None) -> httpx.Proxy | None:
-    """Return the proxy that was asked for, else the one that the environment's variables name.
+    """Return the proxy for a server's URL; None if the server is reached directly.
 
-    A variable that cannot be used is skipped, and a warning in the log names it. Plain HTTP is for
-    loopback alone: it takes no proxy from the environment, and none that is elsewhere.
+    A variable, or a setting of the system, that cannot be used is skipped, with a warning in the
+    log. A server in plain HTTP is on loopback: it takes no proxy from the environment or from the
+    system, and as an option none that is elsewhere.
+
+    Args:
+        url: The server's URL.
+        proxy: The client's option; None to take what the environment or the system says.
 
     Raises:
-        MeshConfigurationError: The proxy that was asked for cannot be used.
+        MeshConfigurationError: The option cannot be used.
     """
     found: httpx.Proxy | None = None
     if proxy is not None:
@@ -47,7 +58,10 @@ def find_proxy(url: httpx.URL, proxy: str | httpx.URL | httpx.Proxy | None) -> h
     if found is None:
         return None
     if url.scheme == "http" and not is_loopback(found.url.host):
-        raise MeshConfigurationError("proxy would see the keys: base_url is plain http")
+        raise MeshConfigurationError(
+            "proxy would see the keys, because base_url is plain http: use an https base_url, or "
+            "no proxy"
+        )
     return found
 
 
@@ -57,6 +71,7 @@ def is_socks(proxy: httpx.Proxy | None) -> bool:
 
 
 def _find_in_environment(url: httpx.URL) -> httpx.Proxy | None:
+    """Return the proxy that a variable names or, if no variable is set, the system's."""
     if _is_excluded(url):
         return None
     is_any_set = False
@@ -75,7 +90,7 @@ def _find_in_environment(url: httpx.URL) -> httpx.Proxy | None:
 
 
 def _find_in_system_settings(url: httpx.URL) -> httpx.Proxy | None:
-    """Return the proxy of the settings of macOS or Windows; other systems have no such settings."""
+    """Return the proxy in the settings of macOS or Windows; None on other systems."""
     if urllib.request.proxy_bypass(url.host):
         return None
     value = urllib.request.getproxies().get("https", "").strip()
@@ -93,16 +108,18 @@ def _parse_proxy(proxy: str | httpx.URL | httpx.Proxy) -> httpx.Proxy | None:
         proxy = proxy.strip()
         if "://" not in proxy:
             proxy = f"http://{proxy}"
-    try:
-        parsed = proxy if isinstance(proxy, httpx.Proxy) else httpx.Proxy(proxy)
-    except (TypeError, ValueError, httpx.InvalidURL):
+    if not isinstance(proxy, httpx.Proxy):
+        try:
+            proxy = httpx.Proxy(proxy)
+        except (TypeError, ValueError, httpx.InvalidURL):
+            return None
+    if not _can_be_used(proxy):
         return None
-    if not _can_be_used(parsed):
-        return None
-    return parsed
+    return proxy
 
 
 def _can_be_used(proxy: httpx.Proxy) -> bool:
+    """Return True if its scheme, host and port are valid, and SOCKS can carry its credentials."""
     url = proxy.url
     if url.scheme not in _SCHEMES or not re.fullmatch(r"[^\s%]+", url.host):
         return False
@@ -161,18 +178,25 @@ def _matches(entry: str, url: httpx.URL) -> bool:
 
 
 def _split_port(entry: str) -> tuple[str, int | None]:
-    """Split `host:port`, `[address]:port` or either without a port.
+    """Split `host:port`, `[address]:port` or either without a port; None stands for no port.
 
     Raises:
         ValueError: It is none of these.
     """
     if entry.count(":") > 1 and not entry.startswith("["):
-        return entry, None  # an IPv6 address without brackets
-    found = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^\[\]:]*))(?::(\d+))?", entry)
+        return str(ipaddress.IPv6Address(entry)), None  # an address without brackets
+    found = re.fullmatch(r"(?:\[(?P<address>.*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>\d+))?", entry)
     if found is None:
         raise ValueError(entry)
-    in_brackets, name, port = found.groups()
-    return in_brackets or name or "", int(port) if port else None
+    host = found["name"]
+    if found["address"] is not None:
+        host = str(ipaddress.ip_address(found["address"]))
+    if found["port"] is None:
+        return host, None
+    port = int(found["port"])
+    if port > _LARGEST_PORT:
+        raise ValueError(entry)
+    return host, port
 
 
 def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -29,7 +29,8 @@ def redact(error: MeshError, secrets: Iterable[str]) -> None:
     if not spellings:
         return
     longest_first = sorted(spellings, key=len, reverse=True)
-    pattern = re.compile("|".join(map(_pattern, longest_first)), re.IGNORECASE | re.DOTALL)
+    alternatives = "|".join(_pattern(spelling) for spelling in longest_first)
+    pattern = re.compile(alternatives, re.IGNORECASE | re.DOTALL)
     error.args = tuple(_redacted(argument, pattern) for argument in error.args)
     for name, value in list(vars(error).items()):
         setattr(error, name, _redacted(value, pattern, depth=1))
@@ -53,6 +54,7 @@ def _pattern(spelling: str) -> str:
 
 
 def _redacted(value: object, pattern: re.Pattern[str], depth: int = 0) -> object:
+    """Return a copy of a value in which the pattern is replaced in all strings."""
     if isinstance(value, str):
         return pattern.sub(_REDACTED, value)
     if not isinstance(value, (dict, list, tuple)):
@@ -66,7 +68,9 @@ def _redacted(value: object, pattern: re.Pattern[str], depth: int = 0) -> object
             for key, member in members.items()
         }
     items = [_redacted(item, pattern, depth + 1) for item in cast("list[object]", value)]
-    return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, tuple):
+        return tuple(items)
+    return items
 
 
 def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:

@@ -1,4 +1,17 @@
-"""Whether a failed attempt is followed by another one, and how long to wait before it."""
+"""Whether a failed attempt is followed by another one, and how long to wait before it.
+
+`RetryPolicy.find_pause` decides that; `engine.Caller` asks it after each attempt that failed.
+
+Sending a request again because the server had closed a kept connection is not a retry: it counts
+neither as an attempt nor against the budget. It is bounded all the same:
+
+- It happens only if nothing came back. The second connection is a new one, so an attempt gets this
+  once. (An attempt that then finds no descriptor for a new connection may get it again.)
+- Each time uses up a kept connection, and a connection is kept only after a complete answer. So a
+  server gets at most one such request for each answer that it gave.
+
+`RetryPolicy.may_reopen` can forbid it.
+"""
 
 import datetime as dt
 import email.utils
@@ -24,7 +37,6 @@ FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 8.0
 """Seconds: no backoff is longer. A `Retry-After` can be."""
 
-
 _REQUEST_TIMEOUT = 408
 
 
@@ -32,7 +44,10 @@ class RetryBudget:
     """Keeps retries from multiplying the load on a server that fails most calls.
 
     Ten calls pay for one retry, and ten retries are held in reserve: a server gets at most 1.1
-    times the calls plus 10. Counter and deque are atomic; a lock could be left held by a fork.
+    times the calls plus 10. Requests that are sent again because a kept connection was found dead
+    come on top; the head of this module says what bounds them.
+
+    Counter and deque are atomic; a lock could be left held by a fork.
     """
 
     _RESERVE = 10
@@ -62,7 +77,8 @@ class Pause:
 
     Attributes:
         seconds: How long it is.
-        extends_deadline: The call's deadline is put off by as much.
+        extends_deadline: Whether it puts off the call's deadline by as much, and the attempt before
+            it does not count.
     """
 
     seconds: float
@@ -75,8 +91,9 @@ class CallState:
 
     Attributes:
         attempts: How many have been made.
-        max_attempts: How many it may make, without those that a pause of all lanes followed.
-        deadline_extensions: How many pauses have put off its deadline.
+        max_attempts: How many it may make, not counting those before a pause that put off its
+            deadline.
+        deadline_extensions: How many such pauses there were.
         seconds_left: How far away its deadline is.
     """
 
@@ -97,11 +114,17 @@ class RetryPolicy:
         self.budget.count_call()
 
     def seconds_to_hold(self) -> float:
-        """Return how long no attempt may begin; the deadline of a call that waits is put off."""
+        """Return how many seconds an attempt must wait before it begins; 0 if it may begin now.
+
+        Such a wait puts off the call's deadline by as much.
+        """
         return 0.0
 
     def find_pause(self, error: MeshError, state: CallState) -> Pause | None:
-        """Return the wait before the next attempt; None if the error stands."""
+        """Return the wait before the next attempt; None if there is none, and the error is raised.
+
+        There is no wait that would end after the call's deadline.
+        """
         counted_attempts = state.attempts - state.deadline_extensions
         if counted_attempts >= state.max_attempts or not is_transient(error):
             return None
@@ -111,12 +134,16 @@ class RetryPolicy:
         return Pause(seconds)
 
     def may_reopen(self) -> bool:
-        """Return True if a request may be sent again after a kept connection was found dead."""
+        """Return True if a request may be sent again after a kept connection was found dead.
+
+        The request may have reached the server all the same. The head of this module says why that
+        costs no retry.
+        """
         return True
 
 
 class NeverRetry(RetryPolicy):
-    """For operations that change something: they are never sent twice."""
+    """For operations that change something: their requests are never sent twice."""
 
     def find_pause(self, error: MeshError, state: CallState) -> Pause | None:
         del error, state

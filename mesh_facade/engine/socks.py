@@ -1,10 +1,11 @@
-"""How to ask a SOCKS5 proxy for a connection (RFC 1928 and 1929), apart from how bytes travel.
+"""How to ask a SOCKS5 proxy for a connection (RFC 1928 and 1929). Sending and reading is elsewhere.
 
 httpcore's own way does not suffice: it takes whatever one read returns for a whole reply, so that a
 reply in two pieces is an error that httpx does not know; its reads have no timeout; and it needs
 one more package.
 """
 
+import enum
 import ipaddress
 from collections.abc import Generator
 
@@ -15,26 +16,45 @@ SOCKS_PORT = 1080
 """The port of a SOCKS proxy whose URL names none."""
 
 _VERSION = 5
-_NO_AUTHENTICATION = 0
-_USER_AND_PASSWORD = 2
-_CONNECT = b"\x05\x01\x00"
-_IPV4 = 1
-_DOMAIN = 3
-_IPV6 = 4
+_CONNECT = b"\x05\x01\x00"  # the version, the command to connect, and a byte that is always 0
 _SUCCEEDED = 0
-_BYTES_OF_ADDRESS = {_IPV4: 4, _IPV6: 16}
 _BYTES_OF_PORT = 2
+
+
+class _Method(enum.IntEnum):
+    """How a client says who it is."""
+
+    NO_AUTHENTICATION = 0
+    USER_AND_PASSWORD = 2
+
+
+class _AddressType(enum.IntEnum):
+    """What kind of address follows."""
+
+    IPV4 = 1
+    DOMAIN = 3
+    IPV6 = 4
+
+
+@attrs.frozen
+class _Refusal:
+    """What a reply code means, and whether another attempt can help."""
+
+    reason: str
+    is_transient: bool
+
+
 _REFUSALS = {
-    1: "general failure",
-    2: "not allowed by its rules",
-    3: "network unreachable",
-    4: "host unreachable",
-    5: "connection refused",
-    6: "time to live expired",
-    7: "command not supported",
-    8: "type of address not supported",
+    1: _Refusal("general failure", is_transient=True),
+    2: _Refusal("not allowed by its rules", is_transient=False),
+    3: _Refusal("network unreachable", is_transient=True),
+    4: _Refusal("host unreachable", is_transient=True),
+    5: _Refusal("connection refused", is_transient=True),
+    6: _Refusal("time to live expired", is_transient=True),
+    7: _Refusal("command not supported", is_transient=False),
+    8: _Refusal("type of address not supported", is_transient=False),
 }
-_TRANSIENT_REFUSALS = {1, 3, 4, 5, 6}
+_UNKNOWN_REFUSAL = _Refusal("unknown", is_transient=False)
 
 
 class SocksRefusal(httpcore.ProxyError):
@@ -53,7 +73,7 @@ class SocksRefusal(httpcore.ProxyError):
 
 @attrs.frozen
 class Step:
-    """Bytes to send, and how many bytes the reply to them has."""
+    """Bytes to send, perhaps none, and how many bytes of reply to wait for."""
 
     request: bytes
     reply_size: int
@@ -63,7 +83,7 @@ Negotiation = Generator[Step, bytes, None]
 
 
 def negotiate(host: str, port: int, credentials: tuple[bytes, bytes] | None) -> Negotiation:
-    """Yield each step of asking for a connection to a server; take the reply to it.
+    """Yield each step of asking a proxy for a connection to a server; receive the reply to it.
 
     Raises:
         SocksRefusal: The proxy refuses.
@@ -73,21 +93,31 @@ def negotiate(host: str, port: int, credentials: tuple[bytes, bytes] | None) -> 
     _check_version(reply)
     code = reply[1]
     if code != _SUCCEEDED:
-        reason = f"SOCKS reply {code} ({_REFUSALS.get(code, 'unknown')})"
-        raise SocksRefusal(reason, is_transient=code in _TRANSIENT_REFUSALS)
+        refusal = _REFUSALS.get(code, _UNKNOWN_REFUSAL)
+        reason = f"SOCKS reply {code} ({refusal.reason})"
+        raise SocksRefusal(reason, is_transient=refusal.is_transient)
     # What follows is the address that the proxy connects from: nobody needs it.
     address_type = reply[3]
-    if address_type == _DOMAIN:
-        size = (yield Step(b"", 1))[0]
-    elif address_type in _BYTES_OF_ADDRESS:
-        size = _BYTES_OF_ADDRESS[address_type]
+    if address_type == _AddressType.IPV4:
+        size = 4
+    elif address_type == _AddressType.IPV6:
+        size = 16
+    elif address_type == _AddressType.DOMAIN:
+        length = yield Step(b"", 1)
+        size = length[0]
     else:
         raise SocksRefusal("its reply is not SOCKS5")
     yield Step(b"", size + _BYTES_OF_PORT)
 
 
 def advance(negotiation: Negotiation, reply: bytes) -> Step | None:
-    """Give a negotiation the reply to its last step; return the next, None if it has succeeded."""
+    """Give a negotiation the reply to its last step; return its next step.
+
+    None means that it has succeeded.
+
+    Raises:
+        SocksRefusal: The proxy refuses.
+    """
     try:
         return negotiation.send(reply)
     except StopIteration:
@@ -95,15 +125,15 @@ def advance(negotiation: Negotiation, reply: bytes) -> Step | None:
 
 
 def _authenticate(credentials: tuple[bytes, bytes] | None) -> Negotiation:
-    methods = [_NO_AUTHENTICATION]
+    methods = [_Method.NO_AUTHENTICATION]
     if credentials is not None:
-        methods.append(_USER_AND_PASSWORD)
+        methods.append(_Method.USER_AND_PASSWORD)
     reply = yield Step(bytes([_VERSION, len(methods), *methods]), 2)
     _check_version(reply)
     method = reply[1]
     if method not in methods:
         raise SocksRefusal("it asks for an authentication that was not given")
-    if method == _USER_AND_PASSWORD and credentials is not None:
+    if method == _Method.USER_AND_PASSWORD and credentials is not None:
         user, password = credentials
         request = bytes([1, len(user)]) + user + bytes([len(password)]) + password
         reply = yield Step(request, 2)
@@ -116,9 +146,10 @@ def _encode_address(host: str) -> bytes:
         address = ipaddress.ip_address(host)
     except ValueError:  # a name, which the proxy looks up
         name = host.encode("ascii")
-        return bytes([_DOMAIN, len(name)]) + name
-    address_type = _IPV4 if address.version == 4 else _IPV6  # noqa: PLR2004 — its name
-    return bytes([address_type]) + address.packed
+        return bytes([_AddressType.DOMAIN, len(name)]) + name
+    if isinstance(address, ipaddress.IPv4Address):
+        return bytes([_AddressType.IPV4]) + address.packed
+    return bytes([_AddressType.IPV6]) + address.packed
 
 
 def _check_version(reply: bytes) -> None:

@@ -1,45 +1,40 @@
 """A connection that a thread waits for: httpcore's own stream, within the call's deadline.
 
-The system's look-up of a host's name is the one thing that cannot be cut short.
-
-It is both of the things that httpcore asks for: the network backend, which opens connections, and
-the stream on the one connection that it opens. So every connect, handshake, read and write of a
-call passes through here, whether a proxy is in between or not.
+It is httpcore's network backend and stream in one. So every connect, handshake, read and write of a
+call passes through here, whether a proxy is in between or not, and none waits for longer than is
+left until the deadline. Only the system's look-up of a host's name cannot be cut short. The whole
+of what ends a call is in `mesh_facade/engine/__init__.py`.
 """
 
 import contextlib
 import importlib
 import socket
 import ssl
-from typing import Self, cast
+from typing import Self
 
 import httpcore
 import httpx
 
-from mesh_facade.engine.connection import MOST_BYTES_WRITTEN, Connection, HeadJoiner
+from mesh_facade.engine.connection import MOST_BYTES_WRITTEN, SocketConnection
 from mesh_facade.engine.forks import handshakes
 from mesh_facade.engine.nested_tls import NestedTlsStream
-from mesh_facade.engine.proxies import is_socks
-from mesh_facade.engine.socks import SOCKS_PORT, Negotiation, Step, advance, negotiate
+from mesh_facade.engine.socks import Negotiation, Step, advance, negotiate
 from mesh_facade.engine.transports import ThreadTransport
 
 # A name look-up imports this when it is first made; a fork in that moment would hang its child.
 importlib.import_module("encodings.idna")
 
 
-class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStream):
+class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.NetworkStream):
     """A connection for `MeshClient`."""
 
     def __init__(
         self, url: httpx.URL, ssl_context: ssl.SSLContext, proxy: httpx.Proxy | None
     ) -> None:
-        super().__init__()
+        super().__init__(proxy)
         self._transport = ThreadTransport(self, url, ssl_context, proxy)
         self._stream: httpcore.NetworkStream | None = None
-        self._head = HeadJoiner()
-        self._socks_proxy = proxy if is_socks(proxy) else None
-        self._is_encrypted = False
-        self._outer: httpcore.NetworkStream | None = None  # to a proxy, under TLS within TLS
+        self._nested: NestedTlsStream | None = None  # TLS within the TLS of `_stream`
 
     def send(self, request: httpx.Request) -> httpx.Response:
         return self._transport.handle_request(request)
@@ -48,10 +43,9 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         return bool(self._opened.get_extra_info("is_readable"))
 
     def close(self) -> None:
-        stream = self._outer or self._stream
-        if stream is not None:
+        if self._stream is not None:
             with contextlib.suppress(Exception):  # it is closed already, or the peer has gone
-                stream.close()
+                self._stream.close()
 
     # What httpcore calls on a network backend.
 
@@ -64,33 +58,31 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         socket_options: object = None,
     ) -> Self:
         del local_address, socket_options  # never set here
-        if self.is_open:  # httpcore's proxies would replace a connection that they find closed
-            raise httpcore.ConnectError("the connection was closed")
-        self.is_open = True
-        if self._socks_proxy is None:
-            self._connect(host, port, timeout)
-        else:
-            proxy_url = self._socks_proxy.url
-            self._connect(proxy_url.host, proxy_url.port or SOCKS_PORT, timeout)
+        self._begin_opening()
+        first_host, first_port = self._first_hop(host, port)
+        self._connect(first_host, first_port, timeout)
+        if self._socks_proxy is not None:
             self._negotiate(negotiate(host, port, self._socks_proxy.raw_auth), timeout)
         return self
 
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
-        # The addresses of a host are tried in turn, each with a share of the time that the look-up
-        # of its name has left.
+        """Connect to the first address of a host that answers; each has a share of the time.
+
+        The look-up of the name comes first: what it takes is not there to be shared.
+        """
         address_count = _count_addresses(host, port)
         seconds = self._bounded(timeout) / address_count
         with self.recording_cause():
             self._stream = httpcore.SyncBackend().connect_tcp(host, port, seconds)
 
     def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
-        """Send what a negotiation asks for, and feed it the replies."""
+        """Send what a negotiation with a SOCKS proxy asks for, and pass it the replies."""
         step: Step | None = next(negotiation)
         while step is not None:
-            self._opened.write(step.request, self._bounded(timeout))
+            self.write_raw(step.request, timeout)
             reply = b""
             while len(reply) < step.reply_size:
-                data = self._opened.read(step.reply_size - len(reply), self._bounded(timeout))
+                data = self.read_raw(step.reply_size - len(reply), timeout)
                 if not data:
                     raise httpcore.RemoteProtocolError("the proxy closed the connection")
                 reply += data
@@ -107,8 +99,7 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         with handshakes, self.recording_cause():
             if self._is_encrypted:
                 self.is_nested = True
-                self._outer = self._opened
-                self._stream = NestedTlsStream(self, ssl_context, server_hostname, timeout)
+                self._nested = NestedTlsStream(self, ssl_context, server_hostname, timeout)
             else:
                 seconds = self._bounded(timeout)
                 self._stream = self._opened.start_tls(ssl_context, server_hostname, seconds)
@@ -117,22 +108,28 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         return self
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = self._opened.read(max_bytes, self._bounded(timeout))
+        if self._nested is not None:
+            data = self._nested.read(max_bytes, timeout)
+        else:
+            data = self.read_raw(max_bytes, timeout)
         self._keep(data)
         return data
 
+    def read_raw(self, max_bytes: int, timeout: float | None) -> bytes:
+        """Read from the connection itself, beneath any nested TLS."""
+        return self._opened.read(max_bytes, self._bounded(timeout))
+
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         data = self._head.join(buffer)
-        for start in range(0, len(data), MOST_BYTES_WRITTEN):
-            self._opened.write(data[start : start + MOST_BYTES_WRITTEN], self._bounded(timeout))
-
-    def read_raw(self, max_bytes: int, timeout: float | None) -> bytes:
-        """Read what the TLS to a proxy carries."""
-        return cast("httpcore.NetworkStream", self._outer).read(max_bytes, self._bounded(timeout))
+        if self._nested is not None:
+            self._nested.write(data, timeout)
+        else:
+            self.write_raw(data, timeout)
 
     def write_raw(self, data: bytes, timeout: float | None) -> None:
-        """Write into the TLS to a proxy."""
-        cast("httpcore.NetworkStream", self._outer).write(data, self._bounded(timeout))
+        """Write on the connection itself, beneath any nested TLS."""
+        for start in range(0, len(data), MOST_BYTES_WRITTEN):
+            self._opened.write(data[start : start + MOST_BYTES_WRITTEN], self._bounded(timeout))
 
     def get_extra_info(self, info: str) -> object:
         return self._opened.get_extra_info(info)
@@ -144,9 +141,10 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
         return self._stream
 
     def _bounded(self, timeout: float | None) -> float:
-        """Return the seconds that are left; raise if none are.
+        """Return the seconds that a wait may take: more than 0, as sockets take 0 for no waiting.
 
-        With a timeout of 0, a socket would read on for as long as it can.
+        Raises:
+            httpcore.ReadTimeout: The deadline has passed.
         """
         left = self._time_left(timeout)
         if left <= 0:
@@ -155,6 +153,7 @@ class ThreadConnection(Connection, httpcore.NetworkBackend, httpcore.NetworkStre
 
 
 def _count_addresses(host: str, port: int) -> int:
+    """Return how many addresses a host has; 1 if it cannot be looked up."""
     try:
         return len(socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP))
     except OSError:

@@ -15,7 +15,7 @@ def find_ssl_context(verify: object, *, is_tls: bool) -> ssl.SSLContext:
 
     Args:
         verify: True, False or an `ssl.SSLContext`.
-        is_tls: False if the server is spoken to in plain HTTP: certificates are not read then.
+        is_tls: False if the server is reached in plain HTTP: certificates are not read then.
 
     Raises:
         MeshConfigurationError: `verify` is something else, or the certificates cannot be read.
@@ -35,15 +35,15 @@ def find_ssl_context(verify: object, *, is_tls: bool) -> ssl.SSLContext:
     try:
         return _make_context(_fingerprint(), verify=is_verified)
     except OSError:
-        pass
+        pass  # raised below, where it is not the context of another error
     raise MeshConfigurationError(_describe_problem())
 
 
 def _fingerprint() -> tuple[object, ...]:
-    """Return what changes when another context would be made.
+    """Return a value that changes whenever a new context must be made.
 
-    These are the variables that it depends on, and when the files of certificates were written: a
-    file may be replaced under the same name, such as a mounted secret that is rotated.
+    It holds the variables that a context depends on, and when the files of certificates were
+    written: a file may be replaced under the same name, such as a mounted secret that is rotated.
     """
     file = os.environ.get("SSL_CERT_FILE")
     folder = os.environ.get("SSL_CERT_DIR")
@@ -56,7 +56,7 @@ def _fingerprint() -> tuple[object, ...]:
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:
-    """Return what changes when a file is written or replaced; None if there is none."""
+    """Return a value that changes when a file is written or replaced; None if there is none."""
     try:
         status = os.stat(path)  # noqa: PTH116 — the path may be anything that a variable can hold
     except (OSError, ValueError):
@@ -67,10 +67,10 @@ def _stamp(path: str) -> tuple[int, ...] | None:
 def _stamps_in(folder: str) -> list[object]:
     """Return the stamps of a folder's files, by their names."""
     try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 — as above
+        names = sorted(os.listdir(folder))  # noqa: PTH208 — for the same reason
     except (OSError, ValueError):
         return []
-    return [(name, _stamp(os.path.join(folder, name))) for name in names]  # noqa: PTH118 — as above
+    return [(name, _stamp(os.path.join(folder, name))) for name in names]  # noqa: PTH118 — the same
 
 
 @functools.lru_cache(maxsize=8)

@@ -4,6 +4,9 @@ A transport class of our own would be simpler, but the tools that people rely on
 instrumentation and mocks for tests, patch `httpx.HTTPTransport` and would miss our calls. The price
 is one name that httpx does not promise, `_pool`: to it the transport hands its requests. A test
 says what httpx may do with it, and runs weekly on the newest httpx.
+
+The two classes read alike. httpcore's classes for threads and for tasks have no type in common, so
+one function for both would need `Any` for all that it takes and returns.
 """
 
 import ssl
@@ -44,7 +47,7 @@ class ThreadTransport(httpx.HTTPTransport):
         ssl_context: ssl.SSLContext,
         proxy: httpx.Proxy | None,
     ) -> httpcore.ConnectionInterface | httpcore.ConnectionPool:
-        if proxy is None or is_socks(proxy):  # the backend itself asks a SOCKS proxy to connect
+        if proxy is None or is_socks(proxy):  # the backend speaks to a SOCKS proxy itself
             return httpcore.HTTPConnection(
                 httpcore.URL(str(url)).origin, ssl_context=ssl_context, network_backend=backend
             )
@@ -78,7 +81,7 @@ class TaskTransport(httpx.AsyncHTTPTransport):
         ssl_context: ssl.SSLContext,
         proxy: httpx.Proxy | None,
     ) -> httpcore.AsyncConnectionInterface | httpcore.AsyncConnectionPool:
-        if proxy is None or is_socks(proxy):  # the backend itself asks a SOCKS proxy to connect
+        if proxy is None or is_socks(proxy):  # the backend speaks to a SOCKS proxy itself
             return httpcore.AsyncHTTPConnection(
                 httpcore.URL(str(url)).origin, ssl_context=ssl_context, network_backend=backend
             )

@@ -1,9 +1,12 @@
-"""How calls wait, in threads and in tasks. The engine differs between the two modes in this alone.
+"""How calls wait, in threads and in tasks. Apart from this, the engine is the same for both.
 
 The engine is written once, as coroutines, and waits only through a `Waiting`. `ThreadWaiting`
-blocks where `TaskWaiting` awaits, so that a coroutine over it never suspends: `run_blocking` runs
-it to its end with one `send`, without an event loop. That saves a second copy of every decision; it
-costs less than a microsecond a call.
+blocks where `TaskWaiting` awaits, so a coroutine that waits through it never suspends:
+`run_blocking` runs it to its end with one `send`, without an event loop. That saves a second copy
+of every decision, and costs less than a microsecond a call.
+
+Who ends a call at its deadline, and what happens to the connection of a cancelled call, is said in
+`mesh_facade/engine/__init__.py`.
 """
 
 import asyncio
@@ -12,22 +15,25 @@ import os
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from concurrent.futures import Future
-from typing import Generic, Protocol, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 import httpx
 
 from mesh_facade.engine.bodies import Answer, BodyReader
 from mesh_facade.engine.connection import Connection
+from mesh_facade.engine.slots import Slots, TaskSlots, ThreadSlots
 from mesh_facade.errors import MeshError
 
 T = TypeVar("T")
 
 
 def run_blocking(coroutine: Coroutine[object, object, T]) -> T:
-    """Run a coroutine that never suspends, and return what it returns."""
+    """Run a coroutine that never suspends, and return its result.
+
+    Raises:
+        RuntimeError: It has suspended.
+    """
     try:
         coroutine.send(None)
     except StopIteration as done:
@@ -37,7 +43,11 @@ def run_blocking(coroutine: Coroutine[object, object, T]) -> T:
 
 
 class Authentication(Protocol):
-    """Signs requests: an `httpx.Auth` that also names the secrets it has added."""
+    """Signs requests: an `httpx.Auth` that can also name the secrets that it has added.
+
+    Attributes:
+        needs_await: Whether a function of the caller's returns the secret; it may be async.
+    """
 
     needs_await: bool
 
@@ -60,36 +70,40 @@ class StopSignal:
 
     def __init__(self, parent: "StopSignal | None" = None) -> None:
         self._event = threading.Event()
-        self._children: weakref.WeakSet[StopSignal] = weakref.WeakSet()
+        self._children: set[weakref.ref[StopSignal]] = set()
         self._waiting_tasks: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
         if parent is not None:
             parent.add_child(self)
 
     def add_child(self, child: "StopSignal") -> None:
-        """Register a signal that is set when this one is, or at once if it already is."""
-        self._children.add(child)
+        """Register a signal to be set along with this one, at once if this one is set already."""
+        self._children.add(weakref.ref(child, self._children.discard))
         if self.is_set():
             child.set()
 
     def set(self) -> None:
         """End all pauses, those under way and those to come."""
         self._event.set()
-        for future, loop in list(self._waiting_tasks.items()):
+        # Other threads may add to both meanwhile. `copy` is atomic, and what is added after it
+        # finds the event set.
+        for future, loop in self._waiting_tasks.copy().items():
             with contextlib.suppress(RuntimeError):  # that event loop is closed
                 loop.call_soon_threadsafe(_wake, future)
-        for child in list(self._children):
-            child.set()
+        for reference in self._children.copy():
+            child = reference()
+            if child is not None:
+                child.set()
 
     def is_set(self) -> bool:
         """Return True if `set` was called."""
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Block for so many seconds, or until `set` is called; return True if it was."""
+        """Block for so many seconds, or until `set` is called; return True if it was called."""
         return self._event.wait(seconds)
 
     async def wait_in_task(self, seconds: float) -> bool:
-        """Do as `wait`, in a task."""
+        """Do as `wait` does, but suspend the task instead of blocking the thread."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self._waiting_tasks[future] = loop
@@ -108,204 +122,96 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-TurnT = TypeVar("TurnT")
-
-
-class Slots(ABC):
-    """A bounded number of calls at a time, first come, first served."""
-
-    @abstractmethod
-    async def acquire(self, seconds: float) -> None:
-        """Wait for a slot; raise TimeoutError if none becomes free in so many seconds."""
-
-    @abstractmethod
-    def release(self) -> None:
-        """Give a slot back."""
-
-    @abstractmethod
-    def withhold(self) -> bool:
-        """Take a slot out of use instead of giving it back, and with it those that are free.
-
-        So there are as many slots as other calls have. If none has one, change nothing, and return
-        False.
-        """
-
-    @abstractmethod
-    def restore(self) -> bool:
-        """Bring a slot that was withheld back into use; return False if there is none."""
-
-
-class _CountedSlots(Slots, Generic[TurnT]):
-    """What slots for threads and slots for tasks share: how they are counted and handed on.
-
-    A call that waits has a turn, a future; turns stand in the order of arrival.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._free = size
-        self._in_use = 0
-        self._withheld = 0
-        self._turns: deque[TurnT] = deque()
-        self._lock = threading.Lock()
-
-    async def acquire(self, seconds: float) -> None:
-        with self._lock:
-            if self._free > 0 and seconds > 0:
-                self._free -= 1
-                self._in_use += 1
-                return
-            turn = self._make_turn()
-            self._turns.append(turn)
-        try:
-            await self._wait_for(turn, seconds)
-        except BaseException:
-            if not self._give_up(turn):  # the slot came just as the time ran out: pass it on
-                self.release()
-            raise
-
-    def release(self) -> None:
-        with self._lock:
-            self._hand_on()
-
-    def withhold(self) -> bool:
-        with self._lock:
-            if self._in_use == 1:
-                return False
-            self._in_use -= 1
-            self._withheld += 1 + self._free
-            self._free = 0
-            return True
-
-    def restore(self) -> bool:
-        with self._lock:
-            if self._withheld == 0:
-                return False
-            self._withheld -= 1
-            self._in_use += 1
-            self._hand_on()
-            return True
-
-    def _hand_on(self) -> None:
-        """Give a slot that is in use to the call that has waited longest, if one waits."""
-        while self._turns:
-            if self._accept(self._turns.popleft()):
-                return
-        self._in_use -= 1
-        self._free += 1
-
-    @abstractmethod
-    def _make_turn(self) -> TurnT:
-        """Make the future that a call waits for."""
-
-    @abstractmethod
-    async def _wait_for(self, turn: TurnT, seconds: float) -> None:
-        """Wait until a turn has come; raise TimeoutError after so many seconds."""
-
-    @abstractmethod
-    def _accept(self, turn: TurnT) -> bool:
-        """Tell a call that its turn has come; return False if it has given up."""
-
-    @abstractmethod
-    def _give_up(self, turn: TurnT) -> bool:
-        """Stop waiting; return False if the turn had come already."""
-
-
-class ThreadSlots(_CountedSlots[Future[None]]):
-    """Slots for threads."""
-
-    def _make_turn(self) -> Future[None]:
-        return Future()
-
-    async def _wait_for(self, turn: Future[None], seconds: float) -> None:
-        turn.result(seconds)
-
-    def _accept(self, turn: Future[None]) -> bool:
-        if not turn.set_running_or_notify_cancel():
-            return False
-        turn.set_result(None)
-        return True
-
-    def _give_up(self, turn: Future[None]) -> bool:
-        return turn.cancel()
-
-
-class TaskSlots(_CountedSlots[asyncio.Future[None]]):
-    """Slots for the tasks of one event loop."""
-
-    def _make_turn(self) -> asyncio.Future[None]:
-        return asyncio.get_running_loop().create_future()
-
-    async def _wait_for(self, turn: asyncio.Future[None], seconds: float) -> None:
-        async with asyncio.timeout(seconds):
-            await turn
-
-    def _accept(self, turn: asyncio.Future[None]) -> bool:
-        if turn.done():
-            return False
-        turn.set_result(None)
-        return True
-
-    def _give_up(self, turn: asyncio.Future[None]) -> bool:
-        turn.cancel()
-        return turn.cancelled()
-
-
 class EndOfLoop:
     """Calls a function when the running event loop ends.
 
     asyncio has no such hook. But before `asyncio.run` closes a loop, it ends the asynchronous
-    generators that have begun in it (`loop.shutdown_asyncgens`), so this keeps one for that.
+    generators that have begun in it (`loop.shutdown_asyncgens`). So this begins one, whose end
+    calls the function.
     """
 
     def __init__(self, close: Callable[[], None]) -> None:
-        self._generator = self._generate(close)
+        self._generator = self._wait_for_end(close)
 
     async def begin(self) -> None:
-        """Let the running event loop know of it."""
+        """Let the running event loop know of the generator."""
         await anext(self._generator)
 
-    def cancel(self) -> None:
-        """Call the function now instead of later."""
+    def close_now(self) -> None:
+        """Call the function now instead of at the end of the loop."""
         run_blocking(self._generator.aclose())
 
     @staticmethod
-    async def _generate(close: Callable[[], None]) -> AsyncGenerator[None]:
+    async def _wait_for_end(close: Callable[[], None]) -> AsyncGenerator[None]:
         try:
             yield
         finally:
             close()
 
 
+class HomeKey(NamedTuple):
+    """Where connections can be used: in one process and, for tasks, in one event loop of it.
+
+    It is a tuple because each call makes one and looks it up.
+
+    Attributes:
+        process: The id of the process. A forked child has a copy of its parent's event loop, and
+            may well run it.
+        loop: The event loop; None for connections of threads.
+    """
+
+    process: int
+    loop: asyncio.AbstractEventLoop | None = None
+
+    def is_gone(self) -> bool:
+        """Return True if this is another process, or if the event loop is closed."""
+        if self.process != os.getpid():
+            return True
+        return self.loop is not None and self.loop.is_closed()
+
+
 class Waiting(ABC):
-    """All that waits in a call: for a slot, a signature, an answer, a pause."""
+    """All that waits in a call: for a slot, a signature, an answer, the end of a pause."""
 
     @abstractmethod
-    def current_home(self) -> object:
-        """Return what connections belong to: the process, or the running event loop."""
+    def current_home_key(self) -> HomeKey:
+        """Return where connections that are opened now can be used.
 
-    @abstractmethod
-    def is_gone(self, home: object) -> bool:
-        """Return True if connections of a home cannot be used any more."""
+        Raises:
+            MeshError: They are for tasks, and no event loop is running.
+        """
 
     @abstractmethod
     def make_slots(self, size: int) -> Slots:
-        """Make slots for the calls of one home."""
+        """Make slots for the calls of one process or event loop."""
 
     @abstractmethod
-    async def call_at_end(self, close: Callable[[], None]) -> "EndOfLoop | None":
+    async def call_at_end(self, close: Callable[[], None]) -> EndOfLoop | None:
         """Arrange that `close` is called when the running event loop ends, if there is one."""
 
     @abstractmethod
     async def sign(
         self, request: httpx.Request, authentication: Authentication, seconds: float
     ) -> None:
-        """Add the keys to a request; raise TimeoutError if they are not there in time."""
+        """Add the keys to a request.
+
+        Raises:
+            TimeoutError: The secret is awaited, and did not come within so many seconds.
+        """
 
     @abstractmethod
     async def exchange(
         self, connection: Connection, request: httpx.Request, seconds: float
     ) -> Answer:
-        """Send a request, and read its answer until the body has ended or is refused."""
+        """Send a request, and read its answer until the body has ended or is refused.
+
+        A connection of our own ends its waits itself. If it is a caller's transport, a task waits
+        for no longer than `seconds`.
+
+        Raises:
+            httpx.RequestError: No answer came, or it broke off.
+            OSError: The same, from a caller's transport. TimeoutError is one.
+        """
 
     @abstractmethod
     async def pause(self, seconds: float, stop: StopSignal) -> bool:
@@ -315,16 +221,13 @@ class Waiting(ABC):
 class ThreadWaiting(Waiting):
     """Waits by blocking the thread."""
 
-    def current_home(self) -> object:
-        return os.getpid()
-
-    def is_gone(self, home: object) -> bool:
-        return home != os.getpid()
+    def current_home_key(self) -> HomeKey:
+        return HomeKey(os.getpid())
 
     def make_slots(self, size: int) -> Slots:
         return ThreadSlots(size)
 
-    async def call_at_end(self, close: Callable[[], None]) -> "EndOfLoop | None":
+    async def call_at_end(self, close: Callable[[], None]) -> EndOfLoop | None:
         del close  # a process closes all of its sockets when it ends
         return None
 
@@ -355,22 +258,17 @@ class ThreadWaiting(Waiting):
 class TaskWaiting(Waiting):
     """Waits by suspending the task."""
 
-    def current_home(self) -> object:
+    def current_home_key(self) -> HomeKey:
         try:
-            # A forked child has a copy of its parent's event loop: it may well run it.
-            return (os.getpid(), asyncio.get_running_loop())
+            return HomeKey(os.getpid(), asyncio.get_running_loop())
         except RuntimeError:
-            pass
+            pass  # raised below, where it is not the context of another error
         raise MeshError("AsyncMeshClient works only in a running asyncio event loop")
-
-    def is_gone(self, home: object) -> bool:
-        process, loop = cast("tuple[int, asyncio.AbstractEventLoop]", home)
-        return process != os.getpid() or loop.is_closed()
 
     def make_slots(self, size: int) -> Slots:
         return TaskSlots(size)
 
-    async def call_at_end(self, close: Callable[[], None]) -> "EndOfLoop | None":
+    async def call_at_end(self, close: Callable[[], None]) -> EndOfLoop | None:
         end_of_loop = EndOfLoop(close)
         await end_of_loop.begin()
         return end_of_loop
@@ -381,7 +279,7 @@ class TaskWaiting(Waiting):
         if not authentication.needs_await:
             next(authentication.auth_flow(request))
             return
-        self.current_home()  # asyncio.timeout would say less about a missing event loop
+        self.current_home_key()  # asyncio.timeout would say less about a missing event loop
         async with (
             asyncio.timeout(seconds),
             contextlib.aclosing(authentication.async_auth_flow(request)) as flow,

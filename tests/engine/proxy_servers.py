@@ -32,7 +32,13 @@ def http_proxy(
     tunnel: Callable[[Peer], Send] = send_whole,
     answer: bytes = b"HTTP/1.1 200 Connected\r\n\r\n",
 ) -> Handler:
-    """Return a handler for CONNECT. It sends its reply, and what the server says, as told."""
+    """Return a handler for CONNECT.
+
+    Args:
+        reply: How it sends its own reply: whole or dripping.
+        tunnel: How it sends what comes from the server.
+        answer: Its reply. A tunnel follows only if it is HTTP 200.
+    """
 
     def handle(peer: Peer) -> None:
         head = peer.receive()
@@ -52,13 +58,23 @@ def socks_proxy(
     code: int = 0,
     bound_address: bytes = b"\x01\x7f\x00\x00\x01",
 ) -> Handler:
-    """Return a handler for SOCKS5. It sends its replies, and what the server says, as told."""
+    """Return a handler for SOCKS5.
+
+    Args:
+        reply: How it sends its own replies: whole or dripping.
+        tunnel: How it sends what comes from the server.
+        credentials: The user name and password that it demands; None for neither.
+        code: Its reply to the request to connect; 0 means that it has connected.
+        bound_address: The type and the bytes of the address that it reports.
+    """
 
     def handle(peer: Peer) -> None:
         send = reply(peer)
         version, count = peer._file.read(2)
         methods = peer._file.read(count)
-        method = 0 if credentials is None else 2
+        method = 0
+        if credentials is not None:
+            method = 2
         if version != 5 or method not in methods:
             send(b"\x05\xff")
             return
@@ -66,10 +82,10 @@ def socks_proxy(
         if credentials is not None:
             user = peer._file.read(peer._file.read(2)[1])
             password = peer._file.read(peer._file.read(1)[0])
-            is_known = (user, password) == credentials
-            send(bytes([1, 0 if is_known else 1]))
-            if not is_known:
+            if (user, password) != credentials:
+                send(b"\x01\x01")
                 return
+            send(b"\x01\x00")
         host, port = _read_target(peer)
         peer.server.requests.append(host)
         send(bytes([5, code, 0]) + bound_address + b"\x00\x50")
@@ -81,15 +97,17 @@ def socks_proxy(
 
 def _read_target(peer: Peer) -> tuple[bytes, int]:
     _, _, _, address_type = peer._file.read(4)
+    size = 4  # an IPv4 address
     if address_type == 3:
-        host = peer._file.read(peer._file.read(1)[0])
-    else:
-        host = peer._file.read({1: 4, 4: 16}[address_type])
+        size = peer._file.read(1)[0]
+    elif address_type == 4:
+        size = 16
+    host = peer._file.read(size)
     return host, int.from_bytes(peer._file.read(2), "big")
 
 
 def forwarder(port: int, send: Callable[[Peer], Send]) -> Handler:
-    """Return a handler that leads to a port, and sends what comes from there as told."""
+    """Return a handler that leads to a port; `send` says how it sends what comes from there."""
 
     def handle(peer: Peer) -> None:
         run_tunnel(peer, port, send(peer))

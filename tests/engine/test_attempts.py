@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from mesh_facade import Attempt, AuthenticationError
+from mesh_facade import Attempt, AuthenticationError, MeshConfigurationError, MeshError
 from tests.support import OK, Script, response
 
 if TYPE_CHECKING:
@@ -56,3 +56,36 @@ def test_error_of_on_attempt_propagates_to_the_caller(mode: Mode) -> None:
 
     with pytest.raises(LookupError):
         mode.client(transport=Script(OK), on_attempt=fail).read()
+
+
+def test_error_of_a_client_that_is_closed_between_attempts_counts_them(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh_facade.engine.retries.FIRST_BACKOFF", 0.0)
+
+    def find_secret() -> str:
+        if script.requests:
+            caller.client._runner.engine.pool.stopped.set()
+        return "client-secret"
+
+    script = Script(response(503, b""))
+    caller = mode.client(client_secret=find_secret, transport=script)
+
+    with pytest.raises(MeshError, match=r"^this client is closed$") as caught:
+        caller.read()
+
+    assert caught.value.attempts == 1
+
+
+def test_error_of_a_secret_that_cannot_be_a_key_counts_the_attempts(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh_facade.engine.retries.FIRST_BACKOFF", 0.0)
+    script = Script(response(503, b""))
+    secrets = iter(["client-secret", "two words"])
+    caller = mode.client(client_secret=lambda: next(secrets), transport=script)
+
+    with pytest.raises(MeshConfigurationError) as caught:
+        caller.read()
+
+    assert caught.value.attempts == 1

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import httpcore
 import httpx
@@ -14,11 +17,12 @@ import pytest
 
 from mesh_facade import MeshError
 from mesh_facade.engine.pool import Home
+from mesh_facade.engine.slots import ThreadSlots
 from mesh_facade.engine.task_connection import TaskConnection
 from mesh_facade.engine.thread_connection import ThreadConnection
-from mesh_facade.engine.waiting import ThreadSlots
 from tests.conftest import Clock, Mode, Serve
 from tests.engine.support import CHUNKED
+from tests.stopwatch import Stopwatch
 from tests.support import OK, Peer, cash_body, message
 
 
@@ -181,7 +185,7 @@ def test_large_request_is_written_in_pieces_within_the_deadline(clock: Clock) ->
     class Stream(httpcore.NetworkStream):
         def write(self, buffer: bytes, timeout: float | None = None) -> None:
             written.append((buffer, timeout or 0))
-            clock.now += 0.01
+            clock.now += 0.001
 
     url = httpx.URL("https://mesh.example")
     connection = ThreadConnection(url, ssl.create_default_context(), None)
@@ -201,11 +205,35 @@ def test_large_request_is_written_in_pieces_within_the_deadline(clock: Clock) ->
     assert waits[-1] < waits[-2] < 1
 
 
+def test_write_to_a_server_that_reads_slowly_ends_at_the_deadline() -> None:
+    def read_slowly() -> None:
+        with listener.accept()[0] as connected:
+            while not is_over.wait(0.1):
+                connected.recv(4096)
+
+    is_over = threading.Event()
+    connection = ThreadConnection(httpx.URL("http://127.0.0.1"), ssl.create_default_context(), None)
+    connection.begin(time.monotonic() + 0.3, Home(ThreadSlots(1)))
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as executor:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        executor.submit(read_slowly)
+        connection.connect_tcp("127.0.0.1", listener.getsockname()[1])
+        connected = cast("socket.socket", connection.get_extra_info("socket"))
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+
+        with Stopwatch() as watch, pytest.raises(httpcore.TimeoutException):
+            connection.write(bytes(400_000))
+
+        is_over.set()
+        connection.close()
+    assert watch.seconds < 0.8
+
+
 def test_bytes_behind_the_answer_of_a_proxy_raise_connect_error() -> None:
     async def start_tls() -> None:
         context = ssl.create_default_context()
         connection = TaskConnection(httpx.URL("https://mesh.example"), context, None)
-        connection._unread = bytearray(b"HTTP/1.1 200 OK")
+        connection._receiver.data_received(b"HTTP/1.1 200 OK")
         await connection.start_tls(context)
 
     with pytest.raises(httpcore.ConnectError, match="the proxy sent more"):

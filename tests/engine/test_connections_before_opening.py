@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
+import os
 import socket
 import ssl
 import time
@@ -13,13 +15,16 @@ import httpcore
 import httpx
 import pytest
 
+from mesh_facade import AsyncMeshClient
 from mesh_facade.engine import thread_connection
 from mesh_facade.engine.connection import Connection
 from mesh_facade.engine.pool import ConnectionPool, Home
+from mesh_facade.engine.slots import ThreadSlots
 from mesh_facade.engine.task_connection import TaskConnection
 from mesh_facade.engine.thread_connection import ThreadConnection
-from mesh_facade.engine.waiting import ThreadSlots, ThreadWaiting, run_blocking
+from mesh_facade.engine.waiting import HomeKey, ThreadWaiting, run_blocking
 from tests.conftest import Mode, Serve
+from tests.support import KEYS, TOKEN
 
 
 @pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
@@ -60,13 +65,45 @@ def test_addresses_of_a_host_are_tried_in_turn(
     assert server.connections == 1
 
 
+def test_end_of_a_transport_that_came_too_late_does_not_end_the_next_one(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *place, **_: look_up(*place[:2])[:1] * 2)
+
+    async def call() -> None:
+        loop = asyncio.get_running_loop()
+        create_connection = loop.create_connection
+        attempts = itertools.count(1)
+
+        async def create_first_too_late(*arguments: Any) -> Any:
+            created = await create_connection(*arguments)
+            if next(attempts) == 1:
+                created[0].close()
+                raise TimeoutError
+            return created
+
+        monkeypatch.setattr(loop, "create_connection", create_first_too_late)
+        async with AsyncMeshClient(**KEYS, base_url=server.url, max_attempts=1) as mesh:
+            assert await mesh.get_account_balance(TOKEN, "coinbase")
+
+    asyncio.run(call())
+
+    assert server.connections == 2
+
+
 def test_two_threads_that_find_a_home_gone_close_it_once() -> None:
-    class Waiting(ThreadWaiting):
+    class KeyOfHomeThatIsGone(HomeKey):
         """While one thread finds a home gone, another removes it."""
 
-        def is_gone(self, home: object) -> bool:
-            pool._homes.pop(home, None)
+        def is_gone(self) -> bool:
+            pool._homes.pop(self, None)
             return True
+
+    class Waiting(ThreadWaiting):
+        def current_home_key(self) -> HomeKey:
+            return KeyOfHomeThatIsGone(os.getpid())
 
     pool = ConnectionPool(Waiting(), Connection, 1)
     run_blocking(pool.acquire(float("inf"), must_be_new=False))

@@ -12,10 +12,10 @@ import pytest
 from mesh_facade import AsyncMeshClient, MeshTimeoutError
 from tests.engine.support import HEAD_OF_LONG_ANSWER
 from tests.stopwatch import Stopwatch
-from tests.support import KEYS, TOKEN, Peer, silent_port
+from tests.support import KEYS, TOKEN, Peer, Script, silent_port
 
 if TYPE_CHECKING:
-    from tests.conftest import Mode, Serve
+    from tests.conftest import Clock, Mode, Serve
 
 
 def test_silent_server_raises_timeout_error_after_the_timeout(mode: Mode, serve: Serve) -> None:
@@ -117,3 +117,19 @@ def test_slow_host_lookup_never_blocks_the_event_loop(
 
     assert watch.seconds < 0.45
     assert threading.main_thread().ident not in threads
+
+
+def test_secret_function_that_outlasts_the_deadline_is_named(mode: Mode, clock: Clock) -> None:
+    def find_secret_slowly() -> str:
+        clock.now += 31
+        return "client-secret"
+
+    script = Script()
+    caller = mode.client(client_secret=find_secret_slowly, deadline=30, transport=script)
+
+    match = r"^no client_secret within the deadline of 30 s$"
+    with pytest.raises(MeshTimeoutError, match=match) as caught:
+        caller.read()
+
+    assert caught.value.attempts == 0
+    assert script.requests == []

@@ -18,7 +18,8 @@ import pytest
 
 from mesh_facade import MeshConnectionError, MeshTimeoutError
 from mesh_facade.engine import descriptors, pool
-from mesh_facade.engine.waiting import Slots, TaskSlots, ThreadSlots, run_blocking
+from mesh_facade.engine.slots import Slots, TaskSlots, ThreadSlots
+from mesh_facade.engine.waiting import run_blocking
 from tests.conftest import Caller, Mode, Serve
 from tests.support import TOKEN, Peer, Script, Server
 
@@ -287,6 +288,38 @@ def test_idle_connections_make_room_for_a_call_that_needs_a_new_one(
     assert run(make_room()) == [True, False]
     assert home.take() is None
     assert not shortage.refusals
+
+
+def test_shortage_that_begins_while_an_earlier_one_is_forgotten_ends_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class BusyHome(pool.Home):
+        """Another call runs short just before the earlier shortage is forgotten."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "_short_at" and value is None and may_run_short.is_set():
+                may_run_short.clear()
+                assert self.make_room()
+            super().__setattr__(name, value)
+
+    may_run_short = threading.Event()
+    monkeypatch.setattr(pool, "RESTORE_AFTER", 0.0)
+    slots = ThreadSlots(3)
+    home = BusyHome(slots)
+    for _ in range(2):
+        run_blocking(slots.acquire(1))
+    assert home.make_room()
+    home.restore_slot()
+    home.restore_slot()
+    run_blocking(slots.acquire(1))
+    may_run_short.set()
+
+    for _ in range(4):
+        home.restore_slot()
+
+    assert not may_run_short.is_set()
+    assert slots._withheld == 0
+    assert home._short_at is None
 
 
 # --- slots ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from mesh_facade.engine.connection import Connection
 from mesh_facade.engine.pool import Home
-from mesh_facade.engine.waiting import ThreadSlots
+from mesh_facade.engine.slots import ThreadSlots
 
 EMPTY_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
 

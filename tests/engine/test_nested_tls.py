@@ -79,19 +79,15 @@ class Stream:
             self.stream = NestedTlsStream(self.server, trust, "mesh.example", 1.0)
 
     def read(self) -> Any:
-        return self._run(self.stream.read(100, 1.0) if self._is_async else self._read())
-
-    def _read(self) -> bytes:
-        data: bytes = self.stream.read(100, 1.0)
-        return data
+        outcome = self.stream.read(100, 1.0)
+        if self._is_async:
+            return run_blocking(outcome)
+        return outcome
 
     def write(self, data: bytes) -> None:
         written = self.stream.write(data, 1.0)
         if self._is_async:
             run_blocking(written)
-
-    def _run(self, outcome: Any) -> Any:
-        return run_blocking(outcome) if self._is_async else outcome
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "async"])

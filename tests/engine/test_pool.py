@@ -165,3 +165,27 @@ def test_connection_idle_for_too_long_is_not_used_again(
     caller.read()
 
     assert server.connections == 2
+
+
+def test_cancelled_call_closes_its_connection_and_gives_its_slot_back(serve: Serve) -> None:
+    def hold_first(peer: Peer) -> None:
+        if peer.number == 0:
+            peer.receive()
+            is_asked.set()
+            peer.hold()
+        peer.answer_all()
+
+    is_asked = threading.Event()
+    server = serve(hold_first)
+
+    async def cancel_and_call_again() -> AccountBalance:
+        async with AsyncMeshClient(**KEYS, base_url=server.url, max_connections=1) as mesh:
+            cancelled = asyncio.create_task(mesh.get_account_balance(TOKEN, "coinbase"))
+            await asyncio.to_thread(is_asked.wait, 5)
+            cancelled.cancel()
+            await asyncio.wait([cancelled])
+            await asyncio.to_thread(server.wait_until_open, 0)
+            return await mesh.get_account_balance(TOKEN, "coinbase")
+
+    assert asyncio.run(cancel_and_call_again())
+    assert server.connections == 2

@@ -181,7 +181,17 @@ def test_default_port_counts_in_no_proxy(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    "entry", ["10.0.0.0/99", "mesh.example:port", "[::1", "[::1]]", "fd00::/x"]
+    "entry",
+    [
+        "10.0.0.0/99",
+        "mesh.example:port",
+        "mesh.example:99999",
+        "a:b:c",
+        "[::1",
+        "[::1]]",
+        "[mesh.example]",
+        "fd00::/x",
+    ],
 )
 def test_unreadable_entry_of_no_proxy_is_skipped_with_one_warning(
     mode: Mode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, entry: str
@@ -242,22 +252,36 @@ def test_container_s_name_with_an_underscore_is_a_proxy() -> None:
     ],
 )
 def test_settings_of_the_system_count_where_no_variable_is_set(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    value: str,
-    *,
-    is_bypassed: bool,
-    host: str | None,
+    monkeypatch: pytest.MonkeyPatch, value: str, *, is_bypassed: bool, host: str | None
 ) -> None:
     monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": value})
     monkeypatch.setattr(urllib.request, "proxy_bypass", lambda _: is_bypassed)
 
     found = find_proxy(httpx.URL("https://mesh.example"), None)
 
-    assert (None if found is None else found.url.host) == host
-    assert ["system's proxy is ignored" in each.getMessage() for each in caplog.records] == (
-        [True] if value.startswith("ftp") else []
-    )
+    if host is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.url.host == host
+
+
+@pytest.mark.parametrize(
+    ("value", "warnings"),
+    [("http://proxy.example:3128", []), ("ftp://proxy.example", ["the system's proxy is ignored"])],
+)
+def test_unusable_setting_of_the_system_is_skipped_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    value: str,
+    warnings: list[str],
+) -> None:
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": value})
+    monkeypatch.setattr(urllib.request, "proxy_bypass", lambda _: False)
+
+    find_proxy(httpx.URL("https://mesh.example"), None)
+
+    assert [each.getMessage().partition(":")[0] for each in caplog.records] == warnings
 
 
 # --- what all kinds promise -----------------------------------------------------------------------

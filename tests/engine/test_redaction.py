@@ -82,17 +82,18 @@ def test_short_secrets_are_not_redacted(mode: Mode) -> None:
     assert caught.value.message == text
 
 
-@pytest.mark.parametrize(("length", "is_redacted"), [(7, False), (8, True)])
+@pytest.mark.parametrize(
+    ("token", "message"), [("abcdefg", "bad abcdefg"), ("abcdefgh", "bad [redacted]")]
+)
 def test_secrets_of_eight_or_more_characters_are_redacted(
-    mode: Mode, length: int, *, is_redacted: bool
+    mode: Mode, token: str, message: str
 ) -> None:
-    token = "abcdefghij"[:length]
     script = Script(response(400, envelope("badRequest", message=f"bad {token}")))
 
     with pytest.raises(MeshAPIError) as caught:
         mode.client(transport=script).read(token)
 
-    assert caught.value.message == ("bad [redacted]" if is_redacted else f"bad {token}")
+    assert caught.value.message == message
 
 
 def test_secret_that_begins_with_another_is_redacted_whole() -> None:
@@ -118,3 +119,9 @@ def test_url_escapes_are_redacted_in_upper_and_lower_case() -> None:
     error = MeshError("a/secret+key as a%2fsecret%2bkey and a%2Fsecret%2Bkey")
     redact(error, ["a/secret+key"])
     assert str(error) == "[redacted] as [redacted] and [redacted]"
+
+
+def test_secrets_within_lists_and_tuples_are_redacted() -> None:
+    error = MeshAPIError("text", error_data=[("a-secret-value", 1), ["in a-secret-value"]])
+    redact(error, ["a-secret-value"])
+    assert error.error_data == [("[redacted]", 1), ["in [redacted]"]]

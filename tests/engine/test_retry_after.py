@@ -99,7 +99,8 @@ def test_longest_of_several_retry_after_is_honoured(mode: Mode, clock: Clock) ->
 def test_retry_after_past_the_deadline_raises_at_once(
     mode: Mode, clock: Clock, http_status: int, value: str
 ) -> None:
-    value = format_date_in(3600) if value == "date" else value
+    if value == "date":
+        value = format_date_in(3600)
     script = Script(response(http_status, b"", {"Retry-After": value}))
 
     with pytest.raises(MeshAPIError) as caught:

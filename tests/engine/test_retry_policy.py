@@ -61,9 +61,9 @@ def test_pause_that_ends_with_the_deadline_is_not_made() -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (MeshConnectionError(), True),
+        (MeshConnectionError("refused"), True),
         (MeshTimeoutError(), True),
-        (MeshTLSError(), False),
+        (MeshTLSError("certificate"), False),
         (RateLimitError(), True),
         (ServerError(), True),
         (MeshAPIError(http_status=408), True),
@@ -72,7 +72,7 @@ def test_pause_that_ends_with_the_deadline_is_not_made() -> None:
         (BadRequestError(http_status=400), False),
         (AuthenticationError(http_status=401), False),
         (MeshConfigurationError(), False),
-        (MeshError(), False),
+        (MeshError("this client is closed"), False),
     ],
     ids=lambda value: f"{type(value).__name__}-{getattr(value, 'http_status', '')}",
 )
@@ -81,7 +81,7 @@ def test_transient_errors_are_those_that_may_pass(error: MeshError, *, expected:
 
 
 def test_connection_error_that_is_not_transient_is_not_retried() -> None:
-    error = MeshConnectionError()
+    error = MeshConnectionError("the proxy refused to connect: HTTP 407")
     error.is_transient = False
 
     assert not is_transient(error)

@@ -16,7 +16,7 @@ import pytest
 from mesh_facade import MeshTimeoutError
 from mesh_facade.engine.connection import Connection
 from mesh_facade.engine.pool import Home
-from mesh_facade.engine.waiting import ThreadSlots
+from mesh_facade.engine.slots import ThreadSlots
 from tests.conftest import Caller, Mode, Serve
 from tests.support import TOKEN, Peer, Server
 
@@ -168,7 +168,8 @@ def test_connection_released_after_the_attempt_began_is_not_dropped() -> None:
 
 def test_connection_released_while_another_thread_drops_is_not_dropped() -> None:
     home = Home(ThreadSlots(2))
-    old, new = Idle(), Idle()
+    old = Idle()
+    new = Idle()
     home.put(old)
     moment = time.monotonic()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import threading
 import time
 
@@ -26,6 +28,16 @@ def test_wait_returns_at_once_if_the_signal_was_set_before() -> None:
     assert signal.wait(LONG)
     assert asyncio.run(signal.wait_in_task(LONG))
     assert time.monotonic() - began_at < LONG / 2
+
+
+def test_pause_of_a_task_that_begins_after_the_signal_ends_at_once() -> None:
+    signal = StopSignal()
+    signal.set()
+    began_at = time.monotonic()
+
+    assert asyncio.run(signal.wait_in_task(LONG))
+
+    assert time.monotonic() - began_at < 5
 
 
 def test_set_ends_the_wait_of_a_thread() -> None:
@@ -108,3 +120,58 @@ def test_parent_is_not_set_along_with_its_child() -> None:
     child.set()
 
     assert not parent.is_set()
+
+
+def test_signal_that_nobody_holds_any_more_is_forgotten() -> None:
+    parent = StopSignal()
+    children = [StopSignal(parent) for _ in range(3)]
+    kept = children.pop()
+
+    children.clear()
+    gc.collect()
+    parent.set()
+
+    assert kept.is_set()
+    assert len(parent._children) == 1
+
+
+def test_signal_that_is_forgotten_while_its_parent_is_set_does_no_harm() -> None:
+    parent = StopSignal()
+    siblings: list[StopSignal] = []
+    were_set: list[str] = []
+
+    class DropsItsSibling(StopSignal):
+        def set(self) -> None:
+            siblings[:] = [self]
+            were_set.append("one of them")
+
+    siblings.extend(DropsItsSibling(parent) for _ in range(2))
+    parent.set()
+
+    assert were_set == ["one of them"]
+
+
+def test_threads_can_add_signals_while_another_sets_their_parent() -> None:
+    parent = StopSignal()
+    children = [StopSignal(parent) for _ in range(20_000)]
+    has_begun = threading.Event()
+    is_over = threading.Event()
+
+    def add_signals() -> None:
+        while not is_over.is_set():
+            has_begun.set()
+            children.append(StopSignal(parent))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=add_signals)
+    thread.start()
+    try:
+        has_begun.wait(5)
+        parent.set()
+    finally:
+        is_over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+
+    assert all(child.is_set() for child in children)

@@ -74,9 +74,12 @@ def test_verify_false_accepts_any_certificate(
 def test_refused_certificate_is_never_retried_and_nothing_is_sent(
     mode: Mode, serve: Serve, authority: trustme.CA, trusting_context: ssl.SSLContext, case: str
 ) -> None:
-    name = "127.0.0.1" if case == "unknown authority" else "mesh.example"
+    name = "127.0.0.1"
+    verify: bool | ssl.SSLContext = True
+    if case == "another host":
+        name = "mesh.example"
+        verify = trusting_context
     server = serve(tls=build_server_context(authority, name))
-    verify = True if case == "unknown authority" else trusting_context
     caller = mode.client(base_url=server.url, verify=verify)
 
     with pytest.raises(MeshTLSError) as caught:

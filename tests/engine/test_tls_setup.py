@@ -56,7 +56,8 @@ Change = Callable[[Path, bytes], None]
 def test_client_built_after_the_file_was_replaced_trusts_the_new_authority(
     mode: Mode, serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: Change
 ) -> None:
-    old, new = trustme.CA(), trustme.CA()
+    old = trustme.CA()
+    new = trustme.CA()
     server = serve(tls=server_context(new))
     file = tmp_path / "authorities.pem"
     file.write_bytes(old.cert_pem.bytes())
@@ -75,7 +76,8 @@ def test_client_built_after_the_file_was_replaced_trusts_the_new_authority(
 def test_client_built_after_certifi_s_file_was_replaced_trusts_the_new_authority(
     mode: Mode, serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    old, new = trustme.CA(), trustme.CA()
+    old = trustme.CA()
+    new = trustme.CA()
     server = serve(tls=server_context(new))
     file = tmp_path / "cacert.pem"
     file.write_bytes(old.cert_pem.bytes())

@@ -8,7 +8,8 @@ import concurrent.futures
 import pytest
 
 from mesh_facade import AsyncMeshClient, MeshError
-from mesh_facade.engine.waiting import ThreadSlots, run_blocking
+from mesh_facade.engine.slots import ThreadSlots
+from mesh_facade.engine.waiting import run_blocking
 from tests.support import KEYS, TOKEN
 
 

@@ -1,0 +1,155 @@
+"""Slots: how many calls of a client run at once, in the order in which they came.
+
+A call holds a slot for as long as it has a connection. `pool` acquires and releases them. What ends
+the wait for one, a deadline or a cancelled call, is said in `mesh_facade/engine/__init__.py`.
+"""
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+TurnT = TypeVar("TurnT")
+
+
+class Slots(ABC):
+    """A bounded number of calls at a time, first come, first served."""
+
+    @abstractmethod
+    async def acquire(self, seconds: float) -> None:
+        """Wait for a slot; raise TimeoutError if none becomes free in so many seconds."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Give a slot back."""
+
+    @abstractmethod
+    def withhold(self) -> bool:
+        """Take a slot out of use instead of giving it back, and all free slots with it.
+
+        That leaves as many slots as other calls have. If no other call has one, return False, and
+        change nothing.
+        """
+
+    @abstractmethod
+    def restore(self) -> bool:
+        """Bring one withheld slot back into use; return False if there is none."""
+
+
+class _CountedSlots(Slots, Generic[TurnT]):
+    """What slots for threads and slots for tasks share: how they are counted and handed on.
+
+    A call that waits has a turn, which is a future. Turns stand in the order of arrival. A call
+    that is cancelled, or out of time, gives its turn up; if the slot has come already, it passes
+    the slot on, so that none is lost.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._in_use = 0
+        self._withheld = 0
+        self._turns: deque[TurnT] = deque()
+        self._lock = threading.Lock()
+
+    async def acquire(self, seconds: float) -> None:
+        with self._lock:
+            if self._free > 0 and seconds > 0:
+                self._free -= 1
+                self._in_use += 1
+                return
+            turn = self._make_turn()
+            self._turns.append(turn)
+        try:
+            await self._wait_for(turn, seconds)
+        except BaseException:
+            if not self._give_up(turn):  # the slot came in the last moment: pass it on
+                self.release()
+            raise
+
+    def release(self) -> None:
+        with self._lock:
+            self._hand_on()
+
+    def withhold(self) -> bool:
+        with self._lock:
+            if self._in_use == 1:
+                return False
+            self._in_use -= 1
+            self._withheld += 1 + self._free
+            self._free = 0
+            return True
+
+    def restore(self) -> bool:
+        with self._lock:
+            if self._withheld == 0:
+                return False
+            self._withheld -= 1
+            self._in_use += 1
+            self._hand_on()
+            return True
+
+    def _hand_on(self) -> None:
+        """Give a slot that is in use to the call that has waited longest, if one waits."""
+        while self._turns:
+            if self._grant(self._turns.popleft()):
+                return
+        self._in_use -= 1
+        self._free += 1
+
+    @abstractmethod
+    def _make_turn(self) -> TurnT:
+        """Make the future that a call waits for."""
+
+    @abstractmethod
+    async def _wait_for(self, turn: TurnT, seconds: float) -> None:
+        """Wait until a turn has come; raise TimeoutError after so many seconds."""
+
+    @abstractmethod
+    def _grant(self, turn: TurnT) -> bool:
+        """Tell a call that its turn has come; return False if it has stopped waiting."""
+
+    @abstractmethod
+    def _give_up(self, turn: TurnT) -> bool:
+        """Stop waiting; return False if the turn had come already."""
+
+
+class ThreadSlots(_CountedSlots[Future[None]]):
+    """Slots for threads."""
+
+    def _make_turn(self) -> Future[None]:
+        return Future()
+
+    async def _wait_for(self, turn: Future[None], seconds: float) -> None:
+        turn.result(seconds)
+
+    def _grant(self, turn: Future[None]) -> bool:
+        if not turn.set_running_or_notify_cancel():
+            return False
+        turn.set_result(None)
+        return True
+
+    def _give_up(self, turn: Future[None]) -> bool:
+        return turn.cancel()
+
+
+class TaskSlots(_CountedSlots[asyncio.Future[None]]):
+    """Slots for the tasks of one event loop."""
+
+    def _make_turn(self) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+    async def _wait_for(self, turn: asyncio.Future[None], seconds: float) -> None:
+        async with asyncio.timeout(seconds):
+            await turn
+
+    def _grant(self, turn: asyncio.Future[None]) -> bool:
+        if turn.done():
+            return False
+        turn.set_result(None)
+        return True
+
+    def _give_up(self, turn: asyncio.Future[None]) -> bool:
+        turn.cancel()
+        return turn.cancelled()
