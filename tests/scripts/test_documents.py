@@ -275,3 +275,17 @@ def test_half_of_a_surrogate_pair_is_refused_with_its_text() -> None:
     reason = r"the text 'a\\ud800' cannot be written as UTF-8: .* correct it in the source"
     with pytest.raises(SpecError, match=reason):
         dump({"enum": parse('{"a": "a\\ud800"}', "")})
+
+
+@pytest.mark.parametrize(
+    ("document", "place"),
+    [
+        ({"info": {"title": "a", "contact": "\ud800"}}, "$.info.contact"),
+        ({"tags": ["a", ["b"], {"the name": "\ud800"}]}, '$.tags[2]["the name"]'),
+        ({"paths": {"/x": {}, "/y": {"\ud800": 1}}}, '$.paths["/y"]'),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_refused_with_its_place(document: Any, place: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        dump(document)
+    assert str(refused.value).startswith(f"{place}: the text ")
