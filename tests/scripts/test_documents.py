@@ -9,7 +9,7 @@ from typing import Any
 import import_spec
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from openapi_tools import documents
 from openapi_tools.documents import dump, parse, read_document
@@ -52,7 +52,6 @@ def assert_every_reader_reads(document: Json) -> None:
     assert read_with_ruamel(written, (1, 1)) == document
 
 
-@settings(deadline=None)  # ruamel's own reader takes its time
 @given(st.lists(TEXTS, max_size=8), st.dictionaries(TEXTS, TEXTS, max_size=8))
 @example(list(AMBIGUOUS), dict.fromkeys(AMBIGUOUS, "a"))
 def test_every_reader_of_yaml_reads_the_text_that_was_written(
@@ -61,7 +60,6 @@ def test_every_reader_of_yaml_reads_the_text_that_was_written(
     assert_every_reader_reads({"values": values, "pairs": pairs})
 
 
-@settings(deadline=None)
 @given(
     st.recursive(
         st.none()
@@ -238,7 +236,6 @@ def test_yaml_is_read_with_the_types_of_json_and_without_anchors() -> None:
     assert operation["x-empty"] is None
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 @example("line\r\nline")
 @example(" indented\n\n  more \n")
