@@ -91,6 +91,11 @@ def response(
     return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
 
 
+def threads_begun_since(before: set[threading.Thread]) -> set[threading.Thread]:
+    """Return the threads that run now and did not before; those of other tests may have ended."""
+    return set(threading.enumerate()) - before
+
+
 # --- on loopback --------------------------------------------------------------------------------
 
 

@@ -103,11 +103,11 @@ def _finite_number(digits: str) -> float:
 
 
 def _unique_keys(pairs: list[tuple[str, JSON]]) -> JSONObject:
-    mapping = dict(pairs)
-    if len(mapping) < len(pairs):
-        keys = [key for key, _ in pairs]
-        duplicate = max(keys, key=keys.count)
-        raise SpecError(f"the key '{duplicate}' is given twice in a mapping")
+    mapping: JSONObject = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise SpecError(f"the key '{key}' is given twice in a mapping")
+        mapping[key] = value
     return mapping
 
 

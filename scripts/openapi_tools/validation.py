@@ -1,5 +1,6 @@
 """Checks that a document is valid OpenAPI 3.0, for `make spec` and `make generate`."""
 
+import json
 from collections.abc import Iterable, Iterator
 
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
@@ -49,12 +50,14 @@ def _describe(error: ValidationError) -> str:
 
 
 def _describe_duplicate(items: list[JSON]) -> str:
-    """Return which item of a list is there twice."""
-    first = 0
-    while items[first] not in items[first + 1 :]:
-        first += 1
-    second = items.index(items[first], first + 1)
-    return f": [{first}] and [{second}] are both {items[first]!r:.60}"
+    """Return which item of a list is there twice; an empty string if they are 1 and 1.0."""
+    indexes: dict[str, int] = {}
+    for index, item in enumerate(items):
+        text = json.dumps(item, sort_keys=True)
+        if text in indexes:
+            return f": [{indexes[text]}] and [{index}] are both {item!r:.60}"
+        indexes[text] = index
+    return ""
 
 
 def _describe_recursion(document: JSONObject) -> str:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,17 @@ def test_nine_levels_of_nine_aliases_are_refused_at_once_and_in_little_memory(
     assert float(seconds) < 1
     unit = 1 if sys.platform == "darwin" else 1024
     assert int(kilobytes) * unit < 500 * 10**6
+
+
+def test_a_key_that_is_given_twice_among_many_is_found_in_little_time() -> None:
+    members = [f'"key {number}": 1' for number in range(100_000)]
+    text = "{" + ", ".join([*members, members[-1]]) + "}"
+    began_at = time.thread_time()
+
+    with pytest.raises(SpecError, match="the key 'key 99999' is given twice"):
+        parse(text, "")
+
+    assert time.thread_time() - began_at < 5  # to count each key took minutes
 
 
 @pytest.mark.parametrize(("limit", "is_refused"), [(35, False), (34, True)])

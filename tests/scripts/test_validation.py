@@ -39,6 +39,12 @@ def test_a_long_value_does_not_hide_what_is_wrong_with_it() -> None:
     )
 
 
+def test_numbers_that_are_equal_and_written_differently_are_a_duplicate() -> None:
+    assert refusal({"enum": [1, 1.0]}) == (
+        "a.yaml: $.components.schemas.A.enum: [1, 1.0] has non-unique elements"
+    )
+
+
 def test_a_word_in_a_schema_that_is_checked_by_itself_is_reported_with_its_place() -> None:
     reason = refusal({"properties": {"a": {"items": {"type": "string", "pattern": "(["}}}})
     assert reason == (
