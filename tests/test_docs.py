@@ -1,4 +1,4 @@
-"""What is written: every snippet runs, every command, path and test that is named exists."""
+"""README and docs: every snippet runs, and every command, path and test that they name exists."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import re
 import shlex
 import subprocess
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,12 @@ import pytest
 import trustme
 
 from mesh_facade.testing import FAULTS, MockServer
+from tests.docs.pages import DOCS, PAGES, README, ROOT, blocks, name_of
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAMS = {"echo", "make", "pip", "python", "mesh-balance"}
 BROKEN_OFF = "py"  # the language of blocks that need more than is installed: only compiled
 
 pytest_plugins = ["pytester"]
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    pattern = rf"^( *)```{language}\n(.*?)^\1```$"
-    found = re.findall(pattern, page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return [textwrap.dedent(block) for _, block in found]
-
-
-def name_of(page: Path) -> str:
-    return str(page.relative_to(ROOT))
 
 
 def pages_with(*languages: str) -> list[Any]:
@@ -57,9 +45,6 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account = '{"auth_token": "a-token", "broker": "coinbase", "key": "mine"}'
     (tmp_path / "accounts-1.jsonl").write_text(account)
     monkeypatch.chdir(tmp_path)
-
-
-README = PAGES[0]
 
 
 def test_the_example_reads_the_balance_it_says(
@@ -103,22 +88,22 @@ def test_the_snippets_of_a_page_run_one_after_the_other(
     page: Path, mock_server: MockServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     namespace: dict[str, Any] = {}
-    told: list[str] = []
+    missing: list[str] = []
     for block in blocks(page, "python"):
         exec(compile(block, name_of(page), "exec"), namespace)  # noqa: S102 — it is our own
         printed = capsys.readouterr().out
-        said = re.findall(r"print\(.*\)  # (.+)$", block, re.MULTILINE)
-        heads = [line.partition(" …")[0] for line in said]
-        told += [head for head in heads if head not in printed]
+        promised = re.findall(r"print\(.*\)  # (.+)$", block, re.MULTILINE)
+        beginnings = [line.partition(" …")[0] for line in promised]
+        missing += [beginning for beginning in beginnings if beginning not in printed]
 
     namespace.clear()
     gc.collect()
-    assert told == []
+    assert missing == []
     assert mock_server.calls or "client" not in str(page)
 
 
 def test_the_tests_of_the_testing_guide_pass(pytester: pytest.Pytester) -> None:
-    guide = blocks(ROOT / "docs" / "guides" / "testing.md", "python")
+    guide = blocks(DOCS / "guides" / "testing.md", "python")
     pytester.makepyfile(guide="\n".join(guide))
 
     done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", "guide.py")
@@ -154,7 +139,7 @@ def test_every_path_and_every_test_that_is_named_exists(page: Path) -> None:
 
 
 def test_the_testing_guide_names_every_fault() -> None:
-    text = (ROOT / "docs" / "guides" / "testing.md").read_text()
+    text = (DOCS / "guides" / "testing.md").read_text()
 
     assert [name for name in FAULTS if f"`{name}`" not in text] == []
 
@@ -163,4 +148,4 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text()
 
     for page in PAGES[1:]:
-        assert f" {page.relative_to(ROOT / 'docs')}\n" in navigation, page
+        assert f" {page.relative_to(DOCS)}\n" in navigation, page
