@@ -246,14 +246,16 @@ class _ThreadRun(_Run):
     def _start_thread(self) -> None:
         name = f"mesh-facade-{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
+        # In this order, because Ctrl-C may come while the thread starts: `_stop` must know it.
+        self._threads.append(thread)
         thread.start()
-        self._threads.append(thread)  # only now: `_stop` waits for all threads in the list
 
     def _work(self) -> None:
         """Read accounts as they are drawn; what runs in a lane."""
         while True:
             drawn = self._drawn.get()
             if drawn is None:
+                self._drawn.put(None)  # for the next thread
                 return
             context, account = drawn
             try:
@@ -280,12 +282,12 @@ class _ThreadRun(_Run):
         """End pauses, wait for calls in flight, and drop their outcomes."""
         self.has_ended = True
         self.stopped.set()
-        for _ in self._threads:
-            self._drawn.put(None)
+        self._drawn.put(None)  # each thread that takes it puts it back
         if sys.is_finalizing():  # daemon threads are frozen now, so waiting for them would hang
             return
         for thread in self._threads:
-            thread.join()
+            if thread.is_alive():  # one that could not start, or has not yet, cannot be joined
+                thread.join()
 
 
 class _TaskRun(_Run):

@@ -150,6 +150,40 @@ def test_client_can_be_used_after_a_run_was_closed(mode: Mode, serve: Serve) -> 
     assert len(read_all(caller, make_accounts(20))) == 20
 
 
+@only_sync
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_ctrl_c_while_a_lane_starts_stops_all_lanes(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    start = threading.Thread.start
+
+    def start_and_interrupt(thread: threading.Thread) -> None:
+        is_last = thread.name == "mesh-facade-2"
+        if is_last and moment == "before":
+            raise KeyboardInterrupt
+        start(thread)
+        if is_last:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_interrupt)
+    caller = mode.client(transport=CountingTransport())
+    raised: list[BaseException] = []
+    threads = set(threading.enumerate())
+
+    def read() -> None:
+        try:
+            read_all(caller, make_accounts(9))
+        except KeyboardInterrupt as interrupt:
+            raised.append(interrupt)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(10)
+
+    assert len(raised) == 1
+    assert threads_begun_since(threads) == set()
+
+
 INTERRUPTED_PROGRAM = """
 import asyncio, signal, sys, threading, os
 from mesh_facade import AsyncMeshClient, LinkedAccount, MeshClient
@@ -194,6 +228,7 @@ def test_ctrl_c_stops_all_lanes(mode: Mode, mesh: MockServer, state: str) -> Non
         env=os.environ | mesh.environment,
         capture_output=True,
         text=True,
+        timeout=60,
         check=False,
     )
 
