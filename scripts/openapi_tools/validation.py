@@ -7,7 +7,7 @@ from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from referencing.exceptions import Unresolvable
 
-from openapi_tools.json_values import JSON, JSONObject, SpecError
+from openapi_tools.json_values import JSON, JSONObject, SpecError, items, mapping
 from openapi_tools.references import components_of, find_target, schema_name
 
 _SHOWN = 60
@@ -49,13 +49,13 @@ def _describe(error: ValidationError) -> str:
     return message
 
 
-def _describe_duplicate(items: list[JSON]) -> str:
+def _describe_duplicate(values: list[JSON]) -> str:
     """Return which item of a list is there twice; an empty string if they are 1 and 1.0."""
     indexes: dict[str, int] = {}
-    for index, item in enumerate(items):
-        text = json.dumps(item, sort_keys=True)
+    for index, value in enumerate(values):
+        text = json.dumps(value, sort_keys=True)
         if text in indexes:
-            return f": [{indexes[text]}] and [{index}] are both {item!r:.60}"
+            return f": [{indexes[text]}] and [{index}] are both {value!r:.60}"
         indexes[text] = index
     return ""
 
@@ -73,7 +73,7 @@ def _describe_recursion(document: JSONObject) -> str:
 
 def _find_circle(schemas: JSONObject, names: list[str]) -> list[str]:
     """Return the names of schemas from the first one back to itself, or an empty list."""
-    for part in _parts_of(schemas[names[-1]]):
+    for part in _parts_of(mapping(schemas[names[-1]], names[-1])):
         if part == names[0]:
             return [*names, part]
         if part in schemas and part not in names:
@@ -83,18 +83,14 @@ def _find_circle(schemas: JSONObject, names: list[str]) -> list[str]:
     return []
 
 
-def _parts_of(schema: JSON) -> Iterator[str]:
+def _parts_of(schema: JSONObject) -> Iterator[str]:
     """Yield the names of the schemas of which a schema is made."""
-    if not isinstance(schema, dict):
-        return
-    if "$ref" in schema:
-        name = schema_name(str(schema["$ref"]))
-        if name is not None:
-            yield name
+    name = schema_name(str(schema.get("$ref", "")))
+    if name is not None:
+        yield name
     for keyword in ("allOf", "anyOf", "oneOf"):
-        parts = schema.get(keyword)
-        if isinstance(parts, list):
-            for part in parts:
+        if keyword in schema:
+            for part in items(schema[keyword], keyword):
                 yield from _parts_of(part)
 
 
