@@ -137,3 +137,10 @@ def test_a_reference_to_nothing_is_reported() -> None:
     document["paths"] = {"/x": {"get": {"responses": responses}}}
     with pytest.raises(SpecError, match=f"there is nothing at '{reference}'"):
         check_openapi(document)
+
+
+def test_schemas_that_are_nested_too_deeply_are_refused() -> None:
+    schema: Json = {}
+    for _ in range(400):
+        schema = {"items": schema}
+    assert refusal(schema) == "a.yaml: the document is nested too deeply"
