@@ -1,12 +1,14 @@
-"""HTTP libraries as contenders: the same request, the answer decoded, and no promises.
+"""HTTP libraries as contenders: they send the same request and decode the answer, nothing else.
 
-Each function sets a client up and returns what makes a number of calls. Libraries are imported
-where they are used, so that no contender pays for another one.
+Each contender's function sets a client up, and returns a function that makes a number of calls.
+Libraries are imported where they are used, so that no contender pays for another one.
 """
 
 import http.client
 import json
 import socket
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from workload import (
@@ -19,6 +21,10 @@ from workload import (
     share_between_tasks,
     share_between_threads,
 )
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
 
 SECONDS = 60
 """The timeout where many calls wait for their turn."""
@@ -73,32 +79,42 @@ def sync_http_client(url: str) -> Calls:
     return repeat(call)
 
 
-# --- httpx ----------------------------------------------------------------------------------------
+# --- httpx, and httpx2, its maintained fork -------------------------------------------------------
+
+
+def post_with(client: "httpx.Client | httpx2.Client") -> Callable[[], object]:
+    """Return a call with a client of httpx or httpx2."""
+
+    def call() -> object:
+        return client.post(PATH, json=BODY).json()
+
+    return call
+
+
+def post_async_with(
+    client: "httpx.AsyncClient | httpx2.AsyncClient",
+) -> Callable[[], Awaitable[object]]:
+    """Return a call with an async client of httpx or httpx2."""
+
+    async def call() -> object:
+        response = await client.post(PATH, json=BODY)
+        return response.json()
+
+    return call
 
 
 def sync_httpx(url: str) -> Calls:
     """Use httpx as its documentation shows it."""
     import httpx
 
-    client = httpx.Client(base_url=url, headers=HEADERS)
-
-    def call() -> object:
-        return client.post(PATH, json=BODY).json()
-
-    return repeat(call)
+    return repeat(post_with(httpx.Client(base_url=url, headers=HEADERS)))
 
 
 def async_httpx(url: str) -> Calls:
     """Use httpx as its documentation shows it."""
     import httpx
 
-    client = httpx.AsyncClient(base_url=url, headers=HEADERS)
-
-    async def call() -> object:
-        response = await client.post(PATH, json=BODY)
-        return response.json()
-
-    return repeat_async(call)
+    return repeat_async(post_async_with(httpx.AsyncClient(base_url=url, headers=HEADERS)))
 
 
 def tasks_httpx(url: str, concurrency: int) -> Calls:
@@ -107,12 +123,7 @@ def tasks_httpx(url: str, concurrency: int) -> Calls:
 
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     client = httpx.AsyncClient(base_url=url, headers=HEADERS, limits=limits, timeout=SECONDS)
-
-    async def call() -> object:
-        response = await client.post(PATH, json=BODY)
-        return response.json()
-
-    return share_between_tasks(call, concurrency)
+    return share_between_tasks(post_async_with(client), concurrency)
 
 
 def threads_httpx(url: str, concurrency: int) -> Calls:
@@ -121,39 +132,21 @@ def threads_httpx(url: str, concurrency: int) -> Calls:
 
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     client = httpx.Client(base_url=url, headers=HEADERS, limits=limits, timeout=SECONDS)
-
-    def call() -> object:
-        return client.post(PATH, json=BODY).json()
-
-    return share_between_threads(call, concurrency)
-
-
-# --- httpx2, its maintained fork ------------------------------------------------------------------
+    return share_between_threads(post_with(client), concurrency)
 
 
 def sync_httpx2(url: str) -> Calls:
     """Use httpx2 as its documentation shows it."""
     import httpx2
 
-    client = httpx2.Client(base_url=url, headers=HEADERS)
-
-    def call() -> object:
-        return client.post(PATH, json=BODY).json()
-
-    return repeat(call)
+    return repeat(post_with(httpx2.Client(base_url=url, headers=HEADERS)))
 
 
 def async_httpx2(url: str) -> Calls:
     """Use httpx2 as its documentation shows it."""
     import httpx2
 
-    client = httpx2.AsyncClient(base_url=url, headers=HEADERS)
-
-    async def call() -> object:
-        response = await client.post(PATH, json=BODY)
-        return response.json()
-
-    return repeat_async(call)
+    return repeat_async(post_async_with(httpx2.AsyncClient(base_url=url, headers=HEADERS)))
 
 
 def tasks_httpx2(url: str, concurrency: int) -> Calls:
@@ -162,12 +155,7 @@ def tasks_httpx2(url: str, concurrency: int) -> Calls:
 
     limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     client = httpx2.AsyncClient(base_url=url, headers=HEADERS, limits=limits, timeout=SECONDS)
-
-    async def call() -> object:
-        response = await client.post(PATH, json=BODY)
-        return response.json()
-
-    return share_between_tasks(call, concurrency)
+    return share_between_tasks(post_async_with(client), concurrency)
 
 
 def threads_httpx2(url: str, concurrency: int) -> Calls:
@@ -176,18 +164,14 @@ def threads_httpx2(url: str, concurrency: int) -> Calls:
 
     limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     client = httpx2.Client(base_url=url, headers=HEADERS, limits=limits, timeout=SECONDS)
-
-    def call() -> object:
-        return client.post(PATH, json=BODY).json()
-
-    return share_between_threads(call, concurrency)
+    return share_between_threads(post_with(client), concurrency)
 
 
 # --- pyreqwest and pyqwest, written in Rust: what is possible -------------------------------------
 
 
-def sync_pyreqwest(url: str) -> Calls:
-    """Use pyreqwest."""
+def post_with_pyreqwest(url: str) -> Callable[[], object]:
+    """Return a call with a new client of pyreqwest."""
     from pyreqwest.client import SyncClient, SyncClientBuilder
 
     client: SyncClient = SyncClientBuilder().base_url(url).default_headers(HEADERS).build()
@@ -195,19 +179,17 @@ def sync_pyreqwest(url: str) -> Calls:
     def call() -> object:
         return client.post(PATH).body_json(BODY).build().send().json()
 
-    return repeat(call)
+    return call
+
+
+def sync_pyreqwest(url: str) -> Calls:
+    """Use pyreqwest."""
+    return repeat(post_with_pyreqwest(url))
 
 
 def threads_pyreqwest(url: str, concurrency: int) -> Calls:
     """Share one client of pyreqwest."""
-    from pyreqwest.client import SyncClient, SyncClientBuilder
-
-    client: SyncClient = SyncClientBuilder().base_url(url).default_headers(HEADERS).build()
-
-    def call() -> object:
-        return client.post(PATH).body_json(BODY).build().send().json()
-
-    return share_between_threads(call, concurrency)
+    return share_between_threads(post_with_pyreqwest(url), concurrency)
 
 
 def async_pyreqwest(url: str) -> Calls:
@@ -228,8 +210,8 @@ def tasks_pyreqwest(url: str, concurrency: int) -> Calls:
     return share_between_tasks(call, concurrency)
 
 
-def sync_pyqwest(url: str) -> Calls:
-    """Use pyqwest."""
+def post_with_pyqwest(url: str) -> Callable[[], object]:
+    """Return a call with a new client of pyqwest."""
     import pyqwest
 
     client = pyqwest.SyncClient()
@@ -238,20 +220,17 @@ def sync_pyqwest(url: str) -> Calls:
     def call() -> object:
         return client.post(url + PATH, headers, json.dumps(BODY).encode()).json()
 
-    return repeat(call)
+    return call
+
+
+def sync_pyqwest(url: str) -> Calls:
+    """Use pyqwest."""
+    return repeat(post_with_pyqwest(url))
 
 
 def threads_pyqwest(url: str, concurrency: int) -> Calls:
     """Share one client of pyqwest."""
-    import pyqwest
-
-    client = pyqwest.SyncClient()
-    headers = HEADERS | {"Content-Type": "application/json"}
-
-    def call() -> object:
-        return client.post(url + PATH, headers, json.dumps(BODY).encode()).json()
-
-    return share_between_threads(call, concurrency)
+    return share_between_threads(post_with_pyqwest(url), concurrency)
 
 
 def async_pyqwest(url: str) -> Calls:

@@ -261,20 +261,22 @@ class _ThreadRun(_Run):
         """Start another lane; if the system allows no more threads, go on with those there are."""
         name = f"mesh-facade-{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
+        # Listed before it starts, because Ctrl-C may come in between: `_stop` must know it.
+        self._threads.append(thread)
         try:
             thread.start()
         except RuntimeError:
+            self._threads.remove(thread)
             if not self._threads:
                 raise
             self.concurrency = len(self._threads)
-            return
-        self._threads.append(thread)  # only now: `_stop` waits for all threads in the list
 
     def _work(self) -> None:
         """Read accounts as they are drawn, until None comes. The thread of each lane runs this."""
         while True:
             drawn = self._drawn.get()
             if drawn is None:
+                self._drawn.put(None)  # for the next thread
                 return
             context, account = drawn
             try:
@@ -302,13 +304,13 @@ class _ThreadRun(_Run):
         """End pauses, wait for calls in flight, and drop their outcomes."""
         self.has_ended = True
         self.stopped.set()
-        for _ in self._threads:
-            self._drawn.put(None)
+        self._drawn.put(None)  # each thread that takes it puts it back
         if sys.is_finalizing():  # daemon threads are frozen now, so waiting for them would hang
             return
         for thread in self._threads:
-            # The garbage collector may close a forgotten generator in any thread, a lane included.
-            if thread is not threading.current_thread():
+            # A thread cannot join one that has not started, nor itself: the garbage collector may
+            # close a forgotten generator in any thread, a lane included.
+            if thread.is_alive() and thread is not threading.current_thread():
                 thread.join()
 
 

@@ -75,7 +75,7 @@ def _choose_operations(
     for pattern in patterns:
         matching = [name for name in operations if fnmatchcase(name, pattern)]
         if not matching:
-            similar = get_close_matches(pattern, operations, n=3) or list(operations)
+            similar = get_close_matches(pattern, operations, n=3) or list(operations) or ["none"]
             raise SpecError(
                 f"there is no operation '{pattern}'; the source has {', '.join(similar):.300}."
                 " Name another with --operation, or pin another in openapi/import.yaml"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
+import hypothesis
 import pytest
 
 from mesh_facade import AccountBalance, AsyncMeshClient, MeshClient
@@ -20,6 +21,12 @@ from mesh_facade.testing.pytest_plugin import mesh, mesh_in_process, mesh_server
 from tests.support import KEYS, TOKEN, Peer, Server
 
 Serve = Callable[..., Server]
+
+# How long an example takes says something about the machine, which may be busy, and not about us.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import socket
 import struct
 import threading
@@ -90,6 +91,11 @@ def response(
     return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
 
 
+def threads_begun_since(before: set[threading.Thread]) -> set[threading.Thread]:
+    """Return the threads that run now and did not before; those of other tests may have ended."""
+    return set(threading.enumerate()) - before
+
+
 # --- on loopback --------------------------------------------------------------------------------
 
 
@@ -162,6 +168,27 @@ def message(body: bytes = OK, *lines: str, status: int = 200) -> bytes:
     """Write an HTTP/1.1 answer, framed by its length."""
     head = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body)}", *lines, "", ""]
     return "\r\n".join(head).encode() + body
+
+
+@contextlib.contextmanager
+def refusing_port() -> Generator[int]:
+    """Yield a port on loopback that refuses connections: it is taken, and nobody listens on it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def port_for_a_program() -> int:
+    """Return a free port on loopback for a program that must be told its port.
+
+    It is below the ports that the system gives to others that ask for any port, so none of them
+    takes it before the program does.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)  # pytest-randomly repeats the numbers of `random`
+        with contextlib.suppress(OSError):  # it is in use
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
 
 
 @contextlib.contextmanager

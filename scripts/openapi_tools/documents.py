@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from openapi_tools.json_values import JSON, JSONObject, SpecError
+from openapi_tools.objects import json_path
 
 MAX_NODES = 1_000_000
 """How many values a YAML document may have once its aliases are expanded.
@@ -102,11 +103,11 @@ def _finite_number(digits: str) -> float:
 
 
 def _unique_keys(pairs: list[tuple[str, JSON]]) -> JSONObject:
-    mapping = dict(pairs)
-    if len(mapping) < len(pairs):
-        keys = [key for key, _ in pairs]
-        duplicate = max(keys, key=keys.count)
-        raise SpecError(f"the key '{duplicate}' is given twice in a mapping")
+    mapping: JSONObject = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise SpecError(f"the key '{key}' is given twice in a mapping")
+        mapping[key] = value
     return mapping
 
 
@@ -246,11 +247,30 @@ def dump(document: JSONObject, *, sort_keys: bool = True) -> str:
             document, Dumper=_Dumper, allow_unicode=True, width=90, sort_keys=sort_keys
         )
     except UnicodeEncodeError as error:
+        place = _find_text(document, error.object, "$")
         raise SpecError(
-            f"the text {error.object!a:.60} cannot be written as UTF-8: {error.reason}; correct it"
-            " in the source"
+            f"{place}: the text {error.object!a:.60} cannot be written as UTF-8: {error.reason};"
+            " correct it in the source"
         ) from None
     return written
+
+
+def _find_text(value: JSON, text: str, place: str) -> str | None:
+    """Return the JSONPath of a text, or of the mapping in which it is a key, or None."""
+    if value == text:
+        return place
+    members: dict[str, JSON] = {}
+    if isinstance(value, dict):
+        if text in value:
+            return place
+        members = {json_path(place, key): member for key, member in value.items()}
+    elif isinstance(value, list):
+        members = {f"{place}[{index}]": item for index, item in enumerate(value)}
+    for here, member in members.items():
+        found = _find_text(member, text, here)
+        if found is not None:
+            return found
+    return None
 
 
 def write(path: Path, content: bytes) -> None:

@@ -7,8 +7,9 @@ get one name, and drops an enum with a null. Names that this module derives reac
 1. A value that begins with a letter is named by its own letters and digits in capitals, as the
    generator does: `krakenDirect` is KRAKENDIRECT, `a-b` is A_B.
 2. Any other value gets the prefix VALUE_. The characters before its first letter or digit are
-   spelled by their Unicode names: `3commas` is VALUE_3COMMAS, `-1` is VALUE_HYPHEN_MINUS_1, and
-   the empty string is VALUE_EMPTY.
+   spelled by their Unicode names, or by their numbers if Unicode does not name them: `3commas` is
+   VALUE_3COMMAS, `-1` is VALUE_HYPHEN_MINUS_1, a tab is VALUE_U0009, and the empty string is
+   VALUE_EMPTY.
 3. Where several values would have the same name, the only one in camel case keeps it. Each other
    one gets a suffix that is computed from the value alone: `Coinbase` beside `coinbase` is
    COINBASE_ and eight digits.
@@ -182,7 +183,7 @@ def _plain_name(value: Value) -> str:
     words = ["VALUE"]
     rest = value
     while rest and not _is_kept(rest[0]):
-        words.append(unicodedata.name(rest[0]))
+        words.append(unicodedata.name(rest[0], f"U{ord(rest[0]):04X}"))
         rest = rest[1:]
     words.append(rest if value else "EMPTY")
     return _normalised("_".join(words).upper())
@@ -202,7 +203,10 @@ def _default_name(value: Value) -> str:
 
 def _normalised(name: str) -> str:
     """Return a name as the generator will write it and Python will read it."""
-    return unicodedata.normalize("NFKC", snake_case(unicodedata.normalize("NFKC", name))).upper()
+    capitals = snake_case(unicodedata.normalize("NFKC", name)).upper()
+    # The generator does the same with the name that it is given. Letters such as İ, which have two
+    # characters in the other case, change once more.
+    return unicodedata.normalize("NFKC", snake_case(capitals).upper())
 
 
 def _suffix(value: Value) -> str:

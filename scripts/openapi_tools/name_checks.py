@@ -26,17 +26,22 @@ _Schemas = Mapping[str, JSONObject]
 _FIELD_PREFIX = "field_"
 _TAG_PREFIX = "tag"
 
+_MAX_FILE_NAME = 255
+"""How many bytes a file's name may have: each class, and each function, has a file of its own."""
+
 # What the generated modules import: a class with such a name would take its place.
 _IMPORTED_CLASSES = frozenset(
     {
         "Any",
         "AuthenticatedClient",
         "BinaryIO",
+        "BytesIO",
         "Client",
         "File",
         "FileTypes",
         "Generator",
         "HTTPStatus",
+        "Literal",
         "Mapping",
         "RequestFiles",
         "Response",
@@ -44,6 +49,7 @@ _IMPORTED_CLASSES = frozenset(
         "TextIO",
         "TypeVar",
         "UNSET",
+        "UUID",
         "Unset",
     }
 )
@@ -98,6 +104,8 @@ def _check_classes(schemas: _Schemas) -> None:
         problem = ""
         if not _has_letters(title):
             problem = f"{title!a} gives no name for a class"
+        elif _is_too_long(module):
+            problem = f"{title!a:.60}… gives a name that is too long for a file"
         elif class_name in _IMPORTED_CLASSES:
             problem = f"the generated code has a {class_name} of its own"
         elif module in taken:
@@ -196,6 +204,8 @@ def _check_functions(document: JSONObject) -> None:
         problem = ""
         if not _has_letters(operation_id):
             problem = f"the operationId {operation_id!a} gives no name for a function"
+        elif _is_too_long(function):
+            problem = f"the operationId {operation_id!a:.60}… is too long for the name of a file"
         elif (module, function) in taken:
             other = taken[module, function]
             problem = f"{other} and {operation} would both be the function {module}.{function}"
@@ -213,12 +223,20 @@ def _first_tag(operation: JSONObject, path: str) -> str:
     tag = text(tags[0], place)
     if not _has_letters(tag):
         raise SpecError(f"{place}: the tag {tag!a} gives no name for a module; {removal(place)}")
+    if _is_too_long(PythonIdentifier(tag, _TAG_PREFIX)):
+        problem = f"the tag {tag!a:.60}… is too long for the name of a folder"
+        raise SpecError(f"{place}: {problem}; {removal(place)}")
     return tag
 
 
 def _has_letters(name: str) -> bool:
     """Return True if something of a name is left in Python."""
     return any(character.isalnum() for character in sanitize(name))
+
+
+def _is_too_long(module: str) -> bool:
+    """Return True if no file can have the name of a module."""
+    return len(f"{module}.py".encode()) > _MAX_FILE_NAME
 
 
 def _normalised(identifier: str) -> str:

@@ -1,13 +1,14 @@
 """Checks that a document is valid OpenAPI 3.0, for `make spec` and `make generate`."""
 
+import json
 from collections.abc import Iterable, Iterator
 
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from referencing.exceptions import Unresolvable
 
-from openapi_tools.json_values import JSON, JSONObject, SpecError
-from openapi_tools.references import find_target
+from openapi_tools.json_values import JSON, JSONObject, SpecError, items, mapping
+from openapi_tools.references import components_of, find_target, schema_name
 
 _SHOWN = 60
 """How many characters of a wrong value a message shows."""
@@ -19,6 +20,8 @@ def check_openapi(document: JSONObject, name: str = "") -> None:
         error = next(OpenAPIV30SpecValidator(document).iter_errors(), None)
     except Unresolvable as unresolvable:
         raise SpecError(f"{name} there is nothing at '{unresolvable.ref}'") from None
+    except RecursionError:
+        raise SpecError(f"{name} {_describe_recursion(document)}") from None
     if error is None:
         return
     place = error.json_path
@@ -28,9 +31,10 @@ def check_openapi(document: JSONObject, name: str = "") -> None:
             or _place_of_container(document, "$", error.instance)
             or place
         )
+    outer_path = error.json_path
     while error.context:
         error = _innermost(error.context)
-        place = error.json_path
+    place += error.json_path.removeprefix(outer_path)
     raise SpecError(f"{name} {place}: {_describe(error):.200}")
 
 
@@ -40,7 +44,54 @@ def _describe(error: ValidationError) -> str:
     value = repr(error.instance)
     if len(value) > _SHOWN:
         message = message.replace(value, f"{value[:_SHOWN]}…")
+    if error.validator == "uniqueItems":
+        message += _describe_duplicate(error.instance)
     return message
+
+
+def _describe_duplicate(values: list[JSON]) -> str:
+    """Return which item of a list is there twice; an empty string if they are 1 and 1.0."""
+    indexes: dict[str, int] = {}
+    for index, value in enumerate(values):
+        text = json.dumps(value, sort_keys=True)
+        if text in indexes:
+            return f": [{indexes[text]}] and [{index}] are both {value!r:.60}"
+        indexes[text] = index
+    return ""
+
+
+def _describe_recursion(document: JSONObject) -> str:
+    """Return why the validator does not come to an end: mostly, schemas are made of each other."""
+    schemas = components_of(document, "schemas")
+    for name in schemas:
+        circle = _find_circle(schemas, [name])
+        if circle:
+            names = " → ".join(circle)
+            return f"$.components.schemas.{name}: these schemas are parts of each other: {names}"
+    return "the document is nested too deeply"
+
+
+def _find_circle(schemas: JSONObject, names: list[str]) -> list[str]:
+    """Return the names of schemas from the first one back to itself, or an empty list."""
+    for part in _parts_of(mapping(schemas[names[-1]], names[-1])):
+        if part == names[0]:
+            return [*names, part]
+        if part in schemas and part not in names:
+            circle = _find_circle(schemas, [*names, part])
+            if circle:
+                return circle
+    return []
+
+
+def _parts_of(schema: JSONObject) -> Iterator[str]:
+    """Yield the names of the schemas of which a schema is made."""
+    name = schema_name(str(schema.get("$ref", "")))
+    if name is not None:
+        yield name
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        if keyword in schema:
+            for part in items(schema[keyword], keyword):
+                yield from _parts_of(part)
 
 
 def _place_of_container(value: JSON, place: str, container: object) -> str | None:

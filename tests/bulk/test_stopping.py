@@ -25,7 +25,7 @@ from tests.bulk.support import (
     read_all,
     wait_until_set,
 )
-from tests.support import response
+from tests.support import response, threads_begun_since
 
 if TYPE_CHECKING:
     from tests.conftest import Mode, Serve
@@ -51,7 +51,7 @@ def count_other_tasks(mode: Mode) -> int:
 
 @pytest.mark.parametrize("yielded", [0, 1, 25])
 def test_closing_the_generator_stops_all_lanes(mode: Mode, yielded: int) -> None:
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     transport = CountingTransport()
 
     with open_run(mode.client(transport=transport), make_accounts(100_000)) as outcomes:
@@ -60,19 +60,20 @@ def test_closing_the_generator_stops_all_lanes(mode: Mode, yielded: int) -> None
     sent = len(transport.tokens)
     time.sleep(0.02)
 
-    assert (threading.active_count(), count_other_tasks(mode), transport.now) == (threads, 0, 0)
+    assert threads_begun_since(threads) == set()
+    assert (count_other_tasks(mode), transport.now) == (0, 0)
     assert len(transport.tokens) == sent <= (yielded + 20 if yielded else 0)
 
 
 @only_sync
 def test_break_out_of_the_loop_stops_all_lanes(mode: Mode) -> None:
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
 
     client = mode.client(transport=CountingTransport()).client
     for _ in client.get_account_balances(make_accounts(100_000)):
         break
 
-    assert threading.active_count() == threads
+    assert threads_begun_since(threads) == set()
 
 
 def test_closing_the_generator_ends_pauses(mode: Mode) -> None:
@@ -87,7 +88,7 @@ def test_closing_the_generator_ends_pauses(mode: Mode) -> None:
         is_rate_limited.set()
         return rate_limited(60)
 
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     began_at = time.monotonic()
 
     with open_run(mode.client(transport=CountingTransport(answer)), make_accounts(9)) as outcomes:
@@ -95,7 +96,8 @@ def test_closing_the_generator_ends_pauses(mode: Mode) -> None:
         wait_until_set(is_rate_limited, mode)
 
     assert time.monotonic() - began_at < 2
-    assert (threading.active_count(), count_other_tasks(mode)) == (threads, 0)
+    assert threads_begun_since(threads) == set()
+    assert count_other_tasks(mode) == 0
 
 
 @only_sync
@@ -148,6 +150,40 @@ def test_client_can_be_used_after_a_run_was_closed(mode: Mode, serve: Serve) -> 
     assert len(read_all(caller, make_accounts(20))) == 20
 
 
+@only_sync
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_ctrl_c_while_a_lane_starts_stops_all_lanes(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    start = threading.Thread.start
+
+    def start_and_interrupt(thread: threading.Thread) -> None:
+        is_last = thread.name == "mesh-facade-2"
+        if is_last and moment == "before":
+            raise KeyboardInterrupt
+        start(thread)
+        if is_last:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_interrupt)
+    caller = mode.client(transport=CountingTransport())
+    raised: list[BaseException] = []
+    threads = set(threading.enumerate())
+
+    def read() -> None:
+        try:
+            read_all(caller, make_accounts(9))
+        except KeyboardInterrupt as interrupt:
+            raised.append(interrupt)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(10)
+
+    assert len(raised) == 1
+    assert threads_begun_since(threads) == set()
+
+
 INTERRUPTED_PROGRAM = """
 import asyncio, signal, sys, threading, os
 from mesh_facade import AsyncMeshClient, LinkedAccount, MeshClient
@@ -192,6 +228,7 @@ def test_ctrl_c_stops_all_lanes(mode: Mode, mesh: MockServer, state: str) -> Non
         env=os.environ | mesh.environment,
         capture_output=True,
         text=True,
+        timeout=60,
         check=False,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import threading
 import time
 from decimal import Decimal
@@ -15,6 +14,7 @@ import pytest
 from mesh_facade import MeshConnectionError, RateLimitError
 from mesh_facade.testing import MockServer
 from tests.cli.support import run, skipped_on_windows
+from tests.support import port_for_a_program
 from tests.testing.support import PORT_IS_TAKEN
 
 
@@ -24,8 +24,7 @@ def test_mock_server_prints_the_variables_and_serves_until_interrupted(
 ) -> None:
     printed: list[str] = []
     monkeypatch.setattr(click, "echo", printed.append)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = port_for_a_program()
     url = f"http://127.0.0.1:{port}"
     client = MockServer().client(base_url=url, transport=None, max_attempts=1)
     results: list[object] = []

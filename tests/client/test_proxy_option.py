@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import pytest
 import yaml
 
 from mesh_facade import MeshConfigurationError, MeshConnectionError
-from tests.support import Peer
+from tests.support import Peer, refusing_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,13 +79,6 @@ def answer_403(peer: Peer) -> None:
     peer.answer(b"", status=403)
 
 
-def find_closed_port() -> int:
-    """Return a port that refuses connections."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_proxy_of_the_environment_is_used_for_https(
     mode: Mode, serve: Serve, variable: str, monkeypatch: pytest.MonkeyPatch
@@ -109,10 +101,11 @@ def test_hosts_in_no_proxy_are_reached_directly(
     proxy = serve(answer_403)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     monkeypatch.setenv("NO_PROXY", "example.org,127.0.0.1")
-    caller = mode.client(base_url=f"https://127.0.0.1:{find_closed_port()}", max_attempts=1)
+    with refusing_port() as port:
+        caller = mode.client(base_url=f"https://127.0.0.1:{port}", max_attempts=1)
 
-    with pytest.raises(MeshConnectionError, match="ConnectError"):
-        caller.read()
+        with pytest.raises(MeshConnectionError, match="ConnectError"):
+            caller.read()
 
     assert proxy.connections == 0
 

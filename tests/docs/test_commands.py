@@ -11,24 +11,20 @@ import click
 import pytest
 
 from mesh_facade.cli import main
+from tests.docs.pages import PAGES, ROOT, blocks, name_of
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAMS = {"echo", "make", "pip", "python", "mesh-balance"}
 
 
 def lines_of_shell_blocks(page: Path) -> list[str]:
     """Return the lines of the shell blocks of a page."""
-    text = page.read_text(encoding="utf-8")
-    shell = re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
-    return "".join(shell).splitlines()
+    return "".join(blocks(page, "sh")).splitlines()
 
 
 def commands_of(page: Path) -> list[str]:
     """Return the commands in the shell blocks of a page, and those within its sentences."""
-    text = page.read_text(encoding="utf-8")
     lines = lines_of_shell_blocks(page)
-    inline = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
+    inline = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", page.read_text(encoding="utf-8"))
     commands: list[str] = []
     for line in [*lines, *inline]:
         commands += [part.strip() for part in re.split(r"\\?\|", line)]
@@ -42,7 +38,7 @@ def used_by(program: str) -> list[tuple[str, str]]:
         for line in commands_of(page):
             command = line.removeprefix("MESH_AUTH_TOKEN=any-token ")
             if command.startswith(f"{program} "):
-                found.append((page.relative_to(ROOT).as_posix(), command))
+                found.append((name_of(page), command))
     return found
 
 

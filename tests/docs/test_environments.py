@@ -7,19 +7,15 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.docs.pages import DOCS, PAGES, blocks
 
 # The clients of this page talk to a server in the page itself.
-OWN_SERVER = ROOT / "docs" / "facade-pattern.md"
-
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OWN_SERVER = DOCS / "facade-pattern.md"
 
 
 def clients_in(page: Path) -> list[str]:
     """Return the arguments with which the snippets of a page build clients."""
-    text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^ *```python\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
-    return re.findall(r"\b(?:Async)?MeshClient\((.*?)\)", "".join(blocks))
+    return re.findall(r"\b(?:Async)?MeshClient\((.*?)\)", "".join(blocks(page, "python")))
 
 
 PAGES_WITH_CLIENTS = [page for page in PAGES if clients_in(page) and page != OWN_SERVER]

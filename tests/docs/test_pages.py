@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mesh_facade.testing import FAULTS
+from tests.docs.pages import DOCS, ROOT, name_of
 
-ROOT = Path(__file__).parents[2]
-DOCS = sorted((ROOT / "docs").rglob("*.md"))
-PAGES = [*sorted(ROOT.glob("*.md")), *DOCS]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGES_IN_THE_ROOT = sorted(ROOT.glob("*.md"))
+PAGES_OF_DOCS = sorted(DOCS.rglob("*.md"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", [*PAGES_IN_THE_ROOT, *PAGES_OF_DOCS], ids=name_of)
 def test_every_path_and_every_test_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for path, test in re.findall(r"`([a-z_.]+/[a-z_./-]*)(?:::(\w+))?`", text):
@@ -23,7 +26,7 @@ def test_every_path_and_every_test_that_a_page_names_exists(page: Path) -> None:
 
 
 def test_testing_guide_names_every_fault() -> None:
-    text = (ROOT / "docs" / "guides" / "testing.md").read_text(encoding="utf-8")
+    text = (DOCS / "guides" / "testing.md").read_text(encoding="utf-8")
 
     assert [name for name in FAULTS if f"`{name}`" not in text] == []
 
@@ -31,5 +34,5 @@ def test_testing_guide_names_every_fault() -> None:
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
-    for page in DOCS:
-        assert f" {page.relative_to(ROOT / 'docs').as_posix()}\n" in navigation, page
+    for page in PAGES_OF_DOCS:
+        assert f" {page.relative_to(DOCS).as_posix()}\n" in navigation, page

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -13,27 +12,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.docs.pages import README, blocks
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 PROGRAM = [sys.executable, "-m", "mesh_facade.cli"]
-
-
-def blocks(language: str) -> list[str]:
-    """Return the code blocks of README that are in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
 def snippet_with(text: str) -> str:
     """Return the one Python snippet of README that contains a text."""
-    (snippet,) = [block for block in blocks("python") if text in block]
+    (snippet,) = [block for block in blocks(README, "python") if text in block]
     return snippet
 
 
 def commands_of_mesh_balance() -> list[str]:
     """Return the commands that README shows, apart from the one that starts the mock server."""
-    lines = "".join(blocks("sh")).splitlines()
+    lines = "".join(blocks(README, "sh")).splitlines()
     return [line for line in lines if "mesh-balance " in line and "mock-server" not in line]
 
 
@@ -88,11 +83,11 @@ def test_python_snippet_prints_what_readme_says(
 
 
 def test_every_python_snippet_is_run_here() -> None:
-    assert len(blocks("python")) == 4
+    assert len(blocks(README, "python")) == 4
 
 
 def test_commands_work_one_after_the_other(environment: dict[str, str], tmp_path: Path) -> None:
-    (accounts,) = blocks("csv")
+    (accounts,) = blocks(README, "csv")
     (tmp_path / "accounts.csv").write_text(accounts, encoding="utf-8")
 
     for line in commands_of_mesh_balance():

@@ -22,9 +22,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+from tests.docs.pages import DOCS, PAGES, ROOT, name_of
 
 # The snippets in this page that are marked `py` are quoted from examples/, where `make lint` checks
 # them; tests/examples/test_guides.py compares the quotes.
@@ -58,10 +56,6 @@ def write_module(page: Path, folder: Path) -> Path | None:
     path = folder / (re.sub(r"\W", "_", name_of(page)) + ".py")
     path.write_text("\n".join(module) + "\n", encoding="utf-8")
     return path
-
-
-def name_of(page: Path) -> str:
-    return page.relative_to(ROOT).as_posix()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,11 @@ import pytest
 import trustme
 
 from mesh_facade.testing import FAULTS, MockServer
+from tests.docs.pages import DOCS, PAGES, README, blocks, name_of
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMPILED_ONLY = "py"  # the language of blocks that need more than is installed here
 
 pytest_plugins = ["pytester"]
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    pattern = rf"^( *)```{language}\n(.*?)^\1```$"
-    found = re.findall(pattern, page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return [textwrap.dedent(block) for _, block in found]
-
-
-def name_of(page: Path) -> str:
-    return str(page.relative_to(ROOT))
 
 
 def pages_with(*languages: str) -> list[Any]:
@@ -53,9 +41,6 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account = '{"auth_token": "a-token", "broker": "coinbase", "key": "mine"}'
     (tmp_path / "accounts-1.jsonl").write_text(account)
     monkeypatch.chdir(tmp_path)
-
-
-README = PAGES[0]
 
 
 def test_first_snippet_of_readme_reads_one_balance(
@@ -112,7 +97,7 @@ def test_snippets_of_a_page_run_one_after_the_other(
 
 
 def test_tests_of_the_testing_guide_pass(pytester: pytest.Pytester) -> None:
-    guide = blocks(ROOT / "docs" / "guides" / "testing.md", "python")
+    guide = blocks(DOCS / "guides" / "testing.md", "python")
     pytester.makepyfile(guide="\n".join(guide))
 
     done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", "guide.py")

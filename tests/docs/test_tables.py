@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import mesh_facade
 from mesh_facade import MeshError
 from mesh_facade.cli import exit_codes
+from tests.docs import pages
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONCEPTS = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
-COMMAND_LINE = (ROOT / "docs" / "guides" / "command-line.md").read_text(encoding="utf-8")
+README = pages.README.read_text(encoding="utf-8")
+CONCEPTS = (pages.DOCS / "concepts.md").read_text(encoding="utf-8")
+COMMAND_LINE = (pages.DOCS / "guides" / "command-line.md").read_text(encoding="utf-8")
 
 
 def table_after(text: str, first_column: str) -> str:
@@ -40,7 +39,7 @@ def test_concepts_page_has_the_table_of_errors_of_readme() -> None:
 
 def test_every_environment_variable_that_the_package_reads_is_in_the_table_of_readme() -> None:
     code = "".join(
-        path.read_text(encoding="utf-8") for path in (ROOT / "mesh_facade").rglob("*.py")
+        path.read_text(encoding="utf-8") for path in (pages.ROOT / "mesh_facade").rglob("*.py")
     )
     names = set(re.findall(r'environ\.get\("(\w+)"', code))
 

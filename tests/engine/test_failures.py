@@ -11,7 +11,7 @@ import pytest
 
 from mesh_facade import MeshConnectionError
 from tests.engine.support import CHUNKED
-from tests.support import OK, Peer, message
+from tests.support import OK, Peer, message, refusing_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,12 +35,8 @@ def test_error_that_the_caller_is_handling_does_not_change_the_failure(mode: Mod
 
 
 def test_refused_connection_raises_connection_error(mode: Mode) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = "http://127.0.0.1:{1}".format(*listener.getsockname())
-    caller = mode.client(base_url=url, max_attempts=1)
-
-    with pytest.raises(MeshConnectionError) as caught:
-        caller.read()
+    with refusing_port() as port, pytest.raises(MeshConnectionError) as caught:
+        mode.client(base_url=f"http://127.0.0.1:{port}", max_attempts=1).read()
 
     assert type(caught.value) is MeshConnectionError
 

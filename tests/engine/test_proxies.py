@@ -35,7 +35,18 @@ from tests.engine.proxy_servers import (
     send_whole,
     socks_proxy,
 )
-from tests.support import KEYS, OK, TOKEN, Peer, Server, cash_body, message
+from tests.stopwatch import Stopwatch
+from tests.support import (
+    KEYS,
+    OK,
+    TOKEN,
+    Peer,
+    Server,
+    cash_body,
+    message,
+    port_for_a_program,
+    refusing_port,
+)
 
 # --- which way a call goes ------------------------------------------------------------------------
 
@@ -482,10 +493,10 @@ DEADLINE = 0.5
 
 
 def measure_timeout(caller: Caller) -> float:
-    began_at = time.monotonic()
-    with pytest.raises(MeshTimeoutError):
+    """Return the seconds until a call timed out, without those in which the machine stood still."""
+    with Stopwatch() as watch, pytest.raises(MeshTimeoutError):
         caller.read()
-    return time.monotonic() - began_at
+    return watch.seconds
 
 
 def answer_dripping(peer: Peer) -> None:
@@ -705,12 +716,6 @@ def test_reply_that_is_not_socks_5_is_refused(replies: list[bytes]) -> None:
 # --- real proxies ---------------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def start(program: str, *arguments: str, port: int) -> subprocess.Popen[bytes]:
     """Start a proxy that is installed on this machine; return when it accepts connections."""
     path = shutil.which(program)
@@ -733,7 +738,7 @@ def start(program: str, *arguments: str, port: int) -> subprocess.Popen[bytes]:
 
 @pytest.fixture(params=["tinyproxy", "microsocks"])
 def real_proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    port = free_port()
+    port = port_for_a_program()
     if request.param == "tinyproxy":
         settings = tmp_path / "tinyproxy.conf"
         settings.write_text(f"Port {port}\nListen 127.0.0.1\nTimeout 60\nAllow 127.0.0.1\n")
@@ -768,12 +773,9 @@ def test_real_proxy_carries_calls_and_heeds_the_deadline(
 def test_real_proxy_that_cannot_reach_the_server_says_so(
     mode: Mode, certificates: Certificates, real_proxy: str
 ) -> None:
-    caller = mode.client(
-        base_url=f"https://127.0.0.1:{free_port()}",
-        proxy=real_proxy,
-        verify=certificates.trust,
-        max_attempts=1,
-    )
+    options: dict[str, Any] = {"proxy": real_proxy, "verify": certificates.trust}
+    with refusing_port() as port:
+        caller = mode.client(base_url=f"https://127.0.0.1:{port}", max_attempts=1, **options)
 
-    with pytest.raises(MeshConnectionError, match="the proxy refused to connect: "):
-        caller.read()
+        with pytest.raises(MeshConnectionError, match="the proxy refused to connect: "):
+            caller.read()

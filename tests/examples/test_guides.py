@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mesh_facade import AuthenticationError
 from mesh_facade.testing import MockServer
+from tests.docs.pages import DOCS, ROOT, blocks
 
-ROOT = Path(__file__).parent.parent.parent
-GUIDES = ROOT / "docs" / "guides"
+GUIDES = DOCS / "guides"
 EXAMPLE = ROOT / "examples" / "balances"
 
 
-def blocks(page: str, language: str) -> list[str]:
-    text = (GUIDES / page).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-QUOTES = blocks("web.md", "py")
+QUOTES = blocks(GUIDES / "web.md", "py")
 
 
 def test_the_web_guide_quotes_the_example() -> None:
@@ -79,7 +72,7 @@ def guide(mesh: MockServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for name, value in mesh.environment.items():
         monkeypatch.setenv(name, value)
     namespace: dict[str, Any] = {"__name__": __name__}  # dataclasses look their module up
-    for block in blocks("tokens.md", "python"):
+    for block in blocks(GUIDES / "tokens.md", "python"):
         exec(block, namespace)  # noqa: S102 — it is our own
     mesh.calls.clear()
     return namespace

@@ -1,4 +1,4 @@
-"""The faults: what goes over the wire, and what a careful client makes of it in three attempts."""
+"""The faults: what goes over the wire, and what a careful client with three attempts reports."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tests.faults.server import (
     RESET,
     SILENCE,
     Answer,
-    Beneath,
     Drip,
     Endless,
+    OnePacket,
     Pause,
     Script,
     Stage,
-    Together,
+    Unencrypted,
     head,
 )
 
 
 class Verdict(enum.Enum):
-    """What a careful client makes of what it got."""
+    """What a careful client reports."""
 
     ANSWER = "the user's own answer"
     UNREACHABLE = "nothing usable came back"
@@ -34,27 +34,30 @@ class Verdict(enum.Enum):
 
 @attrs.frozen
 class Bounds:
-    """The seconds that a client is given for one wait, and for a call."""
+    """The seconds that a client may take: for one wait, and for a whole call."""
 
     timeout: float
     deadline: float
 
 
-QUICK = Bounds(10, 20)  # nothing waits: whatever lasts longer than a blink is a defect
-WAITING = Bounds(0.4, 1.75)  # each attempt waits in vain, and all of them have time to
-ENDLESS = Bounds(10, 0.75)  # no single wait lasts: the deadline alone ends it
+QUICK = Bounds(10, 20)
+"""For faults without any wait: a client that comes near to these bounds has a defect."""
+WAITING = Bounds(0.4, 1.75)
+"""For faults in which each attempt waits in vain: there is time for three attempts."""
+ENDLESS = Bounds(10, 0.75)
+"""For faults in which no single wait is long: only the deadline ends the call."""
 
 
 @attrs.frozen
 class Fault:
-    """A misbehaviour, and what is to come of it.
+    """A misbehaviour, and how a careful client must react.
 
     Attributes:
-        attempts: How often a client with three attempts tries.
-        is_free: Whether on a kept connection it cannot be told from one that was closed long ago,
-            which costs one free try.
-        is_busy: Whether it keeps the processor busy, so that clients must not meet it all at once.
-        tls: Whether it is for connections with TLS alone, or those without; None: for both.
+        attempts: How many attempts a client makes that may make three.
+        is_free: True if, on a kept connection, the fault looks like a connection that was closed
+            long ago. That costs one free try.
+        is_busy: True if it keeps the processor busy, so that few clients may meet it at once.
+        tls: True if it needs a connection with TLS, False if it needs one without, None for both.
     """
 
     name: str
@@ -67,11 +70,13 @@ class Fault:
     tls: bool | None = None
     is_busy: bool = False
 
-    def expected_strikes(self, *, reused: bool) -> int:
-        """Say how often the server is to see it."""
+    def expected_script_runs(self, *, reused: bool) -> int:
+        """Return how often the server must have run the script in a call."""
         if self.stage in {Stage.LISTEN, Stage.BACKLOG}:
             return 0
-        return self.attempts + (reused and self.is_free)
+        if reused and self.is_free:
+            return self.attempts + 1
+        return self.attempts
 
 
 def _late(name: str, script: Script, stage: Stage = Stage.REQUEST) -> Fault:
@@ -202,7 +207,7 @@ _SMUGGLED = (
     _harmless("other-users-answer-glued-on", lambda a: [a.whole + a.other_users]),
     _harmless("other-users-answer-after-chunks", lambda a: [a.chunked + a.other_users]),
     _harmless("other-users-answer-in-pieces", lambda a: [a.whole + a.other_users[:30]]),
-    _harmless("other-users-answer-in-next-record", lambda a: [Together([a.whole, a.other_users])]),
+    _harmless("other-users-answer-in-next-record", lambda a: [OnePacket([a.whole, a.other_users])]),
     _harmless("other-users-answer-later", lambda a: [a.whole, Pause(), a.other_users]),
     _harmless("timeout-sent-while-idle", lambda a: [a.whole, Pause(), _REQUEST_TIMEOUT, CLOSE]),
     _harmless(
@@ -243,7 +248,7 @@ _GARBAGE = (
     Fault("countless-headers", lambda _: [head()[:-2], Endless(b"X-More: 1\r\n" * 400)]),
     Fault(
         "noise-beneath-tls",
-        lambda a: [_half(a), Beneath(_NOISE)],  # a close might overtake the noise
+        lambda a: [_half(a), Unencrypted(_NOISE)],  # a close might overtake the noise
         Verdict.UNTRUSTED,
         attempts=1,
         tls=True,

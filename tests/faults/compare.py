@@ -1,7 +1,7 @@
-"""Puts several clients through the faults, and prints what they do as a Markdown table.
+"""Lets several clients meet the faults, and prints what they did as a Markdown table.
 
 `python -m tests.faults.compare` compares the facade, the generated client and bare httpx, on kept
-connections without TLS (with it, where a fault needs it).
+connections. TLS is used only for the faults that need it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
+import attrs
 import httpx
 from mesh_connect_client import Client
 from mesh_connect_client.api.balance import get_account_balance
@@ -24,23 +25,24 @@ from mesh_connect_client.models import BalanceBrokerBaseRequest
 from mesh_facade import MeshClient, MeshError
 from tests.faults.catalogue import FAULTS, Bounds, Fault, Verdict
 from tests.faults.matrix import (
-    NEXT,
     OWN_AMOUNT,
-    STRUCK,
+    SECOND_USER,
+    THIRD_USER,
     Call,
     ClientFactory,
     Observation,
     Outcome,
-    expose,
+    observe,
 )
 from tests.faults.server import FaultServer
 
 MARGIN = 0.25
+"""Seconds by which a call may be late."""
 
 
 @contextlib.contextmanager
 def bare_httpx(url: str, *, context: ssl.SSLContext, bounds: Bounds) -> Iterator[Call]:
-    """Post, and read the JSON: the way most callers do it."""
+    """Post a request and read the JSON, as most callers do."""
     with httpx.Client(base_url=url, verify=context, timeout=bounds.timeout) as client:
 
         def call(token: str) -> object:
@@ -53,7 +55,7 @@ def bare_httpx(url: str, *, context: ssl.SSLContext, bounds: Bounds) -> Iterator
 
 @contextlib.contextmanager
 def generated(url: str, *, context: ssl.SSLContext, bounds: Bounds) -> Iterator[Call]:
-    """Call the generated operation, given the time limit that httpx knows."""
+    """Call the generated operation, with httpx's own time limit."""
     with Client(base_url=url, verify_ssl=context, timeout=httpx.Timeout(bounds.timeout)) as client:
 
         def call(token: str) -> object:
@@ -67,9 +69,13 @@ def generated(url: str, *, context: ssl.SSLContext, bounds: Bounds) -> Iterator[
 @contextlib.contextmanager
 def facade(url: str, *, context: ssl.SSLContext, bounds: Bounds) -> Iterator[Call]:
     """Call the facade."""
-    timeout, deadline = bounds.timeout, bounds.deadline
     with MeshClient(
-        "client-id", "secret", base_url=url, verify=context, timeout=timeout, deadline=deadline
+        "client-id",
+        "secret",
+        base_url=url,
+        verify=context,
+        timeout=bounds.timeout,
+        deadline=bounds.deadline,
     ) as mesh:
         yield lambda token: mesh.get_account_balance(token, "coinbase").cash("USD")
 
@@ -81,53 +87,73 @@ CLIENTS: Mapping[str, ClientFactory] = {
 }
 
 
-def describe(fault: Fault, seen: Observation) -> tuple[str, bool]:
-    """Say in a few words what a client did, and whether a careful one would have."""
+@attrs.frozen
+class Behaviour:
+    """What a client did, in a few words, and whether a careful client would do the same."""
+
+    words: str
+    is_right: bool
+
+
+def describe(fault: Fault, seen: Observation) -> Behaviour:
+    """Describe what a client did when it met a fault."""
     outcome = seen.outcome
     limit = fault.bounds.deadline + MARGIN
     if not outcome.has_ended:
-        return f"**hangs** (more than {limit:g} s)", False
-    words, is_right = _describe_outcome(outcome)
-    is_right = is_right and (outcome.error is None) == (fault.verdict is Verdict.ANSWER)
+        return Behaviour(f"**hangs** (more than {limit:g} s)", is_right=False)
+    words = _describe_outcome(outcome, SECOND_USER)
+    is_right = _is_right(fault, outcome)
     if outcome.seconds > limit:
-        words, is_right = f"{words} after {outcome.seconds:.1f} s", False
-    if seen.next_outcome.error or seen.next_outcome.value != OWN_AMOUNT[NEXT]:
-        following, _ = _describe_outcome(seen.next_outcome, NEXT)
-        words, is_right = f"{words}; next call: {following}", False
-    return words if is_right else f"**{words}**", is_right
+        words = f"{words} after {outcome.seconds:.1f} s"
+        is_right = False
+    if seen.next_outcome.error or seen.next_outcome.value != OWN_AMOUNT[THIRD_USER]:
+        words = f"{words}; next call: {_describe_outcome(seen.next_outcome, THIRD_USER)}"
+        is_right = False
+    if not is_right:
+        words = f"**{words}**"
+    return Behaviour(words, is_right)
 
 
-def _describe_outcome(outcome: Outcome, token: str = STRUCK) -> tuple[str, bool]:
-    if outcome.error is None:
-        is_own = outcome.value == OWN_AMOUNT[token]
-        return ("own answer", True) if is_own else ("another user's balance", False)
-    is_typed = isinstance(outcome.error, MeshError | httpx.HTTPError)
-    return f"`{type(outcome.error).__name__}`", is_typed
+def _is_right(fault: Fault, outcome: Outcome) -> bool:
+    """Return True if a fault that has an answer gave it, and any other one a typed error."""
+    if fault.verdict is Verdict.ANSWER:
+        return outcome.error is None and outcome.value == OWN_AMOUNT[SECOND_USER]
+    return isinstance(outcome.error, MeshError | httpx.HTTPError)
+
+
+def _describe_outcome(outcome: Outcome, token: str) -> str:
+    if outcome.error is not None:
+        return f"`{type(outcome.error).__name__}`"
+    if outcome.value == OWN_AMOUNT[token]:
+        return "own answer"
+    return "another user's balance"
 
 
 def compare() -> Iterator[str]:
-    """Yield the table's lines: the faults that not all clients take well, and how many they do."""
-    counted: Counter[str] = Counter()
-    taken_well = 0
+    """Yield the lines of the table: one for each fault with which a client did something wrong."""
+    right_counts: Counter[str] = Counter()
+    all_right = 0
     with FaultServer() as server, ThreadPoolExecutor(len(CLIENTS)) as executor:
         yield "| fault | a careful client | " + " | ".join(CLIENTS) + " |"
         yield "|---" * (len(CLIENTS) + 2) + "|"
         for fault in FAULTS:
-            seen = executor.map(
-                lambda client, fault=fault: expose(
-                    server, client, fault, reused=True, tls=bool(fault.tls)
-                ),
-                CLIENTS.values(),
+
+            def behaviour_of(factory: ClientFactory, fault: Fault = fault) -> Behaviour:
+                tls = bool(fault.tls)
+                return describe(fault, observe(server, factory, fault, reused=True, tls=tls))
+
+            behaviours = dict(
+                zip(CLIENTS, executor.map(behaviour_of, CLIENTS.values()), strict=True)
             )
-            told = [describe(fault, observation) for observation in seen]
-            rights = [name for name, (_, is_right) in zip(CLIENTS, told, strict=True) if is_right]
-            counted.update(rights)
-            taken_well += len(rights) == len(CLIENTS)
-            if len(rights) < len(CLIENTS):
-                words = " | ".join(said for said, _ in told)
+            right = [name for name, behaviour in behaviours.items() if behaviour.is_right]
+            right_counts.update(right)
+            if len(right) == len(CLIENTS):
+                all_right += 1
+            else:
+                words = " | ".join(behaviour.words for behaviour in behaviours.values())
                 yield f"| {fault.name} | {fault.verdict.value} | {words} |"
-    yield f"| {taken_well} others | an error of its own, or the answer |" + " as it should |" * 3
-    totals = " | ".join(f"**{counted[name]} of {len(FAULTS)}**" for name in CLIENTS)
+    yield f"| {all_right} others | an error of its own, or the answer |" + " as it should |" * 3
+    totals = " | ".join(f"**{right_counts[name]} of {len(FAULTS)}**" for name in CLIENTS)
     yield f"| **right, in time, and well afterwards** | | {totals} |"
 
 

@@ -1,8 +1,7 @@
-"""Puts an HTTP client through the faults, one at a time, and writes down what came of it."""
+"""Lets an HTTP client meet a fault, and records what happened."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import queue
 import ssl
@@ -18,14 +17,14 @@ from tests.faults.catalogue import Bounds, Fault
 from tests.faults.server import Endpoint, FaultServer
 
 Call = Callable[[str], Any]
-"""Reads the amount of the user whose token it is given."""
+"""Returns the amount of the user whose token it gets."""
 
 
 class ClientFactory(Protocol):
-    """Builds a client of a server, and gives a function that makes a call with it.
+    """Builds a client, and gives a function that makes a call with it.
 
-    `context` trusts the server; `bounds` are the seconds that the client is to allow. What it
-    does not know it may ignore.
+    `context` trusts the server. `bounds` are the seconds that the client shall allow; a client that
+    has no such limit may ignore it.
     """
 
     def __call__(
@@ -35,7 +34,7 @@ class ClientFactory(Protocol):
 
 @attrs.frozen
 class Outcome:
-    """What a call gave: a value, or what it raised, or neither for as long as anyone waited."""
+    """The result of a call: a value or an error, or neither if it had not ended in time."""
 
     value: Any = None
     error: BaseException | None = None
@@ -45,73 +44,86 @@ class Outcome:
 
 @attrs.frozen
 class Observation:
-    """What came of a fault: in the call that met it, and in the next one on the same client.
+    """What happened in the call that met a fault, and in the next one with the same client.
 
     Attributes:
-        outcome: Of the call that met the fault.
-        strikes: How often the server has shown the fault.
-        next_outcome: Of the call after that, once the server was well again.
+        outcome: The outcome of the call that met the fault.
+        script_runs: How often the server ran the script of the fault.
+        next_outcome: The outcome of the next call, for which the fault was off again.
     """
 
     outcome: Outcome
-    strikes: int
+    script_runs: int
     next_outcome: Outcome
 
 
-FIRST, STRUCK, NEXT = (f"auth-token-{number:06}" for number in (11, 22, 33))
-OWN_AMOUNT = {FIRST: 11, STRUCK: 22, NEXT: 33}
+# The tokens of three users. The server answers with the number at the end.
+FIRST_USER = "auth-token-000011"
+SECOND_USER = "auth-token-000022"
+THIRD_USER = "auth-token-000033"
+OWN_AMOUNT = {FIRST_USER: 11, SECOND_USER: 22, THIRD_USER: 33}
 
-_PATIENCE = 2.0  # with a client that does not keep its bounds
+_PATIENCE = 2.0
+"""Seconds that a client may take longer than its bounds before it counts as hanging."""
 
 
-def expose(
+def observe(
     server: FaultServer, factory: ClientFactory, fault: Fault, *, reused: bool, tls: bool
 ) -> Observation:
-    """Let a client meet a fault, on a kept connection or a fresh one."""
+    """Let a client meet a fault, on a kept connection if `reused`, else on a new one."""
     endpoint = server.open(fault.script, stage=fault.stage, tls=tls)
     build = functools.partial(
         factory, endpoint.url, context=server.client_context, bounds=fault.bounds
     )
-    notes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-    run = functools.partial(_meet, endpoint, build, notes, reused=reused)
+    outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    run = functools.partial(_make_calls, endpoint, build, outcomes, reused=reused)
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    outcomes: list[Outcome] = []
-    for _ in range(2):
-        with contextlib.suppress(queue.Empty):
-            outcomes.append(notes.get(timeout=fault.bounds.deadline + _PATIENCE))
-            continue
-        outcomes.append(Outcome(has_ended=False))
-        break
-    strikes = endpoint.strikes
+    longest = fault.bounds.deadline + _PATIENCE
+    outcome = _take(outcomes, longest)
+    next_outcome = outcome
+    if outcome.has_ended:
+        next_outcome = _take(outcomes, longest)
+    script_runs = endpoint.script_runs
     endpoint.close()
     thread.join(_PATIENCE)
-    return Observation(outcomes[0], strikes, outcomes[-1])
+    return Observation(outcome, script_runs, next_outcome)
 
 
-def _meet(
+def _take(outcomes: queue.SimpleQueue[Outcome], seconds: float) -> Outcome:
+    """Return the next outcome, or one of a call that has not ended."""
+    try:
+        return outcomes.get(timeout=seconds)
+    except queue.Empty:
+        return Outcome(has_ended=False)
+
+
+def _make_calls(
     endpoint: Endpoint,
     build: Callable[[], AbstractContextManager[Call]],
-    notes: queue.SimpleQueue[Outcome],
+    outcomes: queue.SimpleQueue[Outcome],
     *,
     reused: bool,
 ) -> None:
+    """Call before the fault if `reused`, during it and after it; put the last two outcomes."""
     with build() as call:
-        if reused and (outcome := try_call(call, FIRST)).error:
-            notes.put(outcome)
-            return
-        endpoint.fall_ill()
-        notes.put(try_call(call, STRUCK))
-        endpoint.settle()
-        endpoint.recover()
-        notes.put(try_call(call, NEXT))
+        if reused:
+            first_outcome = try_call(call, FIRST_USER)
+            if first_outcome.error:
+                outcomes.put(first_outcome)
+                return
+        endpoint.start_fault()
+        outcomes.put(try_call(call, SECOND_USER))
+        endpoint.wait_for_scripts()
+        endpoint.end_fault()
+        outcomes.put(try_call(call, THIRD_USER))
 
 
 def try_call(call: Call, token: str) -> Outcome:
-    """Make a call and write down what it gave."""
+    """Make a call and return its outcome."""
     start = time.monotonic()
     try:
         value = call(token)
-    except Exception as error:  # noqa: BLE001 — whatever it is is what is to be judged
+    except Exception as error:  # noqa: BLE001 — the tests judge whatever the client raised
         return Outcome(error=error, seconds=time.monotonic() - start)
     return Outcome(value, seconds=time.monotonic() - start)

@@ -1,8 +1,8 @@
-"""A pytest plugin: the fault server, and the matrix for whichever client it is to be tried on.
+"""A pytest plugin with the fault server, and a fixture that lets clients meet a fault.
 
-A test that takes `fault` runs once for each fault. `expose_to(fault)` needs the fixture
-`client_factories`, a mapping of names to `ClientFactory`, which the suite defines: every one meets
-the fault on fresh and on kept connections, in plain HTTP and in TLS, at the same time.
+A test that takes `fault` runs once for each fault. `observe_all(fault)` needs the fixture
+`client_factories`, a mapping of names to `ClientFactory`, which the suite of tests defines. Each of
+these clients meets the fault on new and on kept connections, with TLS and without, all at once.
 """
 
 from __future__ import annotations
@@ -12,50 +12,65 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 
+import attrs
 import pytest
 
 from tests.faults.catalogue import FAULTS, Fault
-from tests.faults.matrix import ClientFactory, Observation, expose
+from tests.faults.matrix import ClientFactory, Observation, observe
 from tests.faults.server import FaultServer
 
 
+@attrs.frozen
+class _Way:
+    """A client, and the kind of connection on which it meets a fault."""
+
+    client: str
+    reused: bool
+    tls: bool
+
+    def __str__(self) -> str:
+        connection = "kept" if self.reused else "new"
+        protocol = "tls" if self.tls else "plain"
+        return f"{self.client}, {connection}, {protocol}"
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes `fault` once for each."""
+    """Run a test that takes `fault` once for each fault."""
     if "fault" in metafunc.fixturenames:
         metafunc.parametrize("fault", FAULTS, ids=attrgetter("name"))
 
 
 @pytest.fixture(scope="session")
 def fault_server() -> Iterator[FaultServer]:
-    """Run the server for as long as the tests run."""
+    """Run the fault server until the last test has ended."""
     with FaultServer() as server:
         yield server
 
 
 @pytest.fixture
-def expose_to(
+def observe_all(
     fault_server: FaultServer, client_factories: Mapping[str, ClientFactory]
 ) -> Callable[[Fault], dict[str, Observation]]:
-    """Give a function that lets all clients meet a fault, and names what each of them did."""
+    """Return a function that lets all clients meet a fault.
 
-    def expose_all(fault: Fault) -> dict[str, Observation]:
-        ways = [
-            (name, reused, tls)
-            for name, reused, tls in itertools.product(
-                client_factories, (False, True), (False, True)
-            )
-            if fault.tls in {None, tls}
-        ]
-        with ThreadPoolExecutor(2 if fault.is_busy else len(ways)) as executor:
-            found = executor.map(
-                lambda way: expose(
-                    fault_server, client_factories[way[0]], fault, reused=way[1], tls=way[2]
-                ),
-                ways,
-            )
-            return {
-                f"{name}, {'kept' if reused else 'fresh'}, {'tls' if tls else 'plain'}": seen
-                for (name, reused, tls), seen in zip(ways, found, strict=True)
-            }
+    The function returns what happened, by the name of the client and the kind of connection.
+    """
 
-    return expose_all
+    def observe_with_all_clients(fault: Fault) -> dict[str, Observation]:
+        ways: list[_Way] = []
+        for name, reused, tls in itertools.product(client_factories, (False, True), (False, True)):
+            if fault.tls in {None, tls}:
+                ways.append(_Way(name, reused=reused, tls=tls))
+
+        def observe_way(way: _Way) -> Observation:
+            factory = client_factories[way.client]
+            return observe(fault_server, factory, fault, reused=way.reused, tls=way.tls)
+
+        at_once = len(ways)
+        if fault.is_busy:
+            at_once = 2
+        with ThreadPoolExecutor(at_once) as executor:
+            observations = executor.map(observe_way, ways)
+            return {str(way): seen for way, seen in zip(ways, observations, strict=True)}
+
+    return observe_with_all_clients

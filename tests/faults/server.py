@@ -1,7 +1,7 @@
-"""A server that misbehaves when it is told to: raw asyncio on loopback, one misbehaviour a port.
+"""A server that misbehaves on demand: raw asyncio on loopback, with one misbehaviour for each port.
 
-A fault is a short script of what goes over the wire and when; here is what runs it. Nothing in
-this package knows the client that is put through it.
+A fault is a short script: the bytes that go over the wire, and when. This module runs the scripts.
+Nothing in this package depends on the client that is tested.
 """
 
 from __future__ import annotations
@@ -28,21 +28,28 @@ import trustme
 T = TypeVar("T")
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
-_CORK = getattr(socket, "TCP_CORK", socket.TCP_NODELAY)  # Linux has it; elsewhere it is luck
+# Linux alone can hold bytes back until a packet is complete.
+_CORK = getattr(socket, "TCP_CORK", socket.TCP_NODELAY)
 _SHARED_PORT = getattr(socket, "SO_REUSEPORT", socket.SO_REUSEADDR)  # Windows lacks the former
 _BACKLOG = 1024
-_SETTLING = 5.0  # seconds
+_SETTLING = 5.0
+"""Seconds that a script, a handshake or a command of the tests may take to end."""
 
 
 class Step(enum.Enum):
-    """What a script does beside sending bytes; where it ends, the next request is awaited."""
+    """What a script does apart from sending bytes.
+
+    After the last step of a script, the server waits for the next request.
+    """
 
     CLOSE = "closes the connection"
     RESET = "resets the connection"
     SILENCE = "says nothing until the client has left"
 
 
-CLOSE, RESET, SILENCE = Step.CLOSE, Step.RESET, Step.SILENCE
+CLOSE = Step.CLOSE
+RESET = Step.RESET
+SILENCE = Step.SILENCE
 
 
 @attrs.frozen
@@ -54,15 +61,15 @@ class Drip:
 
 
 @attrs.frozen
-class Together:
-    """Pieces sent at one go and yet apart: with TLS each is a record of its own."""
+class OnePacket:
+    """Pieces sent in one packet. With TLS, each piece is a record of its own."""
 
     pieces: Sequence[bytes]
 
 
 @attrs.frozen
-class Beneath:
-    """Bytes sent past TLS, on the bare connection."""
+class Unencrypted:
+    """Bytes written to the connection without TLS, although the connection uses TLS."""
 
     data: bytes
 
@@ -77,23 +84,27 @@ class Endless:
 
 @attrs.frozen
 class Pause:
-    """A moment, for what the client has been sent so far to be dealt with."""
+    """A pause, in which the client can process the bytes that were sent before."""
 
     seconds: float = 0.02
 
 
 @attrs.frozen
 class Answer:
-    """The right answer to a request, from which scripts cut what they send."""
+    """The right answer to a request. Scripts send it in part, or changed."""
 
     request: bytes
 
     @property
     def number(self) -> int:
-        """The amount that is this user's own: the digits in which the token ends."""
-        _, _, sent = self.request.partition(b"\r\n\r\n")
-        found = re.search(r"\d+$", json.loads(sent)["authToken"]) if sent else None
-        return int(found[0]) if found else 0
+        """The amount of the user who asks: the digits at the end of the token."""
+        _, _, body = self.request.partition(b"\r\n\r\n")
+        if not body:
+            return 0
+        digits = re.search(r"\d+$", json.loads(body)["authToken"])
+        if digits is None:
+            return 0
+        return int(digits[0])
 
     @property
     def body(self) -> bytes:
@@ -102,22 +113,22 @@ class Answer:
 
     @property
     def other_users(self) -> bytes:
-        """A whole answer that would be right for another user."""
+        """A complete answer that would be right for another user."""
         return _with_length(_envelope(self.number + 1_000_000))
 
     @property
     def whole(self) -> bytes:
-        """The answer as it should be."""
+        """The right answer, with its length."""
         return _with_length(self.body)
 
     @property
     def chunked(self) -> bytes:
-        """The same in three chunks."""
+        """The right answer in three chunks."""
         return head("Transfer-Encoding: chunked") + self.chunks
 
     @property
     def chunks(self) -> bytes:
-        """The body of that."""
+        """The body of the right answer in three chunks."""
         third = len(self.body) // 3
         parts = (self.body[:third], self.body[third : 2 * third], self.body[2 * third :], b"")
         return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
@@ -138,11 +149,13 @@ def _with_length(body: bytes) -> bytes:
     return head(f"Content-Length: {len(body)}") + body
 
 
-Script = Callable[[Answer], Sequence["bytes | Step | Drip | Together | Beneath | Endless | Pause"]]
+Action = bytes | Step | Drip | OnePacket | Unencrypted | Endless | Pause
+"""One entry of a script."""
+Script = Callable[[Answer], Sequence[Action]]
 
 
 class Stage(enum.Enum):
-    """When a fault strikes."""
+    """When a fault happens."""
 
     LISTEN = "nobody listens"
     BACKLOG = "connections are never accepted"
@@ -170,13 +183,13 @@ def _listen_on(port: int) -> socket.socket:
 
 
 class Endpoint:
-    """A port that answers rightly while it is well, and as its script says while it is ill.
+    """A port that gives right answers, except while a fault is on: then it runs its script.
 
     Attributes:
-        port: Where it listens, on 127.0.0.1.
-        strikes: How often the script has run.
-        received: All that clients have sent, TLS taken off.
-        connections: How many have been accepted.
+        port: The port on 127.0.0.1 at which it listens.
+        script_runs: How often the script has run.
+        received: All bytes that clients have sent, decrypted.
+        connections: How many connections have been accepted.
     """
 
     def __init__(
@@ -185,9 +198,9 @@ class Endpoint:
         self._run = run
         self._script = script
         self._stage = stage
-        self._is_ill = False
-        self._acting = 0
-        self._visits: set[asyncio.Task[None]] = set()
+        self._is_faulty = False
+        self._running_scripts = 0
+        self._connection_tasks: set[asyncio.Task[None]] = set()
         self._fillers: list[socket.socket] = []
         self._is_accepting = False
         self._is_closed = False
@@ -196,33 +209,34 @@ class Endpoint:
         self.port: int = self._listener.getsockname()[1]
         # Bound as well, but never listening: it keeps the port while the listener is closed.
         self._reservation = _bind_to(self.port)
-        self.strikes = 0
+        self.script_runs = 0
         self.connections = 0
         self.received = bytearray()
 
     @property
     def url(self) -> str:
-        """Where a client calls."""
-        return f"http{'s' if self._context else ''}://127.0.0.1:{self.port}"
+        """The base URL for clients."""
+        scheme = "https" if self._context else "http"
+        return f"{scheme}://127.0.0.1:{self.port}"
 
     def start(self, context: ssl.SSLContext | None) -> Self:
-        """Accept connections, with TLS if there is a context for it."""
+        """Accept connections, with TLS if there is a context."""
         self._context = context
         self._run(self._start_accepting())
         return self
 
-    def fall_ill(self) -> None:
-        """Follow the script from now on."""
-        self._run(self._fall_ill())
+    def start_fault(self) -> None:
+        """Run the script from now on."""
+        self._run(self._start_fault())
 
-    def recover(self) -> None:
-        """Answer rightly from now on."""
-        self._run(self._recover())
+    def end_fault(self) -> None:
+        """Give right answers from now on."""
+        self._run(self._end_fault())
 
-    def settle(self) -> None:
+    def wait_for_scripts(self) -> None:
         """Wait until no script is running."""
         give_up_at = time.monotonic() + _SETTLING
-        while self._acting and time.monotonic() < give_up_at:
+        while self._running_scripts and time.monotonic() < give_up_at:
             time.sleep(0.001)
 
     def close(self) -> None:
@@ -239,8 +253,8 @@ class Endpoint:
             asyncio.get_running_loop().remove_reader(self._listener)
             self._is_accepting = False
 
-    async def _fall_ill(self) -> None:
-        self._is_ill = True
+    async def _start_fault(self) -> None:
+        self._is_faulty = True
         if self._stage is Stage.LISTEN:
             await self._stop_accepting()
             self._listener.close()  # the reservation keeps the port
@@ -258,8 +272,8 @@ class Endpoint:
             filler.connect_ex(("127.0.0.1", self.port))
             self._fillers.append(filler)
 
-    async def _recover(self) -> None:
-        self._is_ill = False
+    async def _end_fault(self) -> None:
+        self._is_faulty = False
         if self._is_closed:
             return
         self._close_fillers()
@@ -282,33 +296,37 @@ class Endpoint:
             self._fillers.pop().close()
 
     async def _drop_connections(self) -> None:
-        visits = set(self._visits)
-        for visit in visits:
-            visit.cancel()
-        await asyncio.gather(*visits, return_exceptions=True)
+        tasks = set(self._connection_tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # the client has left again
+        try:
             connection, _ = self._listener.accept()
-            connection.setblocking(False)  # noqa: FBT003 — the standard library's signature
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections += 1
-            visit = asyncio.ensure_future(self._visit(connection))
-            self._visits.add(visit)
-            visit.add_done_callback(functools.partial(self._leave, connection))
+        except OSError:  # the client has closed the connection already
+            return
+        connection.setblocking(False)  # noqa: FBT003 — the standard library's signature
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connections += 1
+        task = asyncio.ensure_future(self._serve_connection(connection))
+        self._connection_tasks.add(task)
+        task.add_done_callback(functools.partial(self._forget_task, connection))
 
-    def _leave(self, connection: socket.socket, visit: asyncio.Task[None]) -> None:
-        self._visits.discard(visit)
-        if visit.cancelled():  # perhaps before it had taken its connection over
+    def _forget_task(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        self._connection_tasks.discard(task)
+        if task.cancelled():  # perhaps before its first step, which takes the connection over
             connection.close()
 
-    async def _visit(self, connection: socket.socket) -> None:
-        """Serve one connection for as long as client and script keep it."""
-        is_struck = self._is_ill and self._stage is Stage.ACCEPT
+    async def _serve_connection(self, connection: socket.socket) -> None:
+        """Serve one connection until the client or the script ends it."""
+        is_faulty = self._is_faulty and self._stage is Stage.ACCEPT
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=2**20)
         protocol = asyncio.StreamReaderProtocol(reader)
-        context = None if is_struck else self._context
+        context = self._context
+        if is_faulty:
+            context = None
         try:
             transport, _ = await loop.connect_accepted_socket(
                 lambda: protocol,
@@ -322,41 +340,46 @@ class Endpoint:
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         try:
             with contextlib.suppress(OSError, EOFError):
-                keeps = not is_struck or await self._act(Answer(b""), reader, writer)
-                while keeps:
-                    keeps = await self._serve(reader, writer)
+                is_kept = True
+                if is_faulty:
+                    is_kept = await self._run_script(Answer(b""), reader, writer)
+                while is_kept:
+                    is_kept = await self._serve_request(reader, writer)
         except asyncio.CancelledError:
             transport.abort()
             raise
         finally:
             writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answer a request; return whether to wait for another one."""
+    async def _serve_request(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Answer a request; return True if the connection stays open for another one."""
         request = await reader.readexactly(1)
         self.received += request
-        if self._is_ill and self._stage is Stage.REQUEST_STARTS:
-            return await self._act(Answer(request), reader, writer)
+        if self._is_faulty and self._stage is Stage.REQUEST_STARTS:
+            return await self._run_script(Answer(request), reader, writer)
         request += await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", request)
-        request += await reader.readexactly(int(length[1]) if length else 0)
+        if length:
+            request += await reader.readexactly(int(length[1]))
         self.received += request[1:]
-        if self._is_ill:
-            return await self._act(Answer(request), reader, writer)
+        if self._is_faulty:
+            return await self._run_script(Answer(request), reader, writer)
         writer.write(Answer(request).whole)
         await writer.drain()
         return True
 
-    async def _act(
+    async def _run_script(
         self, answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
-        """Run the script once; return whether it leaves the connection open."""
-        self.strikes += 1
-        self._acting += 1
+        """Run the script once; return True if it leaves the connection open."""
+        self.script_runs += 1
+        self._running_scripts += 1
         try:
             raw: socket.socket = writer.get_extra_info("socket")
-            for step in self._script(answer):
-                match step:
+            for action in self._script(answer):
+                match action:
                     case Step.CLOSE:
                         return False
                     case Step.RESET:
@@ -367,36 +390,37 @@ class Endpoint:
                         while await reader.read(2**16):
                             pass
                     case Pause():
-                        await asyncio.sleep(step.seconds)
-                    case Together():
+                        await asyncio.sleep(action.seconds)
+                    case OnePacket():
                         raw.setsockopt(socket.IPPROTO_TCP, _CORK, 1)
-                        for piece in step.pieces:
+                        for piece in action.pieces:
                             writer.write(piece)
                         raw.setsockopt(socket.IPPROTO_TCP, _CORK, 0)
-                    case Beneath():
-                        os.write(raw.fileno(), step.data)
+                    case Unencrypted():
+                        os.write(raw.fileno(), action.data)
                     case _:
-                        await self._send(step, reader, writer)
+                        await self._send(action, reader, writer)
         finally:
-            self._acting -= 1
+            self._running_scripts -= 1
         return True
 
     async def _send(
         self,
-        step: bytes | Drip | Endless,
+        action: bytes | Drip | Endless,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
+        """Send bytes, in parts if the action asks for that; raise EOFError if the client left."""
         interval = 0.0
         parts: Iterable[bytes]
-        if isinstance(step, Drip):
-            interval = step.interval
-            parts = [bytes([byte]) for byte in step.data]
-        elif isinstance(step, Endless):
-            interval = step.interval
-            parts = itertools.repeat(step.data)
+        if isinstance(action, Drip):
+            interval = action.interval
+            parts = [bytes([byte]) for byte in action.data]
+        elif isinstance(action, Endless):
+            interval = action.interval
+            parts = itertools.repeat(action.data)
         else:
-            parts = [step]
+            parts = [action]
         for part in parts:
             writer.write(part)
             await writer.drain()
@@ -406,7 +430,7 @@ class Endpoint:
 
 
 class FaultServer:
-    """Endpoints on an event loop in a background thread, and the authority that vouches for them.
+    """Endpoints on an event loop in a background thread, and the authority of their certificates.
 
     Attributes:
         authority: Signs the endpoints' certificates.
@@ -422,7 +446,8 @@ class FaultServer:
         self.authority.configure_trust(self.client_context)
 
     def __enter__(self) -> Self:
-        self._loop.set_exception_handler(lambda _loop, _context: None)  # clients break off: fine
+        # Clients that break a connection off are expected here: asyncio must not report them.
+        self._loop.set_exception_handler(lambda _loop, _context: None)
         self._thread.start()
         return self
 
@@ -448,8 +473,15 @@ class FaultServer:
         stage: Stage = Stage.REQUEST,
         tls: bool | ssl.SSLContext = False,
     ) -> Endpoint:
-        """Open a port, which is well as yet; `tls` takes a server's context of one's own too."""
-        context = (self.server_context if tls else None) if isinstance(tls, bool) else tls
+        """Open a port, whose fault is not on yet.
+
+        `tls` is True for a right certificate, or the SSL context of a server with another one.
+        """
+        context: ssl.SSLContext | None = None
+        if isinstance(tls, ssl.SSLContext):
+            context = tls
+        elif tls:
+            context = self.server_context
         endpoint = Endpoint(self._run, script, stage).start(context)
         self._endpoints.append(endpoint)
         return endpoint

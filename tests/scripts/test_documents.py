@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import import_spec
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from openapi_tools import documents
 from openapi_tools.documents import dump, parse, read_document
@@ -52,7 +53,6 @@ def assert_every_reader_reads(document: Json) -> None:
     assert read_with_ruamel(written, (1, 1)) == document
 
 
-@settings(deadline=None)  # ruamel's own reader takes its time
 @given(st.lists(TEXTS, max_size=8), st.dictionaries(TEXTS, TEXTS, max_size=8))
 @example(list(AMBIGUOUS), dict.fromkeys(AMBIGUOUS, "a"))
 def test_every_reader_of_yaml_reads_the_text_that_was_written(
@@ -61,7 +61,6 @@ def test_every_reader_of_yaml_reads_the_text_that_was_written(
     assert_every_reader_reads({"values": values, "pairs": pairs})
 
 
-@settings(deadline=None)
 @given(
     st.recursive(
         st.none()
@@ -204,6 +203,17 @@ def test_nine_levels_of_nine_aliases_are_refused_at_once_and_in_little_memory(
     assert int(kilobytes) * unit < 500 * 10**6
 
 
+def test_a_key_that_is_given_twice_among_many_is_found_in_little_time() -> None:
+    members = [f'"key {number}": 1' for number in range(100_000)]
+    text = "{" + ", ".join([*members, members[-1]]) + "}"
+    began_at = time.thread_time()
+
+    with pytest.raises(SpecError, match="the key 'key 99999' is given twice"):
+        parse(text, "")
+
+    assert time.thread_time() - began_at < 5  # to count each key took minutes
+
+
 @pytest.mark.parametrize(("limit", "is_refused"), [(35, False), (34, True)])
 def test_the_limit_counts_the_values_of_expanded_aliases(
     limit: int, *, is_refused: bool, monkeypatch: pytest.MonkeyPatch
@@ -238,7 +248,6 @@ def test_yaml_is_read_with_the_types_of_json_and_without_anchors() -> None:
     assert operation["x-empty"] is None
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 @example("line\r\nline")
 @example(" indented\n\n  more \n")
@@ -275,3 +284,17 @@ def test_half_of_a_surrogate_pair_is_refused_with_its_text() -> None:
     reason = r"the text 'a\\ud800' cannot be written as UTF-8: .* correct it in the source"
     with pytest.raises(SpecError, match=reason):
         dump({"enum": parse('{"a": "a\\ud800"}', "")})
+
+
+@pytest.mark.parametrize(
+    ("document", "place"),
+    [
+        ({"info": {"title": "a", "contact": "\ud800"}}, "$.info.contact"),
+        ({"tags": ["a", ["b"], {"the name": "\ud800"}]}, '$.tags[2]["the name"]'),
+        ({"paths": {"/x": {}, "/y": {"\ud800": 1}}}, '$.paths["/y"]'),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_refused_with_its_place(document: Any, place: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        dump(document)
+    assert str(refused.value).startswith(f"{place}: the text ")

@@ -51,6 +51,8 @@ NAMES = {
     "a_b": "A_B_648FA9B3",
     'say "it\'s"\\': "SAY_ITS",
     "{x}": "VALUE_LEFT_CURLY_BRACKET_X",
+    "\t": "VALUE_U0009",
+    "İ": "I",
     "x" * 300: "X" * 300,
 }
 

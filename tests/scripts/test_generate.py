@@ -471,15 +471,23 @@ def test_error_holds_the_last_line_of_the_generators_traceback(
     assert error == "error: the generator failed: ValueError: why\n"
 
 
-def test_import_all_imports_every_module_of_a_package_and_its_user(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def _forget_made_up_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep the modules and folders that a test imports from out of other tests."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    for name in list(sys.modules):
+        if name.startswith("made_up_"):
+            del sys.modules[name]
+
+
+@pytest.mark.usefixtures("_forget_made_up_modules")
+def test_import_all_imports_every_module_of_a_package_and_its_user(tmp_path: Path) -> None:
     for name in ("made_up_client", "made_up_client/models", "made_up_facade"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
     (tmp_path / "made_up_client/models/broker.py").touch()
     (tmp_path / "made_up_facade/extra.py").write_text("raise ImportError('an extra is missing')")
-    monkeypatch.setattr(sys, "path", [*sys.path])
 
     import_all.main([str(tmp_path / "made_up_client"), str(tmp_path / "made_up_facade")])
 
@@ -487,12 +495,12 @@ def test_import_all_imports_every_module_of_a_package_and_its_user(
     assert "made_up_facade.extra" not in sys.modules
 
 
+@pytest.mark.usefixtures("_forget_made_up_modules")
 def test_import_all_runs_as_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "made_up_package").mkdir()
     (tmp_path / "made_up_package/__init__.py").touch()
     arguments = ["import_all.py", str(tmp_path / "made_up_package")]
     monkeypatch.setattr(sys, "argv", arguments)
-    monkeypatch.setattr(sys, "path", [*sys.path])
 
     runpy.run_path(import_all.__file__, run_name="__main__")
 

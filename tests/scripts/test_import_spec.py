@@ -102,7 +102,10 @@ def test_json_escapes_of_surrogate_pairs_are_read() -> None:
             newer_page("a: 1").replace("\n````\n", ""),
             "line 7: the code block that begins here is never closed: the page is cut short",
         ),
-        (json.dumps(SPEC | {"paths": {}}), f"there is no operation '{PINNED}'; the source has"),
+        (
+            json.dumps(SPEC | {"paths": {}}),
+            f"there is no operation '{PINNED}'; the source has none.",
+        ),
         (
             json.dumps(SPEC | {"paths": {"/a": {}, "/api/v2/balance/get": {"post": OPERATION}}}),
             (

@@ -83,7 +83,13 @@ def test_two_schemas_with_one_class_are_refused(tmp_path: Path, first: str, seco
 
 
 @pytest.mark.parametrize("kind", [OBJECT, {"type": "string", "enum": ["a"]}, {"allOf": [OBJECT]}])
-@pytest.mark.parametrize("name", ["Response", "client", "any", "Unset", "http_status", "UNSET"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Response", "client", "any", "Unset", "http_status", "UNSET"),
+        *("UUID", "BytesIO", "Literal"),
+    ],
+)
 def test_schema_with_a_name_that_generated_code_imports_is_refused(
     tmp_path: Path, name: str, kind: Any
 ) -> None:
@@ -108,7 +114,19 @@ def test_schema_of_punctuation_is_refused(tmp_path: Path, name: str) -> None:
     assert_advice_helps(message, spec, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["None", "class", "3Commas", "list", "名前"])
+@pytest.mark.parametrize("name", ["x" * 253, "名" * 85])
+def test_schema_with_a_name_that_is_too_long_for_a_file_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    spec = document(**{name: OBJECT})
+
+    message = refusal(spec)
+
+    assert "… gives a name that is too long for a file; " in message
+    assert_advice_helps(message, spec, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["None", "class", "3Commas", "list", "名前", "x" * 252])
 def test_schema_that_the_generator_names_well_is_allowed(name: str) -> None:
     check_names(document(**{name: OBJECT}))
 
@@ -286,6 +304,26 @@ def test_operation_id_without_a_letter_or_digit_is_refused(tmp_path: Path, name:
     message = refusal(spec)
 
     assert " gives no name for a function; " in message
+    assert_advice_helps(message, spec, tmp_path)
+
+
+def test_operation_id_that_is_too_long_for_a_file_is_refused(tmp_path: Path) -> None:
+    spec = document({"/a": {"get": operation("x" * 253)}})
+
+    message = refusal(spec)
+
+    assert message.startswith('$.paths["/a"].get: the operationId ')
+    assert "… is too long for the name of a file; " in message
+    assert_advice_helps(message, spec, tmp_path)
+
+
+def test_tag_that_is_too_long_for_a_folder_is_refused(tmp_path: Path) -> None:
+    spec = document({"/a": {"get": operation("a", "x" * 253)}})
+
+    message = refusal(spec)
+
+    assert message.startswith('$.paths["/a"].get.tags: the tag ')
+    assert "… is too long for the name of a folder; " in message
     assert_advice_helps(message, spec, tmp_path)
 
 

@@ -35,7 +35,44 @@ def test_a_long_value_does_not_hide_what_is_wrong_with_it() -> None:
     reason = refusal({"properties": {"a": {}, "b": {"enum": [*values, "broker 7"]}}})
     assert reason == (
         "a.yaml: $.components.schemas.A.properties.b.enum: ['broker 0', 'broker 1', 'broker 2',"
-        " 'broker 3', 'broker 4',… has non-unique elements"
+        " 'broker 3', 'broker 4',… has non-unique elements: [7] and [99] are both 'broker 7'"
+    )
+
+
+def test_numbers_that_are_equal_and_written_differently_are_a_duplicate() -> None:
+    assert refusal({"enum": [1, 1.0]}) == (
+        "a.yaml: $.components.schemas.A.enum: [1, 1.0] has non-unique elements"
+    )
+
+
+def test_a_word_in_a_schema_that_is_checked_by_itself_is_reported_with_its_place() -> None:
+    reason = refusal({"properties": {"a": {"items": {"type": "string", "pattern": "(["}}}})
+    assert reason == (
+        "a.yaml: $.components.schemas.A.properties.a.items.pattern: '([' is not a 'regex'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("schemas", "circle"),
+    [
+        ({"A": {"allOf": [{"$ref": "#/components/schemas/A"}]}}, "A → A"),
+        (
+            {
+                "Kitten": {"allOf": [{"$ref": "#/components/schemas/Cat"}]},
+                "Cat": {"allOf": [{"allOf": [{"$ref": "#/components/schemas/Pet"}]}, {}]},
+                "Pet": {"oneOf": [{"$ref": "#/components/schemas/Cat"}, {"type": "object"}]},
+            },
+            "Cat → Pet → Cat",
+        ),
+    ],
+)
+def test_schemas_that_are_parts_of_each_other_are_named(schemas: Json, circle: str) -> None:
+    document = {"openapi": "3.0.3", "info": INFO, "paths": {}, "components": {"schemas": schemas}}
+    name = circle.partition(" ")[0]
+    with pytest.raises(SpecError) as refused:
+        check_openapi(document, "a.yaml:")
+    assert str(refused.value) == (
+        f"a.yaml: $.components.schemas.{name}: these schemas are parts of each other: {circle}"
     )
 
 
@@ -100,3 +137,10 @@ def test_a_reference_to_nothing_is_reported() -> None:
     document["paths"] = {"/x": {"get": {"responses": responses}}}
     with pytest.raises(SpecError, match=f"there is nothing at '{reference}'"):
         check_openapi(document)
+
+
+def test_schemas_that_are_nested_too_deeply_are_refused() -> None:
+    schema: Json = {}
+    for _ in range(400):
+        schema = {"items": schema}
+    assert refusal(schema) == "a.yaml: the document is nested too deeply"

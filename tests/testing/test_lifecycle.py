@@ -15,6 +15,7 @@ import pytest
 from mesh_facade.testing import MockServer
 from mesh_facade.testing.answers import Answer
 from mesh_facade.testing.http_server import HTTPServer
+from tests.support import port_for_a_program, threads_begun_since
 from tests.testing.support import BODY, KEYS, PATH, PORT_IS_TAKEN
 
 
@@ -36,18 +37,17 @@ def test_many_clients_are_served_at_once(mesh: MockServer) -> None:
 def test_it_closes_at_once_with_idle_and_waiting_clients_and_leaves_no_thread(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    threads = threading.active_count()
-    port = None
+    threads = set(threading.enumerate())
+    port = port_for_a_program()
     with httpx.Client(headers=KEYS) as client:
-        with MockServer() as mesh:
-            port = httpx.URL(mesh.url).port
+        with MockServer(port=port) as mesh:
             client.post(mesh.url + PATH, json=BODY)
             mesh.fails("a-token", "slow")
             with pytest.raises(httpx.ReadTimeout):
                 httpx.post(mesh.url + PATH, json=BODY, headers=KEYS, timeout=0.05)
             start = time.monotonic()
         assert time.monotonic() - start < 1
-        assert threading.active_count() == threads
+        assert threads_begun_since(threads) == set()
         with pytest.raises(httpx.ConnectError):
             client.post(f"http://127.0.0.1:{port}{PATH}", json=BODY)
     assert not [record for record in caplog.records if record.name == "asyncio"]
@@ -64,14 +64,14 @@ def test_it_can_be_entered_again_and_keeps_answers_and_calls() -> None:
 
 
 def test_a_taken_port_raises_os_error_and_leaves_no_thread(mesh: MockServer) -> None:
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     port = httpx.URL(mesh.url).port
     assert port
 
     with pytest.raises(OSError, match=PORT_IS_TAKEN), MockServer(port=port):
         pass  # pragma: no cover — it cannot be entered
 
-    assert threading.active_count() == threads
+    assert threads_begun_since(threads) == set()
 
 
 def test_two_hundred_connections_are_open_at_once(mesh: MockServer) -> None:

@@ -54,7 +54,7 @@ def serve(pipe: Connection) -> None:
 
     with FaultServer() as server:
         endpoint = server.open(behave)
-        endpoint.fall_ill()
+        endpoint.start_fault()
         pipe.send(endpoint.url)
         pipe.recv()
 

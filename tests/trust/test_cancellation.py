@@ -60,7 +60,7 @@ def test_cancellations_cost_neither_slots_nor_descriptors(
 ) -> None:
     waits: list[Pause | Step] = [Pause(0.002)]
     endpoint = fault_server.open(lambda answer: [waits[-1], answer.whole], tls=tls)
-    endpoint.fall_ill()
+    endpoint.start_fault()
 
     async def run() -> tuple[dict[str, int], int]:
         options: dict[str, Any] = {"max_connections": POOL, "verify": fault_server.client_context}

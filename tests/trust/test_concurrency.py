@@ -88,7 +88,7 @@ def test_simultaneous_first_calls_build_one_httpx_client(
 
 
 def test_threads_that_time_out_while_waiting_lose_no_slot(slow_endpoint: Endpoint) -> None:
-    slow_endpoint.fall_ill()
+    slow_endpoint.start_fault()
     chance = random.Random(4)  # noqa: S311 — the same choices at each run
 
     with (

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mesh_facade import AsyncMeshClient, MeshError
-from tests.faults.matrix import FIRST, NEXT, OWN_AMOUNT
+from tests.faults.matrix import FIRST_USER, OWN_AMOUNT, SECOND_USER
 from tests.faults.server import FaultServer
 from tests.trust.support import has_amount
 
@@ -32,8 +32,10 @@ def test_client_works_in_consecutive_event_loops(fault_server: FaultServer) -> N
     mesh = AsyncMeshClient(**KEYS, base_url=endpoint.url)
 
     async def call_twice() -> bool:
-        first, second = [await mesh.get_account_balance(token, "x") for token in (FIRST, NEXT)]
-        return has_amount(first, OWN_AMOUNT[FIRST]) and has_amount(second, OWN_AMOUNT[NEXT])
+        first = await mesh.get_account_balance(FIRST_USER, "x")
+        second = await mesh.get_account_balance(SECOND_USER, "x")
+        first_is_right = has_amount(first, OWN_AMOUNT[FIRST_USER])
+        return first_is_right and has_amount(second, OWN_AMOUNT[SECOND_USER])
 
     assert all(asyncio.run(call_twice()) for _ in range(20))
     asyncio.run(mesh.aclose())
@@ -70,7 +72,7 @@ def test_alternating_event_loops_each_keep_their_connection(fault_server: FaultS
 
 def test_async_call_outside_asyncio_raises_mesh_error() -> None:
     mesh = AsyncMeshClient(**KEYS, base_url="http://127.0.0.1:1")
-    call = mesh.get_account_balance(FIRST, "coinbase")
+    call = mesh.get_account_balance(FIRST_USER, "coinbase")
 
     with pytest.raises(MeshError, match="asyncio"):
         call.send(None)

@@ -67,7 +67,7 @@ def test_echoed_secrets_are_redacted_from_the_error(
     mode: Mode, fault_server: FaultServer, http_status: int, status: str
 ) -> None:
     endpoint = fault_server.open(_echo_secrets(http_status, status))
-    endpoint.fall_ill()
+    endpoint.start_fault()
     mesh = mode.client(
         client_id=CLIENT_ID, client_secret=CLIENT_SECRET, base_url=endpoint.url, max_attempts=1
     )
@@ -84,7 +84,7 @@ def test_echo_outside_http_shows_neither_in_the_error_nor_in_our_log(
     mode: Mode, fault_server: FaultServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint = fault_server.open(lambda answer: [answer.request, CLOSE])
-    endpoint.fall_ill()
+    endpoint.start_fault()
     keys: dict[str, Any] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
     mesh = mode.client(**keys, base_url=endpoint.url, max_attempts=1)
 
@@ -105,7 +105,7 @@ def test_very_short_secret_is_not_redacted_inside_words(
     endpoint = fault_server.open(
         lambda _: [head(f"Content-Length: {len(body)}", status="HTTP/1.1 400 Bad Request") + body]
     )
-    endpoint.fall_ill()
+    endpoint.start_fault()
     mesh = mode.client(client_secret="a", base_url=endpoint.url)
 
     error = try_call(mesh.read, "b").error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mesh_facade import MeshConfigurationError, MeshConnectionError, MeshResponseError
-from tests.faults.matrix import FIRST, NEXT, OWN_AMOUNT, STRUCK, try_call
+from tests.faults.matrix import FIRST_USER, OWN_AMOUNT, SECOND_USER, THIRD_USER, try_call
 from tests.faults.server import CLOSE, RESET, Answer, FaultServer, head
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ def test_redirect_raises_response_error_and_no_other_host_is_contacted(
     sink = fault_server.open()
     headers = ["Content-Length: 0", *target(f"127.0.0.1:{sink.port}")]
     endpoint = fault_server.open(lambda _: [head(*headers, status=f"HTTP/1.1 {status} Moved")])
-    endpoint.fall_ill()
+    endpoint.start_fault()
     mesh = mode.client(**KEYS, base_url=endpoint.url)
 
-    error = try_call(mesh.read, STRUCK).error
+    error = try_call(mesh.read, FIRST_USER).error
 
     assert type(error) is MeshResponseError
-    assert (error.http_status, error.attempts, endpoint.strikes) == (status, 1, 1)
+    assert (error.http_status, error.attempts, endpoint.script_runs) == (status, 1, 1)
     assert sink.connections == 0
 
 
@@ -67,10 +67,10 @@ def test_cookie_is_never_sent_back(mode: Mode, fault_server: FaultServer) -> Non
         return [head(f"Content-Length: {len(answer.body)}", *cookies) + answer.body]
 
     endpoint = fault_server.open(set_cookies)
-    endpoint.fall_ill()
+    endpoint.start_fault()
     mesh = mode.client(**KEYS, base_url=endpoint.url)
 
-    for token in (FIRST, STRUCK, NEXT):
+    for token in (FIRST_USER, SECOND_USER, THIRD_USER):
         assert mesh.read(token).cash("USD") == OWN_AMOUNT[token]
 
     assert b"cookie" not in endpoint.received.lower()
@@ -146,12 +146,12 @@ def test_proxy_of_the_environment_is_used_and_sees_no_secret(
     monkeypatch.setenv(variable, tunnel.url)
     mesh = mode.client(**KEYS, base_url=endpoint.url, verify=fault_server.client_context)
 
-    assert mesh.read(FIRST).cash("USD") == OWN_AMOUNT[FIRST]
-    assert mesh.read(NEXT).cash("USD") == OWN_AMOUNT[NEXT]
+    assert mesh.read(FIRST_USER).cash("USD") == OWN_AMOUNT[FIRST_USER]
+    assert mesh.read(SECOND_USER).cash("USD") == OWN_AMOUNT[SECOND_USER]
 
     mesh.close()
     assert tunnel.seen.startswith(b"CONNECT 127.0.0.1:%d " % endpoint.port)
-    assert not any(word in tunnel.seen for word in (b"canary", FIRST.encode(), b"coinbase"))
+    assert not any(word in tunnel.seen for word in (b"canary", FIRST_USER.encode(), b"coinbase"))
 
 
 def test_proxy_option_is_used(
@@ -162,9 +162,9 @@ def test_proxy_option_is_used(
     monkeypatch.setenv("NO_PROXY", "*")
     options: dict[str, Any] = {"proxy": tunnel.url, "verify": fault_server.client_context}
 
-    balance = mode.client(**KEYS, base_url=endpoint.url, **options).read(FIRST)
+    balance = mode.client(**KEYS, base_url=endpoint.url, **options).read(FIRST_USER)
 
-    assert balance.cash("USD") == OWN_AMOUNT[FIRST]
+    assert balance.cash("USD") == OWN_AMOUNT[FIRST_USER]
     assert tunnel.seen
 
 
@@ -185,7 +185,7 @@ def test_no_proxy_variable_is_respected(
     monkeypatch.setenv(variable, value)
     mesh = mode.client(**KEYS, base_url=endpoint.url, verify=fault_server.client_context)
 
-    assert mesh.read(FIRST).cash("USD") == OWN_AMOUNT[FIRST]
+    assert mesh.read(FIRST_USER).cash("USD") == OWN_AMOUNT[FIRST_USER]
     assert proxy.connections == 0
 
 
@@ -197,7 +197,7 @@ def test_plain_http_to_loopback_ignores_proxies_of_the_environment(
     for variable in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(variable, proxy.url)
 
-    assert mode.client(**KEYS, base_url=endpoint.url).read(FIRST)
+    assert mode.client(**KEYS, base_url=endpoint.url).read(FIRST_USER)
     assert proxy.connections == 0
 
 
@@ -226,14 +226,14 @@ def test_refusing_proxy_raises_connection_error_and_sees_no_secret(
     script: Callable[[Answer], list[bytes]],
 ) -> None:
     proxy = fault_server.open(script)
-    proxy.fall_ill()
+    proxy.start_fault()
     address = proxy.url.replace("http://", "http://user:canary-proxy-password@")
     mesh = mode.client(**KEYS, base_url="https://mesh.example", proxy=address)
 
-    error = try_call(mesh.read, FIRST).error
+    error = try_call(mesh.read, FIRST_USER).error
 
     assert type(error) is MeshConnectionError
-    assert error.attempts == proxy.strikes == attempts
+    assert error.attempts == proxy.script_runs == attempts
     assert b"CONNECT mesh.example:443 " in proxy.received
     assert b"canary" not in proxy.received
     assert "canary" not in f"{error!r} {vars(error)} {mesh.client!r} {vars(mesh.client)}"
@@ -289,6 +289,6 @@ def test_netrc_is_not_read(
     monkeypatch.setenv("HOME", str(tmp_path))
     endpoint = fault_server.open()
 
-    mode.client(**KEYS, base_url=endpoint.url).read(FIRST)
+    mode.client(**KEYS, base_url=endpoint.url).read(FIRST_USER)
 
     assert b"authorization" not in endpoint.received.lower()

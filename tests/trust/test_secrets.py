@@ -91,11 +91,11 @@ def client_factories() -> Mapping[str, ClientFactory]:
 @pytest.mark.usefixtures("no_backoff")
 def test_no_fault_reveals_a_secret(
     fault: Fault,
-    expose_to: Callable[[Fault], dict[str, Observation]],
+    observe_all: Callable[[Fault], dict[str, Observation]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.DEBUG):
-        met = expose_to(attrs.evolve(fault, bounds=BOUNDS))
+        met = observe_all(attrs.evolve(fault, bounds=BOUNDS))
 
     errors = {way: seen.outcome.error for way, seen in met.items()}
     leaks = {way: leaks_in(error) for way, error in errors.items() if error}
@@ -180,7 +180,7 @@ def test_cancelled_call_holds_no_secret(fault_server: FaultServer) -> None:
             return [SILENCE]
 
         endpoint = fault_server.open(stay_silent)
-        endpoint.fall_ill()
+        endpoint.start_fault()
         async with AsyncMeshClient(CLIENT_ID, CLIENT_SECRET, base_url=endpoint.url) as mesh:
             call = asyncio.ensure_future(mesh.get_account_balance(TOKEN, "coinbase"))
             await is_asked.wait()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mesh_facade import MeshResponseError
-from tests.faults.matrix import NEXT, OWN_AMOUNT, STRUCK, Outcome, try_call
+from tests.faults.matrix import FIRST_USER, OWN_AMOUNT, SECOND_USER, Outcome, try_call
 from tests.faults.server import Answer, Endless, Endpoint, FaultServer, head
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ TOO_MUCH: dict[str, Callable[[], Script]] = {
 
 def _open_faulty(server: FaultServer, script: Script) -> Endpoint:
     endpoint = server.open(script)
-    endpoint.fall_ill()
+    endpoint.start_fault()
     return endpoint
 
 
@@ -99,7 +99,7 @@ def _measure(mesh: Caller) -> tuple[Outcome, int]:
     """Make a call; return its outcome and the peak of its memory."""
     tracemalloc.start()
     try:
-        outcome = try_call(mesh.read, STRUCK)
+        outcome = try_call(mesh.read, FIRST_USER)
         return outcome, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -115,13 +115,13 @@ def test_oversized_answer_is_refused_within_a_second_and_16_mib(
     outcome, memory = _measure(mesh)
 
     assert type(outcome.error) is MeshResponseError
-    assert (outcome.error.attempts, endpoint.strikes) == (1, 1)
+    assert (outcome.error.attempts, endpoint.script_runs) == (1, 1)
     assert memory < 16 * MIB
     start = time.thread_time()  # time of the processor, so other programs do not count
-    assert try_call(mesh.read, STRUCK).error  # again, without the slow measuring of memory
+    assert try_call(mesh.read, FIRST_USER).error  # again, without the slow measuring of memory
     assert time.thread_time() - start < 1
-    endpoint.recover()
-    assert mesh.read(NEXT).cash("USD") == OWN_AMOUNT[NEXT]
+    endpoint.end_fault()
+    assert mesh.read(SECOND_USER).cash("USD") == OWN_AMOUNT[SECOND_USER]
 
 
 def _fill(answer: Answer) -> bytes:
@@ -142,8 +142,8 @@ def test_answer_of_exactly_the_limit_is_read(
 ) -> None:
     mesh = mode.client(base_url=_open_faulty(fault_server, script).url)
 
-    assert mesh.read(STRUCK).cash("USD") == OWN_AMOUNT[STRUCK]
-    assert mesh.read(NEXT).cash("USD") == OWN_AMOUNT[NEXT]
+    assert mesh.read(FIRST_USER).cash("USD") == OWN_AMOUNT[FIRST_USER]
+    assert mesh.read(SECOND_USER).cash("USD") == OWN_AMOUNT[SECOND_USER]
 
 
 DAMAGED: dict[str, Callable[[bytes], bytes]] = {
@@ -168,7 +168,7 @@ def test_damaged_gzip_raises_response_error(
     )
     mesh = mode.client(base_url=endpoint.url)
 
-    error = try_call(mesh.read, STRUCK).error
+    error = try_call(mesh.read, FIRST_USER).error
 
     assert type(error) is MeshResponseError
     assert error.attempts == 1
@@ -177,7 +177,7 @@ def test_damaged_gzip_raises_response_error(
 def test_only_gzip_is_requested(mode: Mode, fault_server: FaultServer) -> None:
     endpoint = fault_server.open()
 
-    mode.client(base_url=endpoint.url).read(STRUCK)
+    mode.client(base_url=endpoint.url).read(FIRST_USER)
 
     _, *lines = endpoint.received.partition(b"\r\n\r\n")[0].lower().split(b"\r\n")
     assert [line for line in lines if b"encoding" in line] == [b"accept-encoding: gzip"]

@@ -109,7 +109,7 @@ _WITHOUT_BODY = {204, 304}
 
 def test_interim_answers_change_no_meaning(mode: Mode, fault_server: FaultServer) -> None:
     endpoint = fault_server.open(_with_interims)
-    endpoint.fall_ill()
+    endpoint.start_fault()
     mesh = mode.client(base_url=endpoint.url, max_attempts=1)
     statuses = range(200, 1000, 3)
 

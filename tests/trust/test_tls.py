@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from mesh_facade import MeshConfigurationError, MeshTLSError
-from tests.faults.matrix import FIRST, OWN_AMOUNT, try_call
+from tests.faults.matrix import FIRST_USER, OWN_AMOUNT, try_call
 from tests.faults.server import FaultServer
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_untrusted_server_costs_one_attempt_and_receives_nothing(
     endpoint = fault_server.open(tls=make_context(fault_server.authority))
     mesh = mode.client(base_url=endpoint.url, verify=fault_server.client_context)
 
-    error = try_call(mesh.read, FIRST).error
+    error = try_call(mesh.read, FIRST_USER).error
 
     assert type(error) is MeshTLSError
     assert (error.attempts, endpoint.connections) == (1, 1)
@@ -117,7 +117,7 @@ def test_old_protocol_is_refused_after_one_attempt_and_receives_nothing(
     context = _only(_context(fault_server.authority.issue_cert("127.0.0.1")), version)
     with _refusing(context) as (url, received):
         error = try_call(
-            mode.client(base_url=url, verify=fault_server.client_context).read, FIRST
+            mode.client(base_url=url, verify=fault_server.client_context).read, FIRST_USER
         ).error
 
     assert type(error) is MeshTLSError
@@ -132,7 +132,7 @@ def test_server_that_refuses_the_client_certificate_is_not_retried(
     context.verify_mode = ssl.CERT_REQUIRED
     with _refusing(context) as (url, received):
         error = try_call(
-            mode.client(base_url=url, verify=fault_server.client_context).read, FIRST
+            mode.client(base_url=url, verify=fault_server.client_context).read, FIRST_USER
         ).error
 
     assert type(error) is MeshTLSError
@@ -144,7 +144,7 @@ def test_default_authorities_do_not_trust_the_test_server(
 ) -> None:
     endpoint = fault_server.open(tls=True)
 
-    error = try_call(mode.client(base_url=endpoint.url).read, FIRST).error
+    error = try_call(mode.client(base_url=endpoint.url).read, FIRST_USER).error
 
     assert type(error) is MeshTLSError
     assert endpoint.received == b""
@@ -159,17 +159,17 @@ def test_ssl_context_can_hold_a_client_certificate(mode: Mode, fault_server: Fau
     fault_server.authority.configure_trust(context)
     fault_server.authority.issue_cert("client@mesh.example").configure_cert(context)
 
-    balance = mode.client(base_url=endpoint.url, verify=context).read(FIRST)
+    balance = mode.client(base_url=endpoint.url, verify=context).read(FIRST_USER)
 
-    assert balance.cash("USD") == OWN_AMOUNT[FIRST]
+    assert balance.cash("USD") == OWN_AMOUNT[FIRST_USER]
 
 
 def test_verify_false_turns_verification_off(mode: Mode, fault_server: FaultServer) -> None:
     endpoint = fault_server.open(tls=True)
 
-    balance = mode.client(base_url=endpoint.url, verify=False).read(FIRST)
+    balance = mode.client(base_url=endpoint.url, verify=False).read(FIRST_USER)
 
-    assert balance.cash("USD") == OWN_AMOUNT[FIRST]
+    assert balance.cash("USD") == OWN_AMOUNT[FIRST_USER]
 
 
 @pytest.mark.parametrize("verify", ["/etc/ssl/cert.pem", 0, 1, "", object()])
@@ -197,7 +197,7 @@ def test_connection_offers_only_http_1_1(mode: Mode, fault_server: FaultServer) 
     context.set_alpn_protocols(["h2", "http/1.1"])
     endpoint = fault_server.open(tls=context)
 
-    mode.client(base_url=endpoint.url, verify=fault_server.client_context).read(FIRST)
+    mode.client(base_url=endpoint.url, verify=fault_server.client_context).read(FIRST_USER)
 
     assert endpoint.received.split(b"\r\n")[0].endswith(b"HTTP/1.1")
 
@@ -217,7 +217,7 @@ except MeshError as error:
 
 def _run(url: str, **environment: str) -> str:
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT, url, FIRST],
+        [sys.executable, "-c", SCRIPT, url, FIRST_USER],
         env={**environment, "PATH": "", "PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
         check=True,
@@ -234,7 +234,7 @@ def test_ssl_cert_file_and_ssl_cert_dir_name_the_authorities(
     stranger = tmp_path / "stranger.pem"
     trustme.CA().cert_pem.write_to_path(str(stranger))
 
-    assert _run(endpoint.url, SSL_CERT_FILE=str(authority)) == str(OWN_AMOUNT[FIRST])
+    assert _run(endpoint.url, SSL_CERT_FILE=str(authority)) == str(OWN_AMOUNT[FIRST_USER])
     assert _run(endpoint.url, SSL_CERT_FILE=str(stranger)) == "MeshTLSError"
     assert _run(endpoint.url, SSL_CERT_DIR=str(tmp_path / "none")) == "MeshTLSError"
     assert _run(endpoint.url) == "MeshTLSError"

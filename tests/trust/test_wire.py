@@ -14,7 +14,7 @@ from mesh_facade import (
     MeshTLSError,
 )
 from tests.faults.catalogue import FAULTS, Fault, Verdict
-from tests.faults.matrix import NEXT, OWN_AMOUNT, STRUCK, Observation
+from tests.faults.matrix import OWN_AMOUNT, SECOND_USER, THIRD_USER, Observation
 
 MARGIN = 0.25
 
@@ -34,10 +34,10 @@ def test_there_are_at_least_sixty_faults_with_unique_names() -> None:
 @pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @pytest.mark.usefixtures("no_backoff")
 def test_fault_raises_its_error_in_time_and_the_next_call_gets_its_own_answer(
-    fault: Fault, expose_to: Callable[[Fault], dict[str, Observation]]
+    fault: Fault, observe_all: Callable[[Fault], dict[str, Observation]]
 ) -> None:
     problems: dict[str, list[str]] = {}
-    for way, seen in expose_to(fault).items():
+    for way, seen in observe_all(fault).items():
         found = _find_problems(fault, seen, reused="kept" in way)
         if found:
             problems[way] = found
@@ -48,22 +48,24 @@ def test_fault_raises_its_error_in_time_and_the_next_call_gets_its_own_answer(
 def _find_problems(fault: Fault, seen: Observation, *, reused: bool) -> list[str]:
     outcome = seen.outcome
     next_outcome = seen.next_outcome
-    strikes = fault.expected_strikes(reused=reused)
+    expected_runs = fault.expected_script_runs(reused=reused)
+    is_in_time = outcome.seconds <= fault.bounds.deadline + MARGIN
+    is_next_right = next_outcome.value == OWN_AMOUNT[THIRD_USER]
     checks = {
         f"has not ended after {fault.bounds.deadline} s and more": outcome.has_ended,
-        f"took {outcome.seconds:.2f} s": outcome.seconds <= fault.bounds.deadline + MARGIN,
-        f"server saw {seen.strikes} attempts, not {strikes}": seen.strikes == strikes,
-        f"next call gave {next_outcome.value or next_outcome.error!r}": (
-            next_outcome.value == OWN_AMOUNT[NEXT]
+        f"took {outcome.seconds:.2f} s": is_in_time,
+        f"server saw {seen.script_runs} attempts, not {expected_runs}": (
+            seen.script_runs == expected_runs
         ),
+        f"next call gave {next_outcome.value or next_outcome.error!r}": is_next_right,
     }
     if fault.verdict is Verdict.ANSWER:
-        checks[f"gave {outcome.value or outcome.error!r}"] = outcome.value == OWN_AMOUNT[STRUCK]
+        is_own = outcome.value == OWN_AMOUNT[SECOND_USER]
+        checks[f"gave {outcome.value or outcome.error!r}"] = is_own
     else:
         error_class = ERRORS[fault.verdict]
-        checks[f"raised {outcome.error!r}, not {error_class.__name__}"] = (
-            type(outcome.error) is error_class
-        )
+        is_right_class = type(outcome.error) is error_class
+        checks[f"raised {outcome.error!r}, not {error_class.__name__}"] = is_right_class
         attempts = getattr(outcome.error, "attempts", None)
         checks[f"counted {attempts} attempts, not {fault.attempts}"] = attempts == fault.attempts
     return [problem for problem, is_fine in checks.items() if not is_fine]
