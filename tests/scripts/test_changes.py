@@ -562,7 +562,12 @@ def test_failure_of_redocly_is_reported_in_the_first_line(
 def test_overlay_that_no_longer_fits_is_breaking_and_the_rest_is_compared_without_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    code, text = run(capsys, generate.SPEC, spec_file(tmp_path, "a request's property is renamed"))
+    mutated = read_document(spec_file(tmp_path, "a request's property is renamed"))
+    rename(envelope(mutated)["properties"], "content", "result")  # the overlay corrects `content`
+    path = tmp_path / "no-longer-fits.yaml"
+    path.write_text(yaml.safe_dump(mutated))
+
+    code, text = run(capsys, generate.SPEC, path)
 
     assert code == 1
     assert "breaking  overlay " in text
