@@ -1,6 +1,8 @@
 """The operation `refreshToken`: new tokens for a refresh token.
 
-It is not safe to repeat: the institution may replace a refresh token when it is used.
+It is not safe to repeat: the institution may replace a refresh token when it is used. The optional
+fields of the request are left out, so it does not do for WeBull and Vanguard, which also need the
+current access token.
 """
 
 from collections.abc import Iterator
