@@ -84,7 +84,8 @@ def build_arguments(refresh_token: str, broker: BrokerType | str) -> GeneratedAr
 def find_problem(envelope: JSONObject) -> str | None:
     """Return what keeps an envelope from being a result as the spec allows it; None if it is one.
 
-    Fields that Mesh left out are added as null, so that the generated parser gives None for both.
+    The fields that the result holds are checked. If Mesh left one out, it is added as null, so that
+    the generated parser gives None for both.
     """
     place = next(_malformed_fields(envelope), None)
     if place is None:
