@@ -20,7 +20,9 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "guides" / "operation.md"
+IMPORT_SETTINGS = ROOT / "openapi" / "import.yaml"
 COPIED = ("docs/reference", "generated", "mesh_facade", "openapi", "scripts", "tests")
+NEW_MODULE = "mesh_facade/operations/token_refresh.py"
 NEW_TEST = "tests/operations/test_token_refresh.py"
 TITLED_BLOCK = re.compile(
     r'^```\{?\.?(?:diff|python) title="([^"]+)"\}?\n(.*?)^```$', re.MULTILINE | re.DOTALL
@@ -92,6 +94,8 @@ def follow(project: Path, title: str, block: str) -> None:
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the project in which the guide was followed."""
+    if "POST /api/v1/token/refresh" in yaml.safe_load(IMPORT_SETTINGS.read_text())["operations"]:
+        pytest.skip("the project has this operation already: somebody has followed the guide")
     project = tmp_path_factory.mktemp("project")
     for folder in COPIED:
         shutil.copytree(
@@ -112,6 +116,17 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_guide_adds_an_operation_to_both_clients(followed: Path) -> None:
     run(followed, "-m", "pytest", "-q", "-p", "no:cacheprovider", NEW_TEST)
+
+
+def test_the_test_of_the_guide_covers_each_branch_of_its_module(followed: Path) -> None:
+    settings = followed / "coverage.toml"
+    settings.write_text(f"[tool.coverage.run]\nbranch = true\ninclude = ['{NEW_MODULE}']\n")
+    measured = ["-m", "coverage", "run", f"--rcfile={settings}", f"--data-file={followed}/covered"]
+
+    run(followed, *measured, "-m", "pytest", "-q", "-p", "no:cacheprovider", NEW_TEST)
+
+    report = ["-m", "coverage", "report", f"--rcfile={settings}", "--fail-under=100"]
+    run(followed, *report, f"--data-file={followed}/covered", "--show-missing")
 
 
 def test_tests_of_the_public_names_pass_after_the_guide_was_followed(followed: Path) -> None:

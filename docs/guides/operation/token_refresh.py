@@ -87,10 +87,10 @@ def find_problem(envelope: JSONObject) -> str | None:
     The fields that the result holds are checked. If Mesh left one out, it is added as null, so that
     the generated parser gives None for both.
     """
-    place = next(_malformed_fields(envelope), None)
-    if place is None:
+    places = list(_malformed_fields(envelope))
+    if not places:
         return None
-    return f"its {place} is not what Mesh's spec allows"
+    return f"its {places[0]} is not what Mesh's spec allows"
 
 
 def _malformed_fields(envelope: JSONObject) -> Iterator[str]:
