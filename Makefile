@@ -77,7 +77,7 @@ lint: $(VENV)/.lint $(VENV)/.extras ## Check formatting, lint rules, types, impo
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(RUN) -m mypy --strict -p mesh_connect_client
-	@$(RUN) -m pytest -q -p no:cacheprovider tests/docs/test_snippet_types.py
+	@$(RUN) -m pytest -q -p no:cacheprovider tests/docs/test_snippet_types.py tests/test_adding_an_operation.py
 	@$(VENV)/bin/basedpyright
 	@$(VENV)/bin/pyrefly check --summary=none
 	@$(VENV)/bin/lint-imports --no-logo --no-cache

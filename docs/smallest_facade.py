@@ -81,7 +81,8 @@ class EngineClient(httpx.Client):
             attempts += 1
             error: Exception
             try:
-                return CheckedResponse(check(super().request(method, url, **options)))  # type: ignore[arg-type]
+                response = super().request(method, url, **options)  # type: ignore[arg-type]
+                return CheckedResponse(check(response))
             except ApiError as api_error:
                 error = api_error
             except httpx.TransportError as transport_error:

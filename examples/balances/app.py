@@ -137,9 +137,9 @@ async def read_all_balances(store: Store, mesh: AsyncMeshClient) -> None:
             async for outcome in outcomes:
                 key = outcome.account.key
                 unread.remove(key)
-                if outcome.balance is not None:
+                if outcome.error is None:
                     await asyncio.to_thread(store.record_balance, key, outcome.balance)
-                if outcome.error is not None:
+                else:
                     await asyncio.to_thread(store.record_error, key, outcome.error)
     except MeshError as error:  # the client's keys were refused: no other account was read
         for key in unread:
@@ -184,7 +184,7 @@ def format_amount(amount: Decimal | None) -> str:
 async def protect(
     request: Request, call_next: Callable[[Request], Awaitable[Response]]
 ) -> Response:
-    """Refuse forms of other sites, and tell browsers to keep nothing."""
+    """Refuse forms that other sites send, and tell browsers to store no page."""
     site = request.headers.get("sec-fetch-site", "none")
     if request.method == "POST" and site not in {"none", "same-origin"}:
         return PlainTextResponse("This request came from another site.", status_code=403)

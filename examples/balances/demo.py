@@ -9,7 +9,7 @@ import shlex
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,19 +84,22 @@ def controls(mesh: MockServer) -> APIRouter:
         headers = {"Content-Security-Policy": ALLOW_FRAME}
         return templates.TemplateResponse(request, "demo.html", {"steps": STEPS}, headers=headers)
 
-    def take(step: Step) -> Callable[[Request], Any]:
-        async def take_step(request: Request) -> Response:
-            if step.payload is None:
-                mesh.fails("demo-token-2", "unauthorized-token")
-            else:
-                await post_payload(request.app, step.payload)
-            return RedirectResponse("/demo", status_code=303)
-
-        return take_step
-
     for step in STEPS:
-        router.post(f"/{step.path}")(take(step))
+        router.add_api_route(f"/{step.path}", step_route(step, mesh), methods=["POST"])
     return router
+
+
+def step_route(step: Step, mesh: MockServer) -> Callable[[Request], Awaitable[Response]]:
+    """Return the route that takes a step and shows the demo page again."""
+
+    async def take_step(request: Request) -> Response:
+        if step.payload is None:
+            mesh.fails("demo-token-2", "unauthorized-token")
+        else:
+            await post_payload(request.app, step.payload)
+        return RedirectResponse("/demo", status_code=303)
+
+    return take_step
 
 
 async def post_payload(app: FastAPI, payload: dict[str, Any]) -> None:
@@ -147,7 +150,7 @@ def demo_server(port: int) -> Generator[tuple[uvicorn.Server, socket.socket]]:
 
 
 def open_socket(port: int) -> socket.socket:
-    """Listen on loopback: on this port, or on a free one where it is taken."""
+    """Listen on loopback: on this port, or on a free one if it is taken."""
     try:
         return socket.create_server(("127.0.0.1", port))
     except OSError:

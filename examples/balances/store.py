@@ -41,6 +41,7 @@ URL_VARIABLE = "BALANCES_DATABASE_URL"
 DEFAULT_URL = "sqlite:///balances.db"
 KINDS = "use sqlite:///file.db or postgresql://user:password@host/database"
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+# Both have INSERT … ON CONFLICT DO UPDATE, but SQLAlchemy offers it for each kind of its own.
 INSERTS: dict[str, Callable[..., sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
@@ -160,9 +161,13 @@ class Store:
             return
         new = self._cipher.encrypt(self._cipher.decrypt(old))
         # Another process may have stored newer tokens meanwhile: those stay.
-        is_same = (Account.id == account.id, Account.encrypted_tokens == old)
+        statement = (
+            update(Account)
+            .where(Account.id == account.id, Account.encrypted_tokens == old)
+            .values(encrypted_tokens=new)
+        )
         with self._sessions.begin() as session:
-            session.execute(update(Account).where(*is_same).values(encrypted_tokens=new))
+            session.execute(statement)
 
     def link(self, links: Iterable[Link]) -> None:
         """Store accounts; one that is there already gets the new tokens."""
@@ -177,15 +182,14 @@ class Store:
                     "reconnect_required": False,
                     "last_error": None,
                 }
-                new = insert(Account).values(
+                statement = insert(Account).values(
                     broker=link.broker, account_id=link.account_id, times_linked=1, **values
                 )
-                session.execute(
-                    new.on_conflict_do_update(
-                        index_elements=["broker", "account_id"],
-                        set_={**values, "times_linked": Account.times_linked + 1},
-                    )
+                statement = statement.on_conflict_do_update(
+                    index_elements=["broker", "account_id"],
+                    set_={**values, "times_linked": Account.times_linked + 1},
                 )
+                session.execute(statement)
 
     def accounts(self) -> list[Account]:
         """Return all accounts with their last balances."""
@@ -245,12 +249,14 @@ class Store:
 
 
 def _update_account(session: Session, key: AccountKey, **values: object) -> bool:
-    """Update an account unless it was linked anew since; return whether it was updated."""
-    is_same = (Account.id == key.id, Account.times_linked == key.times_linked)
-    updated = session.scalars(
-        update(Account).where(*is_same).values(**values).returning(Account.id)
+    """Update an account unless it was linked again meanwhile; return True if it was updated."""
+    statement = (
+        update(Account)
+        .where(Account.id == key.id, Account.times_linked == key.times_linked)
+        .values(**values)
+        .returning(Account.id)
     )
-    return updated.first() is not None
+    return session.scalars(statement).first() is not None
 
 
 def _now() -> datetime:

@@ -114,7 +114,10 @@ class TokenCipher:
 
 
 def _check_name(field_name: str, value: str) -> None:
-    """Refuse what no institution sends and not every database stores."""
+    """Raise ValueError if a name is too long or holds a character that cannot be printed.
+
+    No institution sends such a name, and not every database can store it.
+    """
     if len(value) > LONGEST_NAME or not value.isprintable():
         raise ValueError(
             f"payload is not usable: {field_name} must be at most {LONGEST_NAME} printable "

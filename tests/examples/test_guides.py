@@ -154,7 +154,7 @@ def test_a_refused_refresh_means_that_the_account_must_be_linked_again(
     assert accounts.refreshed == ["refresh-0"]
 
 
-def test_a_token_that_is_dead_after_its_refresh_means_the_same(
+def test_a_token_that_is_dead_after_its_refresh_means_that_the_account_must_be_linked_again(
     guide: dict[str, Any], mesh: MockServer
 ) -> None:
     accounts = Accounts(guide, hours=1)

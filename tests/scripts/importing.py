@@ -11,7 +11,10 @@ import yaml
 Json = dict[str, Any]
 
 OPENAPI = Path(__file__).parents[2] / "openapi"
-PAGE = Path(__file__).parents[1] / "data" / "get-account-balance.md"
+DATA = Path(__file__).parents[1] / "data"
+PAGE = DATA / "get-account-balance.md"
+# The page holds one operation alone, whatever else the project's own settings pin.
+SETTINGS_FILE = DATA / "import.yaml"
 PINNED = "POST /api/v1/balance/get"
 OPERATION: Json = {"summary": "Get", "responses": {"200": {"description": "OK"}}}
 SPEC: Json = {
@@ -29,13 +32,7 @@ SPEC: Json = {
         },
     },
 }
-SETTINGS: Any = import_spec.read_settings()
-# The pages of these tests hold this operation alone, whatever else is pinned.
-SETTINGS["operations"] = {
-    name: pinned
-    for name, pinned in SETTINGS["operations"].items()
-    if pinned["operationId"] == "getAccountBalance"
-}
+SETTINGS: Any = import_spec.read_settings(SETTINGS_FILE)
 MESH = import_spec.import_source(PAGE.read_bytes(), SETTINGS).encode()
 
 
@@ -58,6 +55,12 @@ def newer_page(block: str) -> str:
     )
 
 
+def run_importer(source: str | Path, output: Path, *options: str) -> int:
+    """Run the command line with the settings above, unless the options name others."""
+    settings = ["--settings", str(SETTINGS_FILE)]
+    return import_spec.main([str(source), "--output", str(output), *settings, *options])
+
+
 class Refusal:
     """Runs the command line on sources that it must refuse."""
 
@@ -75,7 +78,7 @@ class Refusal:
         """Return the reason why a source is refused: one line, and nothing is written."""
         output = self._folder / "out" / "mesh.yaml"
         output.parent.mkdir(exist_ok=True)
-        assert import_spec.main([str(source), "--output", str(output), *options]) == 1
+        assert run_importer(source, output, *options) == 1
         assert list(output.parent.iterdir()) == []
         written = self._capsys.readouterr()
         assert written.out == ""

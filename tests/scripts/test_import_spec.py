@@ -11,17 +11,18 @@ import yaml
 
 from tests.scripts.importing import (
     MESH,
-    OPENAPI,
     OPERATION,
     PAGE,
     PINNED,
     SETTINGS,
+    SETTINGS_FILE,
     SPEC,
     Json,
     Refusal,
     api,
     imported,
     newer_page,
+    run_importer,
 )
 
 PLACE = "$.paths['/api/v1/balance/get'].post"
@@ -40,7 +41,7 @@ def test_the_command_line_writes_the_spec(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "mesh.yaml"
-    assert import_spec.main([str(PAGE), "--output", str(output)]) == 0
+    assert run_importer(PAGE, output) == 0
     assert output.read_bytes() == MESH
     assert list(tmp_path.iterdir()) == [output]
     assert capsys.readouterr().out == f"{output}: imported from {PAGE}\n"
@@ -208,7 +209,7 @@ def test_a_source_can_come_from_standard_input(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(PAGE.read_bytes())))
     output = tmp_path / "mesh.yaml"
-    assert import_spec.main(["-", "--output", str(output)]) == 0
+    assert run_importer("-", output) == 0
     assert output.read_bytes() == MESH
 
 
@@ -227,7 +228,7 @@ def test_the_pinned_operation_gets_our_name_and_tag() -> None:
 def test_other_operations_can_be_imported_by_name(options: list[str], tmp_path: Path) -> None:
     source, output = tmp_path / "spec.json", tmp_path / "mesh.yaml"
     source.write_text(json.dumps(SPEC), "utf-8")
-    assert import_spec.main([str(source), "--output", str(output), *options]) == 0
+    assert run_importer(source, output, *options) == 0
     paths = yaml.safe_load(output.read_text("utf-8"))["paths"]
     names = [
         item.get("operationId") for operations in paths.values() for item in operations.values()
@@ -263,7 +264,7 @@ def test_an_operation_that_is_not_pinned_keeps_its_name_and_tags() -> None:
 def test_misspelt_settings_are_refused(
     said: str, meant: str, reason: str, refusal: Refusal, tmp_path: Path
 ) -> None:
-    text = (OPENAPI / "import.yaml").read_text("utf-8")
+    text = SETTINGS_FILE.read_text("utf-8")
     settings = tmp_path / "import.yaml"
     settings.write_text(text.replace(said, meant), "utf-8")
     assert reason in refusal.of(PAGE, "--settings", str(settings))
@@ -271,7 +272,9 @@ def test_misspelt_settings_are_refused(
 
 def test_the_script_runs_as_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     output = tmp_path / "mesh.yaml"
-    monkeypatch.setattr("sys.argv", ["import_spec.py", str(PAGE), "--output", str(output)])
+    settings = ["--settings", str(SETTINGS_FILE)]
+    arguments = ["import_spec.py", str(PAGE), "--output", str(output), *settings]
+    monkeypatch.setattr("sys.argv", arguments)
     with pytest.raises(SystemExit, match="0"):
         runpy.run_path(import_spec.__file__, run_name="__main__")
     assert output.exists()

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from openapi_tools.json_values import SpecError
 
-from tests.scripts.importing import OPENAPI, PAGE, SPEC, Json
+from tests.scripts.importing import OPENAPI, PAGE, SETTINGS_FILE, SPEC, Json, run_importer
 
 
 @pytest.fixture
@@ -18,13 +18,13 @@ def openapi(tmp_path: Path) -> Path:
     """A folder that an import with --adopt has filled."""
     folder = tmp_path / "openapi"
     folder.mkdir()
-    (folder / "import.yaml").write_bytes((OPENAPI / "import.yaml").read_bytes())
+    (folder / "import.yaml").write_bytes(SETTINGS_FILE.read_bytes())
     assert adopted(folder, PAGE) == 0
     return folder
 
 
 def adopted(folder: Path, source: Path | str) -> int:
-    return import_spec.main([str(source), "--output", str(folder / "mesh.yaml"), "--adopt"])
+    return run_importer(source, folder / "mesh.yaml", "--adopt")
 
 
 def record_of(folder: Path) -> Json:
