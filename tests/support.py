@@ -226,7 +226,9 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.is_over.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
+        # It ends the thread that accepts. Not every system can shut down a socket that listens.
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            pass
         for peer in self._peers:
             peer.hang_up()
         for thread in self._threads:
@@ -246,9 +248,12 @@ class Server:
         thread.start()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # it was shut down
+        with contextlib.suppress(OSError):  # the test has closed it
             while True:
                 connection, _ = self._listener.accept()
+                if self.is_over.is_set():
+                    connection.close()
+                    return
                 self.connections += 1
                 self._start(self._converse, connection, self.connections - 1)
 

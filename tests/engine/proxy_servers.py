@@ -7,7 +7,7 @@ that the client named, on this machine: no name is looked up.
 from __future__ import annotations
 
 import contextlib
-import select
+import selectors
 import socket
 import ssl
 from collections.abc import Callable
@@ -136,5 +136,8 @@ def _has_data(side: socket.socket, other: socket.socket) -> bool:
     """Return True if a side has sent something; wait a moment if neither has."""
     if isinstance(side, ssl.SSLSocket) and side.pending():
         return True
-    readable, _, _ = select.select([side, other], [], [], 0.05)
+    with selectors.DefaultSelector() as selector:
+        selector.register(side, selectors.EVENT_READ)
+        selector.register(other, selectors.EVENT_READ)
+        readable = [key.fileobj for key, _ in selector.select(0.05)]
     return side in readable

@@ -41,10 +41,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def fault_server() -> Iterator[FaultServer]:
+def running_fault_server() -> Iterator[FaultServer]:
     """Run the fault server until the last test has ended."""
     with FaultServer() as server:
         yield server
+
+
+@pytest.fixture
+def fault_server(running_fault_server: FaultServer) -> Iterator[FaultServer]:
+    """Let a test open endpoints, and close them after it."""
+    yield running_fault_server
+    running_fault_server.close_endpoints()
 
 
 @pytest.fixture

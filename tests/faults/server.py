@@ -452,12 +452,16 @@ class FaultServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for endpoint in self._endpoints:
-            endpoint.close()
+        self.close_endpoints()
         self._run(self._loop.shutdown_default_executor())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def close_endpoints(self) -> None:
+        """Close the ports that were opened."""
+        while self._endpoints:
+            self._endpoints.pop().close()
 
     @functools.cached_property
     def server_context(self) -> ssl.SSLContext:
