@@ -113,7 +113,7 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
 
     @property
     def raw(self) -> dict[str, Any]:
-        """A fresh copy of Mesh's envelope, numbers as Decimal, with fields that no spec knows."""
+        """A fresh copy of Mesh's envelope, numbers as Decimal, with unknown fields."""
         return cast("dict[str, Any]", decode(self._body))
 
     def to_dict(self) -> dict[str, Any]:

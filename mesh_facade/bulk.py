@@ -102,7 +102,8 @@ class FailedOutcome:
         account: The account.
         balance: None.
         error: What `get_account_balance` would have raised.
-        attempts: How many attempts were made; 0 if `error` is not a MeshError, which counts them.
+        attempts: How many attempts were made, as `error.attempts` says; 0 if `error` is not a
+            MeshError.
         elapsed: Seconds from the account's start to its end, pauses included.
     """
 
@@ -144,10 +145,10 @@ class _Run:
 
     Attributes:
         concurrency: How many accounts are read at a time.
-        stopped: Ends the pauses of all lanes; it is set along with the client's own signal.
+        stop_signal: Ends the pauses of all lanes; it is set along with the client's own signal.
         policy: Decides about retries and pauses.
-        engine: The client's engine, with `stopped` in place of the client's signal.
-        has_ended: No more accounts are drawn. Those in flight still have their outcomes.
+        engine: The client's engine, with `stop_signal` in place of the client's signal.
+        is_drawing_over: No more accounts are drawn. Those in flight still get their outcomes.
         error: Why the run ended early; None if it did not. It is raised after the last outcome.
     """
 
@@ -156,16 +157,16 @@ class _Run:
         if max_pause is not None:
             check_seconds("max_pause", max_pause)
         self.concurrency = concurrency
-        self.stopped = StopSignal(parent=runner.engine.stopped)
+        self.stop_signal = StopSignal(parent=runner.engine.stopped)
         self.policy = BulkRetryPolicy(runner.retry_policy.budget, max_pause)
-        self.engine = attrs.evolve(runner.engine, stopped=self.stopped)
-        self.has_ended = False
+        self.engine = attrs.evolve(runner.engine, stopped=self.stop_signal)
+        self.is_drawing_over = False
         self.error: Exception | None = None
         self._refused_keys = RefusedKeys(concurrency)
 
-    def end(self, error: Exception | None) -> None:
-        """Draw no more accounts: the input has ended, or an error ends the run early."""
-        self.has_ended = True
+    def stop_drawing(self, error: Exception | None) -> None:
+        """Draw no more accounts, because the input has ended or because of an error."""
+        self.is_drawing_over = True
         if self.error is None:  # the first error is kept, even if the input had ended before
             self.error = error
 
@@ -173,7 +174,7 @@ class _Run:
         """Count an outcome; end the run if the API keys are evidently refused."""
         account = outcome.account
         if self._refused_keys.record(account.auth_token, account.broker, outcome.error):
-            self.end(outcome.error)
+            self.stop_drawing(outcome.error)
 
 
 def _check_account(account: object) -> None:
@@ -183,7 +184,7 @@ def _check_account(account: object) -> None:
         raise TypeError(f"accounts must be LinkedAccounts, but one of them is a {kind}")
 
 
-def _failed(account: LinkedAccount, error: Exception, began_at: float) -> FailedOutcome:
+def _failed_outcome(account: LinkedAccount, error: Exception, began_at: float) -> FailedOutcome:
     """Return the outcome of an account whose reading raised an error."""
     attempts = 0
     if isinstance(error, MeshError):
@@ -192,12 +193,20 @@ def _failed(account: LinkedAccount, error: Exception, began_at: float) -> Failed
     return FailedOutcome(account, None, error, attempts, elapsed)
 
 
+def _without_own_frames(error: Exception) -> Exception:
+    """Remove this module's frames from an error of the caller's input: they refer to tokens."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals is globals():
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback)
+
+
 class _ThreadRun(_Run):
     """A run whose lanes are threads.
 
-    The iterating thread draws accounts into one queue, lanes take them from there, and put what
-    came of them into another. Lanes are daemon threads, so that a program may end while one waits
-    for an answer. (The threads of a ThreadPoolExecutor would keep it from ending.)
+    The thread that iterates draws accounts and puts them into one queue. Lanes take them from
+    there, and put outcomes into another queue. Lanes are daemon threads, so that a program may end
+    while one waits for an answer. (The threads of a ThreadPoolExecutor would keep it from ending.)
     """
 
     def __init__(
@@ -212,7 +221,7 @@ class _ThreadRun(_Run):
         self._accounts = iter(accounts)
         self._in_flight = 0
         self._threads: list[threading.Thread] = []
-        # What lanes are to do: read an account in a context, or, for None, end.
+        # Each item is an account, with the context to read it in. None tells a lane to end.
         self._drawn: queue.SimpleQueue[tuple[contextvars.Context, LinkedAccount] | None]
         self._drawn = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
@@ -225,31 +234,31 @@ class _ThreadRun(_Run):
                 finished = self._finished.get()
                 self._in_flight -= 1
                 if isinstance(finished, Exception):  # the lane was not given a LinkedAccount
-                    self.end(finished)
+                    self.stop_drawing(finished)
                 elif isinstance(finished, BaseException):  # SystemExit, for example
                     raise finished
                 else:
                     self.record(finished)
                     yield finished
-                del finished  # it knows a token, and the wait for the next one can be long
+                del finished  # it refers to a token, and the wait for the next one can be long
                 self._fill_lanes()
         finally:
             self._stop()
         error = self.error
-        del self  # it knows tokens, and a traceback holds this frame
+        del self  # it refers to tokens, and a traceback holds this frame
         if error is not None:
             raise error
 
     def _fill_lanes(self) -> None:
         """Draw accounts until all lanes are busy or the input has ended."""
-        while self._in_flight < self.concurrency and not self.has_ended:
+        while self._in_flight < self.concurrency and not self.is_drawing_over:
             try:
                 account = next(self._accounts)
             except StopIteration:
-                self.end(None)
+                self.stop_drawing(None)
                 return
             except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
-                self.end(error)
+                self.stop_drawing(_without_own_frames(error))
                 return
             self._in_flight += 1
             if self._in_flight > len(self._threads):
@@ -285,7 +294,7 @@ class _ThreadRun(_Run):
                 empty_frames(error)
                 finished = error
             self._finished.put(finished)
-            del drawn, context, account, finished  # they know a token
+            del drawn, context, account, finished  # they refer to a token
 
     def _read(self, account: LinkedAccount) -> Outcome:
         """Read an account; its error is its outcome. TypeError if it is not a LinkedAccount."""
@@ -296,14 +305,14 @@ class _ThreadRun(_Run):
             result = self._runner.run(GET_ACCOUNT_BALANCE, account.auth_token, account.broker)
         except Exception as error:  # noqa: BLE001 — it is the account's outcome
             empty_frames(error)
-            return _failed(account, error, began_at)
+            return _failed_outcome(account, error, began_at)
         elapsed = time.monotonic() - began_at
         return SuccessfulOutcome(account, result.value, None, result.attempts, elapsed)
 
     def _stop(self) -> None:
         """End pauses, wait for calls in flight, and drop their outcomes."""
-        self.has_ended = True
-        self.stopped.set()
+        self.is_drawing_over = True
+        self.stop_signal.set()
         self._drawn.put(None)  # each thread that takes it puts it back
         if sys.is_finalizing():  # daemon threads are frozen now, so waiting for them would hang
             return
@@ -360,13 +369,13 @@ class _TaskRun(_Run):
                 if outcome is not None:
                     self.record(outcome)
                     yield outcome
-                task = None  # they know a token, and the wait for the next one can be long
+                task = None  # they refer to a token, and the wait for the next one can be long
                 outcome = None
                 self._refill()
         finally:
             await self._stop()
         error = self.error
-        del self, task, outcome  # they know tokens, and a traceback holds this frame
+        del self, task, outcome  # they refer to tokens, and a traceback holds this frame
         if error is not None:
             raise error
 
@@ -387,14 +396,14 @@ class _TaskRun(_Run):
 
     def _fill_lanes(self) -> None:
         """Draw from a plain iterable until all lanes are busy or the input has ended."""
-        while len(self._lanes) < self.concurrency and not self.has_ended:
+        while len(self._lanes) < self.concurrency and not self.is_drawing_over:
             try:
                 account = next(self._accounts)
             except StopIteration:
-                self.end(None)
+                self.stop_drawing(None)
                 return
             except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
-                self.end(error)
+                self.stop_drawing(_without_own_frames(error))
                 return
             self._start_lane(account)
 
@@ -406,25 +415,28 @@ class _TaskRun(_Run):
             await self._free_lanes.acquire()
 
     def _record_end_of_drawing(self, drawing: asyncio.Task[Outcome | None]) -> None:
-        """End the run: the async iterable has ended, or failed, or `end` has cancelled it."""
+        """Record that the drawing task has ended.
+
+        The async iterable has ended, or failed, or `stop_drawing` has cancelled the task.
+        """
         self._drawing = None
-        if drawing.cancelled() and self.has_ended:
+        if drawing.cancelled() and self.is_drawing_over:
             return
         try:
             drawing.result()
         except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
-            self.end(error)
+            self.stop_drawing(_without_own_frames(error))
             return
-        self.end(None)
+        self.stop_drawing(None)
 
-    def end(self, error: Exception | None) -> None:
-        super().end(error)
+    def stop_drawing(self, error: Exception | None) -> None:
+        super().stop_drawing(error)
         if self._drawing is not None:  # an input that never yields again must not hold the run
             self._drawing.cancel()
 
     def _start_lane(self, account: LinkedAccount) -> None:
         """Start a task that reads an account."""
-        if self.has_ended:  # an async iterable has caught its cancellation, and yielded once more
+        if self.is_drawing_over:  # the async iterable caught its cancellation, and yielded again
             raise asyncio.CancelledError
         lane = asyncio.create_task(self._read(account))
         self._lanes.add(lane)
@@ -437,7 +449,7 @@ class _TaskRun(_Run):
             return lane.result()
         except Exception as error:  # noqa: BLE001 — it is raised at the end
             empty_frames(error)
-            self.end(error)
+            self.stop_drawing(error)
             return None
 
     async def _read(self, account: LinkedAccount) -> Outcome:
@@ -449,14 +461,14 @@ class _TaskRun(_Run):
             result = await self._runner.run(GET_ACCOUNT_BALANCE, account.auth_token, account.broker)
         except Exception as error:  # noqa: BLE001 — it is the account's outcome
             empty_frames(error)
-            return _failed(account, error, began_at)
+            return _failed_outcome(account, error, began_at)
         elapsed = time.monotonic() - began_at
         return SuccessfulOutcome(account, result.value, None, result.attempts, elapsed)
 
     async def _stop(self) -> None:
         """Cancel what is in flight, and drop it."""
-        self.has_ended = True
-        self.stopped.set()
+        self.is_drawing_over = True
+        self.stop_signal.set()
         tasks = list(self._lanes)
         if self._drawing is not None:
             tasks.append(self._drawing)

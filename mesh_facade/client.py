@@ -58,9 +58,10 @@ class _BaseClient(Generic[RunnerT, TransportT]):
     def _sibling(
         self, timeout: float | None, deadline: float | None, max_attempts: int | None
     ) -> Self:
-        """Return a client with other bounds on the same connections; None leaves a bound as it is.
+        """Return a client that shares the connections, with other bounds for its calls.
 
-        It is a copy with another engine. The constructor would build connections of its own.
+        None leaves a bound as it is. The client is a copy with another engine, because the
+        constructor would build connections of its own.
         """
         engine = self._runner.engine
         if timeout is not None:
@@ -99,7 +100,8 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         deadline: Seconds that a call may take in all: waiting for a connection, attempts and
             pauses. It cannot interrupt a look-up of the host's name, or your secret function.
         max_attempts: How many attempts a call may make. Connection faults, timeouts, rate limits,
-            server errors and HTTP 408 lead to another one; other errors are raised at once.
+            server errors and HTTP 408 lead to another one; other errors are raised at once. The
+            retry budget of a client, one retry for ten calls and ten in reserve, can allow fewer.
         max_connections: How many calls run at once, each on a connection of its own; others wait
             for their turn. If the process may open fewer files, fewer run at once.
         proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://` (without a scheme,
@@ -118,6 +120,7 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
             variable cannot be used.
     """
 
+    @keeps_secrets_out_of_tracebacks
     def __init__(  # noqa: PLR0913 — one keyword for each option
         self,
         client_id: str | None = None,
@@ -176,6 +179,7 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         """
         return self._runner.run(GET_ACCOUNT_BALANCE, auth_token, broker).value
 
+    @keeps_secrets_out_of_tracebacks
     def get_account_balances(
         self,
         accounts: Iterable[LinkedAccount],
@@ -185,38 +189,42 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
     ) -> Generator[Outcome, None, None]:
         """Read many balances at once, in threads; yield each outcome as it comes.
 
-        One account's error is its outcome, and stops no other. `accounts` are drawn in the calling
-        thread, as calls finish: while that waits for the next account, it yields no outcome.
+        An error that occurs while an account is read becomes that account's outcome; the other
+        accounts are read all the same. `accounts` are drawn in the calling thread, as calls finish.
+        While your iterable blocks, no outcome is yielded.
 
         If Mesh answers 429 with a `Retry-After`, all calls of the run pause until it is over, and
         the account is attempted again: at most 10 times. A `Retry-After` of more than 300 seconds
-        is not waited for: the 429 is the account's outcome. Pauses do not count towards `deadline`.
+        is not waited for: the 429 is the account's outcome, and the run goes on without a pause.
+        Pauses do not count towards `deadline`.
 
         To stop early, close the generator (`contextlib.closing`). Closing waits for calls in
-        flight, at most for their `deadline`, and drops their outcomes. `break` alone does not close
-        a generator while a variable refers to it.
+        flight, which end by their `deadline`, and drops their outcomes. `break` alone does not
+        close a generator while a variable refers to it.
 
         Args:
             accounts: What to read.
             concurrency: How many are read at a time; those above `max_connections` wait for a
                 connection, within their `deadline`.
             max_pause: Seconds that the run may pause in all; None for no such bound, so that one
-                account can pause a run for up to 10 times 300 seconds. When it is used up, a 429 is
-                the account's outcome.
+                account can pause a run for up to 10 times 300 seconds. If a pause would exceed what
+                is left, the 429 is the account's outcome, and the run goes on without a pause.
 
         Raises:
-            MeshConfigurationError: `concurrency` or `max_pause` cannot be used.
+            MeshConfigurationError: `concurrency` or `max_pause` cannot be used; raised at once.
             AuthenticationError: The API keys are evidently refused: as many accounts in a row as
                 `concurrency` says, but at least 5, were answered 401 without `reconnect_required`,
                 and none was answered otherwise between them. The outcomes of calls in flight are
                 yielded first.
-            TypeError: `accounts` is not iterable, or one of them is not a LinkedAccount.
+            TypeError: `accounts` is not iterable (raised at once), or one of them is not a
+                LinkedAccount.
             Exception: Whatever `accounts` raises, after the outcomes of calls in flight.
         """
         return bulk.read_in_threads(
             self._runner, accounts, concurrency=concurrency, max_pause=max_pause
         )
 
+    @keeps_secrets_out_of_tracebacks
     def with_options(
         self,
         *,
@@ -236,7 +244,8 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
     def close(self) -> None:
         """Close idle connections now, and those in use when their calls end.
 
-        It does not wait for these calls. Their pauses end at once. Closing twice is fine.
+        It does not wait for these calls. Their pauses end at once. A transport of your own is
+        closed at once. Closing twice is fine.
         """
         self._runner.engine.pool.close()
         if self._transport is not None:
@@ -257,6 +266,7 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
     look-up of the host's name, and a secret function that is async.
     """
 
+    @keeps_secrets_out_of_tracebacks
     def __init__(  # noqa: PLR0913 — one keyword for each option
         self,
         client_id: str | None = None,
@@ -303,6 +313,7 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         result = await self._runner.run(GET_ACCOUNT_BALANCE, auth_token, broker)
         return result.value
 
+    @keeps_secrets_out_of_tracebacks
     def get_account_balances(
         self,
         accounts: Iterable[LinkedAccount] | AsyncIterable[LinkedAccount],
@@ -319,6 +330,7 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
             self._runner, accounts, concurrency=concurrency, max_pause=max_pause
         )
 
+    @keeps_secrets_out_of_tracebacks
     def with_options(
         self,
         *,
@@ -332,7 +344,8 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
     async def aclose(self) -> None:
         """Close idle connections now, and those in use when their calls end.
 
-        It does not wait for these calls. Their pauses end at once. Closing twice is fine.
+        It does not wait for these calls. Their pauses end at once. A transport of your own is
+        closed at once. Closing twice is fine.
         """
         self._runner.engine.pool.close()
         if self._transport is not None:
@@ -378,8 +391,8 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
 ) -> Engine:
     """Check the options of a client, and return the engine that they describe.
 
-    `waiting` and `connection_class` are those of threads or of tasks. `open_caller_transport` is
-    None unless the caller has given a transport: then it returns that as a connection.
+    `waiting` and `connection_class` are those of threads or of tasks. `open_caller_transport`
+    returns the caller's transport as a connection; it is None if the caller has given none.
     """
     logs.configure_logging()
     url = find_base_url(environment, base_url)

@@ -1,7 +1,7 @@
 """The two API keys: where they come from, and how they get onto a request.
 
 `_add_key_headers` puts them there, before each attempt. The names of the two headers are the
-spec's. They come from `operations`, because nothing but that and `client` imports generated code.
+spec's. `operations` reads them, because only it and `client` may import the generated client.
 """
 
 import inspect
@@ -65,7 +65,10 @@ class Credentials(httpx.Auth):
         yield request
 
     def secrets_in(self, request: httpx.Request) -> list[str]:
-        """Return the keys that a request carries; the current secret may be another already."""
+        """Return the keys that a request carries.
+
+        They are not taken from `self`: a secret function may return another secret by now.
+        """
         names = (CLIENT_ID_HEADER, CLIENT_SECRET_HEADER)
         return [request.headers[name] for name in names if name in request.headers]
 
@@ -96,7 +99,8 @@ def _check_key(name: str, value: object) -> str:
     if inspect.iscoroutine(value):
         value.close()  # or Python warns that it was never awaited
         raise MeshConfigurationError(
-            f"{name} comes from an async function, which only AsyncMeshClient can await"
+            f"{name} is a coroutine: only AsyncMeshClient can await one, and it takes the async "
+            "function itself"
         )
     if not isinstance(value, str):
         raise MeshConfigurationError(f"{name} must be a string, not {type(value).__name__}")

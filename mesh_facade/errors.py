@@ -52,8 +52,9 @@ class MeshConnectionError(MeshError):
     """No usable answer came back: refused, reset, truncated, or an unknown host name.
 
     Attributes:
-        is_transient: False where another attempt cannot help, so none was made: the certificate
-            was refused (`MeshTLSError`), or a proxy refused to connect.
+        is_transient: True if another attempt may help. False if the certificate was refused
+            (`MeshTLSError`), or if a proxy refused to connect for good: the call then makes no
+            other attempt.
     """
 
     def __init__(self, text: str = "", /, *, attempts: int = 0, is_transient: bool = True) -> None:
@@ -107,8 +108,8 @@ class MeshAPIError(MeshError):
         message: Mesh's message, for developers. It may name a person.
         display_message: Mesh's message for the end user. It may name a person.
         error_hash: Mesh's fingerprint of the error, for grouping.
-        error_data: Further details, numbers as Decimal; anything nested deeper than 100 levels is
-            left out.
+        error_data: Further details, numbers as Decimal; what is nested deeper than 100 levels is
+            replaced by `"[redacted]"`.
         team_code: Mesh's routing code, such as `P4`: for alerting, not for display.
         retry_after: Seconds that Mesh asks to wait before the next call (`Retry-After`).
         request_id: The id to quote to Mesh's support (`X-Request-Id`, else `CF-Ray`).
@@ -145,10 +146,10 @@ class MeshAPIError(MeshError):
 
     @property
     def reconnect_required(self) -> bool:
-        """True if the user's token is dead: refresh it once, else let the user link again.
+        """True if the user's token is dead; wrong API keys do not set it.
 
-        This package has no operation for the refresh; docs/guides/tokens.md says what to do. Wrong
-        API keys do not set it.
+        Refresh the token once. If that fails, let the user link the account again. This package has
+        no operation for the refresh; docs/guides/tokens.md says what to do.
         """
         return (self.error_type or "").lower() == "unauthorizedtoken"
 

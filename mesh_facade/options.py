@@ -1,7 +1,7 @@
-"""Finds the server that a client talks to: the option that takes more than a look at its value.
+"""Finds the URL of the server, from options, environment variables and the spec.
 
-The servers of the two environments are the spec's. They come from `operations`, because nothing but
-that and `client` imports generated code.
+The servers of the two environments are the spec's. `operations` reads them, because only it and
+`client` may import the generated client.
 """
 
 import os
@@ -22,11 +22,13 @@ def find_base_url(environment: str | None, base_url: str | httpx.URL | None) -> 
     Raises:
         MeshConfigurationError: The environment is unknown, or the URL cannot be used.
     """
+    source = "environment"
     if environment is None:
+        source = "MESH_ENVIRONMENT"
         environment = os.environ.get("MESH_ENVIRONMENT") or PRODUCTION
     if environment not in list(SERVER_BY_ENVIRONMENT):  # a list: the argument may be unhashable
         names = ", ".join(sorted(SERVER_BY_ENVIRONMENT))
-        raise MeshConfigurationError(f"environment must be one of {names}, not {environment!r}")
+        raise MeshConfigurationError(f"{source} must be one of {names}, not {environment!r}")
     if base_url is None:
         base_url = os.environ.get("MESH_BASE_URL") or SERVER_BY_ENVIRONMENT[environment]
     try:

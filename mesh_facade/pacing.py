@@ -24,9 +24,9 @@ class BulkRetryPolicy(RetryPolicy):
     """Retries of a bulk run.
 
     If Mesh answers 429 with a `Retry-After`, all lanes pause: no attempt of the run begins before
-    the pause is over. A pause puts off the deadlines of the calls that wait for it. It counts
-    neither towards their `max_attempts` nor, unless it has no length, against the retry budget.
-    Other failures are retried as in a single call.
+    the pause is over. A pause puts off the deadlines of the calls that wait for it, and uses up
+    none of their attempts. It uses up no retry budget either, except a `Retry-After` of 0. Other
+    failures are retried as in a single call.
     """
 
     def __init__(self, budget: RetryBudget, max_pause: float | None) -> None:

@@ -55,62 +55,64 @@ def build_arguments(auth_token: str, broker: Broker) -> GeneratedArguments:
 
 
 def find_problem(envelope: JSONObject) -> str | None:
-    """Return what keeps an envelope from being a balance as the spec allows it; None if it is one.
+    """Return what is wrong with an envelope; None if it holds a balance as the spec allows it.
 
     One malformed field is enough, in whatever row: `"1.50"`, `true` or `[]` for an amount, a number
     for a currency code. The call then raises MeshResponseError.
 
-    Amounts and codes that Mesh left out are added as null, which means the same, so that the
-    generated parser gives None for both.
+    Amounts and codes that Mesh left out are added to the envelope as null, which means the same, so
+    that the generated parser gives None for both.
     """
-    place = _find_malformed_field(envelope)
-    if place is None:
-        return None
-    return f"its {place} is not what Mesh's spec allows"
-
-
-def _find_malformed_field(envelope: JSONObject) -> str | None:
-    """Return the place of a field that the spec does not allow; None if there is none."""
     content = envelope.get(_CONTENT)
     if not isinstance(content, dict) or content.keys().isdisjoint(_CONTENT_FIELDS):
-        return "content"
+        return _problem_at(_CONTENT)
     rows = content.get(_BALANCES)
     if rows is None:
         rows = []
     if not isinstance(rows, list):
-        return "content.balances"
+        return _problem_at(f"{_CONTENT}.{_BALANCES}")
     if not are_objects(rows):
         first = next(index for index, row in enumerate(rows) if not isinstance(row, dict))
-        return f"content.balances[{first}]"
+        return _problem_at(f"{_CONTENT}.{_BALANCES}[{first}]")
     row_objects = cast("list[JSONObject]", rows)
-    # setdefault: what Mesh left out is added as null; see `find_problem`.
+    texts, amounts = _collect_fields(envelope, content, row_objects)
+    if are_texts(texts) and are_amounts(amounts):  # all at once, which is fast
+        return None
+    return _problem_at(next(_places_of_malformed_fields(envelope, content, row_objects)))
+
+
+def _problem_at(place: str) -> str:
+    return f"its {place} is not what Mesh's spec allows"
+
+
+def _collect_fields(
+    envelope: JSONObject, content: JSONObject, rows: list[JSONObject]
+) -> tuple[list[JSON], list[JSON]]:
+    """Return all texts and all amounts. Those that Mesh left out are added to the rows as null."""
     texts: list[JSON] = [envelope.get(key) for key in TEXT_FIELDS]
-    texts += [row.setdefault(_CURRENCY_CODE) for row in row_objects]
+    texts += [row.setdefault(_CURRENCY_CODE) for row in rows]
     amounts: list[JSON] = [content.setdefault(key) for key in _TOTALS]
     for key in _AMOUNTS:
-        amounts += [row.setdefault(key) for row in row_objects]
-    if are_texts(texts) and are_amounts(amounts):
-        return None
-    malformed_fields = list(_malformed_fields(envelope, content, row_objects))
-    return malformed_fields[0]
+        amounts += [row.setdefault(key) for row in rows]
+    return texts, amounts
 
 
-def _malformed_fields(
+def _places_of_malformed_fields(
     envelope: JSONObject, content: JSONObject, rows: list[JSONObject]
 ) -> Iterator[str]:
-    """Yield the place of each malformed field, by checking them one by one."""
+    """Check the same fields one by one, and yield the place of each that is malformed."""
     for key in TEXT_FIELDS:
         if not are_texts([envelope.get(key)]):
             yield key
     for key in _TOTALS:
         if not are_amounts([content[key]]):
-            yield f"content.{key}"
+            yield f"{_CONTENT}.{key}"
     for index, row in enumerate(rows):
         if not are_texts([row[_CURRENCY_CODE]]):
-            yield f"content.balances[{index}].{_CURRENCY_CODE}"
+            yield f"{_CONTENT}.{_BALANCES}[{index}].{_CURRENCY_CODE}"
         for key in _AMOUNTS:
             if not are_amounts([row[key]]):
-                yield f"content.balances[{index}].{key}"
+                yield f"{_CONTENT}.{_BALANCES}[{index}].{key}"
 
 
 class _ParsedRow(Protocol):

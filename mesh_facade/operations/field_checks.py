@@ -13,10 +13,11 @@ from typing import cast
 
 from mesh_facade.engine.strict_json import JSON
 
-MOST_ZEROS = 1000
-"""A zero may not have more places than this: writing out 0e-999999999 would take a gigabyte.
+LARGEST_EXPONENT = 1000
+"""An amount's exponent may not reach this: writing out 0e-999999999 would take a gigabyte.
 
-A rule of ours, not of Mesh. Other numbers of that size are out of the range of a double anyway.
+A rule of ours, not of Mesh. It concerns zeros only: other numbers with such an exponent are out of
+the range of a double anyway.
 """
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -63,11 +64,12 @@ def are_amounts(values: Sequence[JSON]) -> bool:
         return set(map(type, numbers)) <= {Decimal} and are_amounts(numbers)
     if all(-_SURELY_IN_RANGE < exponent < _SURELY_IN_RANGE for exponent in exponents):
         return True
-    return all(_fits_in_double(amount) for amount in amounts)
+    return all(_is_in_range(amount) for amount in amounts)
 
 
-def _fits_in_double(amount: Decimal) -> bool:
-    if abs(amount.adjusted()) >= MOST_ZEROS:
+def _is_in_range(amount: Decimal) -> bool:
+    """Return True if a double can hold an amount, and if its exponent is not absurd."""
+    if abs(amount.adjusted()) >= LARGEST_EXPONENT:
         return False
     as_double = float(amount)
     is_rounded_to_zero = amount != 0 and as_double == 0

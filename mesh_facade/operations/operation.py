@@ -49,8 +49,8 @@ class Operation(Generic[P, Result_co]):
         generated: The generated module that runs it.
         build_arguments: Checks a call's arguments, and turns them into those of the generated
             function. Raises TypeError or ValueError if they cannot be sent.
-        find_problem: Checks an envelope with the status `ok`: returns what keeps it from being a
-            result, or None. It may add fields that Mesh left out, as null.
+        find_problem: Checks an envelope with the status `ok`: returns what is wrong with it, or
+            None if it holds a result. It may add fields that Mesh left out, as null.
         build_result: Turns what the generated function returned into the result of the call.
         is_safe_to_repeat: True for a read. If False, no request is ever sent twice.
     """

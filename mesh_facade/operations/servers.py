@@ -1,7 +1,7 @@
 """The spec's servers, and the names of the headers that carry the API keys.
 
-`options` and `credentials` use them. They stand here because only `operations`, and `client`, may
-import the generated client: so one folder shows all that depends on it.
+`options` and `credentials` use them. They are read here because only `operations/` and `client.py`
+may import the generated client.
 """
 
 from mesh_connect_client.spec import API_KEY_HEADERS, SERVERS

@@ -1,6 +1,7 @@
 """The names that fields have on the wire, read off the generated models."""
 
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
 import attrs
 
@@ -12,31 +13,68 @@ class _Model(Protocol):
     def to_dict(self) -> dict[str, object]: ...
 
 
-class WireNames:
-    """Finds the name on the wire of a generated model's attribute.
+class _Marker:
+    """A value of whatever type a generated `to_dict` expects: it is written as itself.
 
-    It builds a model with a different marker object in each attribute, calls `to_dict()`, and looks
-    under which name each marker comes out.
+    For an enum, `to_dict` asks for its `value`, for another model for its `to_dict()`, for a time
+    for its `isoformat()`, and for a list for its members.
+    """
+
+    @property
+    def value(self) -> Self:
+        return self
+
+    def to_dict(self) -> Self:
+        return self
+
+    def isoformat(self) -> Self:
+        return self
+
+    def __iter__(self) -> Iterator[Self]:
+        yield self
+
+
+class WireNames:
+    """Finds the names on the wire of a generated model's attributes.
+
+    It builds a model with a different marker in each attribute, calls `to_dict()`, and looks under
+    which name each marker comes out.
     """
 
     def __init__(self, model: type[attrs.AttrsInstance]) -> None:
-        markers = {field.name: object() for field in attrs.fields(model) if field.init}
+        self._model_name = model.__name__
+        markers = {field.name: _Marker() for field in attrs.fields(model) if field.init}
         # Generated constructors are annotated more narrowly, but check nothing.
         build = cast("Callable[..., _Model]", model)
-        written = build(**markers).to_dict()
-        wire_names = {id(marker): wire_name for wire_name, marker in written.items()}
-        self._wire_names = {
-            attribute: wire_names[id(marker)] for attribute, marker in markers.items()
-        }
+        wire_names: dict[int, str] = {}
+        for wire_name, written in build(**markers).to_dict().items():
+            if isinstance(written, list):  # of one member, the marker
+                (written,) = written  # noqa: PLW2901
+            wire_names[id(written)] = wire_name
+        self._wire_names: dict[str, str] = {}
+        for attribute, marker in markers.items():
+            if id(marker) in wire_names:
+                self._wire_names[attribute] = wire_names[id(marker)]
 
     def __getitem__(self, attribute: str) -> str:
         """Return the name on the wire.
 
-        An attribute that this version of the spec lacks, such as `team_code`, gets the name that
-        Mesh would give it, in camel case.
+        Raises:
+            LookupError: The generated model has no such attribute, or writes it in another form.
         """
-        wire_name = self._wire_names.get(attribute)
-        if wire_name is None:
-            first, *others = attribute.split("_")
-            wire_name = first + "".join(word.title() for word in others)
-        return wire_name
+        if attribute not in self._wire_names:
+            raise LookupError(
+                f"the generated model {self._model_name} has no field {attribute!r}: the spec has "
+                "changed, and so must the module in mesh_facade/operations/ that reads the field"
+            )
+        return self._wire_names[attribute]
+
+    def get_or_guess(self, attribute: str) -> str:
+        """Return the name on the wire, of a field that this version of the spec may lack.
+
+        The name is guessed then, in camel case as Mesh writes all names: `teamCode`.
+        """
+        if attribute in self._wire_names:
+            return self._wire_names[attribute]
+        first, *others = attribute.split("_")
+        return first + "".join(word.title() for word in others)

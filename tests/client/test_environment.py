@@ -81,7 +81,7 @@ def test_unknown_environment_in_the_variable_raises(
 ) -> None:
     monkeypatch.setenv("MESH_ENVIRONMENT", "staging")
 
-    with pytest.raises(MeshConfigurationError, match="environment must be one of"):
+    with pytest.raises(MeshConfigurationError, match="MESH_ENVIRONMENT must be one of"):
         mode.client()
 
 

@@ -169,6 +169,35 @@ def test_error_about_a_malformed_key_does_not_quote_it(mode: Mode, bad: str) -> 
         assert canaries_in(f"{caught.value!r} {vars(caught.value)}") == set()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"client_secret": f"{CLIENT_SECRET}\n"},
+        {"environment": "moon"},
+        {"base_url": "ftp://nowhere"},
+        {"timeout": -1},
+        {"proxy": "gopher://proxy"},
+    ],
+    ids=str,
+)
+def test_error_about_an_option_leads_to_no_key(mode: Mode, options: dict[str, Any]) -> None:
+    keys = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+
+    with pytest.raises(MeshError) as caught:
+        mode.client_class(**{**keys, **options})
+
+    assert leaks_in(caught.value) == {}
+
+
+def test_error_about_a_limit_of_a_sibling_client_leads_to_no_key(mode: Mode) -> None:
+    caller = mode.client(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
+
+    with pytest.raises(MeshError) as caught:
+        caller.client.with_options(timeout=-1)
+
+    assert leaks_in(caught.value) == {}
+
+
 def test_cancelled_call_holds_no_secret(fault_server: FaultServer) -> None:
     is_asked = asyncio.Event()
 
