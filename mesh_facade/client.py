@@ -4,8 +4,11 @@ A method names an operation and passes its arguments on. The operation says whic
 runs, what an answer means, and whether a request may be repeated (`mesh_facade/operations/`). How a
 call is carried out (connections, deadlines, retries) is in `mesh_facade/engine/`.
 
-Both constructors list all options, and both clients all methods, on purpose: so editors and type
-checkers know them, and a TypeError names the class and the method that were called.
+Both constructors list all options, and both clients have all methods, on purpose: so editors and
+type checkers know them, and a TypeError names the class and the method that were called.
+
+Options and arguments are secret. So every public method that can raise an error is decorated with
+`keeps_secrets_out_of_tracebacks`.
 """
 
 import functools

@@ -69,16 +69,16 @@ def apply_diff(path: Path, diff: str) -> None:
 
 
 def insert_method(path: Path, class_name: str, method: str) -> None:
-    """Insert a method into a class of client.py, above `with_options`."""
+    """Insert a method into a class of client.py, above `with_options` and its decorator."""
     text = path.read_text()
     start = text.index(f"class {class_name}(")
-    place = text.index("    def with_options(", start)
+    place = text.index("    @keeps_secrets_out_of_tracebacks\n    def with_options(", start)
     path.write_text(text[:place] + textwrap.indent(method, "    ") + "\n" + text[place:])
 
 
 def follow(project: Path, title: str, block: str) -> None:
     """Do with a block of the guide what its title says."""
-    methods_place = re.fullmatch(r"(\S+), class (\w+), above with_options", title)
+    methods_place = re.fullmatch(r"(\S+), class (\w+), above with_options and its decorator", title)
     if methods_place:
         insert_method(project / methods_place[1], methods_place[2], block)
     elif title.endswith(", at the end"):
