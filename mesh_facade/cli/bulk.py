@@ -62,7 +62,7 @@ class BulkRun:
         if self.output != STDOUT:
             check_output_name(self.output)
         with open_accounts(self.accounts) as accounts:
-            tally = Tally(total=sum(1 for _ in accounts.read()))
+            tally = Tally(total=sum(1 for _ in accounts.read_records()))
             if tally.total == 0:
                 raise ValueError(
                     f"{accounts.name} holds no account: CSV or JSON lines are expected"

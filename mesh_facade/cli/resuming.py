@@ -46,7 +46,7 @@ class Resumption:
 
     def select(self, accounts: AccountsFile) -> Generator[LinkedAccount]:
         """Yield the accounts that are to be read."""
-        for record in accounts.read():
+        for record in accounts.read_records():
             if self._is_selected(self.outcomes.get(record.account.key)):
                 yield record.account
 
@@ -62,7 +62,7 @@ class Resumption:
         unlisted = dict(self.outcomes)
         # These have the key of an account, but no fingerprint shows that they belong to it.
         unproven: list[StoredOutcome] = []
-        for record in accounts.read():
+        for record in accounts.read_records():
             outcome = unlisted.pop(record.account.key, None)
             is_proven = outcome is not None and outcome.is_of(record.account)
             if outcome is not None and not is_proven:
@@ -95,16 +95,17 @@ class Resumption:
         """Raise ValueError if one of these outcomes was read for an account with another key."""
         if not unproven:
             return
-        for record in accounts.read():
+        for record in accounts.read_records():
             own = self.outcomes.get(record.account.key)
             if own is not None and own.is_of(record.account):
                 continue
             for outcome in unproven:
                 if outcome.is_of(record.account):
                     raise ValueError(
-                        f"{accounts.name}, line {record.line}: {self.output} holds the outcome of "
-                        f"this account under another key: {outcome.key}. Lines were moved, or keys "
-                        "were changed. Choose another output, or give the account its old key."
+                        f"{accounts.name}, line {record.line_number}: {self.output} holds the "
+                        f"outcome of this account under another key: {outcome.key}. Lines were "
+                        "moved, or keys were changed. Choose another output, or give the account "
+                        "its old key."
                     )
 
     def _describe_foreign_output(self, accounts: AccountsFile) -> str:
@@ -121,7 +122,7 @@ class Resumption:
     def _describe_mismatch(
         self, accounts: AccountsFile, record: Record, outcome: StoredOutcome
     ) -> str:
-        place = f"{accounts.name}, line {record.line}"
+        place = f"{accounts.name}, line {record.line_number}"
         has_failed = outcome.error is not None
         if not record.has_key:
             advice = "Choose another output; a column 'key' lets you change the order of the lines."
