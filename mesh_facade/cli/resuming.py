@@ -64,7 +64,7 @@ class Resumption:
         unproven: list[StoredOutcome] = []
         for record in accounts.read_records():
             outcome = unlisted.pop(record.account.key, None)
-            is_proven = outcome is not None and outcome.is_of(record.account)
+            is_proven = outcome is not None and outcome.belongs_to(record.account)
             if outcome is not None and not is_proven:
                 unproven.append(outcome)
             if self._is_selected(outcome):
@@ -97,10 +97,10 @@ class Resumption:
             return
         for record in accounts.read_records():
             own = self.outcomes.get(record.account.key)
-            if own is not None and own.is_of(record.account):
+            if own is not None and own.belongs_to(record.account):
                 continue
             for outcome in unproven:
-                if outcome.is_of(record.account):
+                if outcome.belongs_to(record.account):
                     raise ValueError(
                         f"{accounts.name}, line {record.line_number}: {self.output} holds the "
                         f"outcome of this account under another key: {outcome.key}. Lines were "
