@@ -41,7 +41,7 @@ class Resumption:
         retry_failed: If True, read only the accounts whose outcome is a failure; if False, only
             those that have no outcome.
         trust_keys: If True, an outcome with an account's key and broker belongs to the account even
-            if it was read with another token.
+            if it was read with another token. The number of a record is never trusted as a key.
     """
 
     output: Path
@@ -90,7 +90,7 @@ class Resumption:
         tally.unlisted = list(unlisted)
 
     def _is_selected(self, outcome: StoredOutcome | None) -> bool:
-        """Return True if this run reads an account whose outcome in the output is this one."""
+        """Return True if this run reads an account with this outcome; None is no outcome yet."""
         if self.retry_failed:
             return outcome is not None and outcome.error is not None
         return outcome is None
