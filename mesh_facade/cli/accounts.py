@@ -108,21 +108,35 @@ class AccountsFile:
             ValueError: The file has a mistake; the message says where and which.
             OSError: The file cannot be read.
         """
-        line_numbers: dict[str, int] = {}  # by key
         try:
-            for number, row in enumerate(self._read_rows(), 1):
-                record = self._make_record(row, number)
-                key = record.account.key
-                if key in line_numbers:
-                    raise self._error(
-                        f"the key is the same as in line {line_numbers[key]}. Each account needs "
-                        "a key of its own.",
-                        row.line_number,
-                    )
-                line_numbers[key] = row.line_number
-                yield record
+            yield from self._make_records()
         except UnicodeError as error:
-            raise self._error(f"{error}. Save the file as UTF-8 or UTF-16.") from None
+            # The decoder's error holds a part of the file, tokens included. So nothing is raised in
+            # this block: Python would attach the decoder's error to it, as its context.
+            problem = f"{error}. Save the file as UTF-8 or UTF-16."
+        else:
+            return
+        raise self._error(problem)
+
+    def _make_records(self) -> Iterator[Record]:
+        """Yield a record for each row.
+
+        Raises:
+            ValueError: The file has a mistake.
+            UnicodeError: The file cannot be decoded.
+        """
+        line_numbers: dict[str, int] = {}  # by key
+        for number, row in enumerate(self._read_rows(), 1):
+            record = self._make_record(row, number)
+            key = record.account.key
+            if key in line_numbers:
+                raise self._error(
+                    f"the key is the same as in line {line_numbers[key]}. Each account needs a key "
+                    "of its own.",
+                    row.line_number,
+                )
+            line_numbers[key] = row.line_number
+            yield record
 
     def _read_rows(self) -> Iterator[_Row]:
         """Return the rows of the file, whose format is detected from its first line.
@@ -173,13 +187,16 @@ class AccountsFile:
                     yield _Row(line_number, self._parse_json(line, line_number))
 
     def _parse_json(self, line: str, line_number: int) -> dict[str, JSON]:
+        """Return the fields in a line.
+
+        Raises:
+            ValueError: The line is not a JSON object, or lacks a required field.
+        """
         value: JSON
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
-            # The decoder's error holds the line, tokens included. So nothing is raised in this
-            # block: Python would attach the decoder's error to it, as its context.
-            value = None
+            value = None  # nothing is raised here, because the decoder's error holds the line
         if not isinstance(value, dict):
             raise self._error(
                 "not a JSON object. One object is expected on each line.", line_number
@@ -193,7 +210,7 @@ class AccountsFile:
         return value
 
     def _read_csv(self, first_line: str) -> Iterator[_Row]:
-        """Yield a row for each row of cells that are not all blank, after the column names.
+        """Yield each row after the column names, except those whose cells are all blank.
 
         Raises:
             ValueError: The column names or a row are wrong, or the quotation marks do not match.
@@ -221,7 +238,7 @@ class AccountsFile:
         file, because a quoted name may continue on the next line.
 
         Raises:
-            ValueError: Whichever the delimiter, a required column is missing.
+            ValueError: With every delimiter, a required column is missing.
         """
         fewest_missing: Sequence[str] = _REQUIRED_FIELDS
         for delimiter in _DELIMITERS:
@@ -251,7 +268,7 @@ class AccountsFile:
         return []
 
     def _check_column_names(self, columns: Sequence[str]) -> None:
-        """Raise ValueError if two columns have the same name, and the name is one that is read."""
+        """Raise ValueError if a column of `_FIELDS` appears more than once."""
         for name in _FIELDS:
             if columns.count(name) > 1:
                 raise self._error(
@@ -325,10 +342,12 @@ class AccountsFile:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise self._error(
-                f"'{name}' cannot be encoded as UTF-8: {error.reason}. Correct its \\u escapes.",
-                line_number,
-            ) from None
+            reason = error.reason  # nothing is raised here, because the error holds the value
+        else:
+            return
+        raise self._error(
+            f"'{name}' cannot be encoded as UTF-8: {reason}. Correct its \\u escapes.", line_number
+        )
 
     def _error(self, problem: str, line_number: int | None = None) -> ValueError:
         """Return an error whose message names the file, and the line if it is known."""

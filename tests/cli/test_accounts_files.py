@@ -155,6 +155,28 @@ def test_error_about_an_accounts_file_quotes_no_cell(
     assert TOKEN not in result.output
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"auth_token,broker\n{TOKEN},b\xff\n",
+        f'{{"auth_token": "{TOKEN}", "broker": "b"\n',
+        f'{{"auth_token": "t", "broker": "b", "key": "{TOKEN}\\ud800"}}\n',
+    ],
+)
+def test_error_about_an_accounts_file_has_no_context_that_holds_cells(
+    tmp_path: Path, text: str
+) -> None:
+    """The decoders' errors hold what they could not decode."""
+    accounts = tmp_path / "accounts.csv"
+    accounts.write_bytes(text.encode("latin-1"))
+
+    with open_accounts(accounts) as file, pytest.raises(ValueError, match="accounts") as caught:
+        list(file.read_records())
+
+    assert caught.value.__context__ is None
+    assert TOKEN not in str(caught.value)
+
+
 def test_first_line_without_column_names_is_not_shown(mesh: MockServer, tmp_path: Path) -> None:
     accounts = tmp_path / "accounts.csv"
     accounts.write_text(f"{TOKEN};coinbase\n")
