@@ -56,8 +56,8 @@ _COLUMNS_OF_OLD_VERSIONS = frozenset(COLUMNS[:-1])
 _CSV_HEADER_OF_OLD_VERSIONS = (",".join(COLUMNS[:-1]) + "\n").encode()
 
 # A spreadsheet evaluates a cell as a formula if it starts with one of these characters, of which
-# some are full-width. An apostrophe in front of the formula prevents that. A cell that starts with
-# apostrophes of its own gets one more, so that removing one restores every cell.
+# some are full-width. An apostrophe in front of the character prevents that. If a cell already
+# has apostrophes there, it gets one more, so that removing one restores every cell.
 _FORMULA = re.compile("'*[=+\\-@\t\r＝＋－＠]")  # noqa: RUF001 — the full-width ones
 _ESCAPED_FORMULA = re.compile("'+[=+\\-@\t\r＝＋－＠]")  # noqa: RUF001 — the same
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
