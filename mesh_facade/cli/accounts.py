@@ -1,6 +1,7 @@
 """Reads the accounts of `mesh-balance bulk`: from CSV or JSON lines, in a file or a pipe.
 
-A mistake in a file is reported with its line. No cell is quoted, because each may be a token.
+An error message names the line of the mistake. It never quotes a cell, because any cell may hold a
+token.
 """
 
 import codecs
@@ -15,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import attrs
 
@@ -26,12 +27,12 @@ JSON = str | int | float | bool | None | list["JSON"] | dict[str, "JSON"]
 STDIN = Path("-")
 
 _DELIMITERS = (",", ";", "\t")
-_REQUIRED = ("auth_token", "broker")
-_KNOWN = ("auth_token", "broker", "key")
-_SPOOL_SIZE = 64 * 1024 * 1024  # bytes that are kept in memory, before a temporary file is used
+_REQUIRED_FIELDS = ("auth_token", "broker")
+_FIELDS = ("auth_token", "broker", "key")
+_SPOOL_SIZE = 64 * 1024 * 1024  # bytes; a longer copy of a pipe is kept in a temporary file
 
-# A column's name is quoted in an error only if it consists of these words. If a file does not name
-# its columns, its first line is a record, so any other text in it may be a token.
+# An error message quotes the name of a column only if the name consists of these words. In a file
+# without column names the first line is a record, so any other word in it may be a token.
 _NAME_WORDS_TEXT = """
 access account auth broker brokerage client comment created currency customer date email exchange
 expires expiry external id institution key label link linked name note notes number portfolio ref
@@ -48,83 +49,114 @@ csv.field_size_limit(2**31 - 1)
 
 @attrs.frozen
 class Record:
-    """An account as the file names it.
+    """An account, and where the file lists it.
 
     Attributes:
-        line: The line of the file where the record starts.
-        account: The account. Its `key` is a string: the file's, or the record's number if the file
-            has none.
-        has_key: Whether the file has the key.
+        line_number: The line of the file where the record starts.
+        account: The account. Its `key` is a string: the key in the file, or the number of the
+            record (from 1) if the record has no key.
+        has_key: Whether the record has a key.
     """
 
-    line: int
+    line_number: int
     account: LinkedAccount
     has_key: bool
 
 
 @attrs.frozen
 class _Row:
-    """The fields of a record, by the names of `_KNOWN`, and the line where it starts."""
+    """A row of CSV or a line of JSON, before its fields are checked.
 
-    line: int
+    Attributes:
+        line_number: The line of the file where the row starts.
+        fields: The fields by name. Those that are not in `_FIELDS` are ignored.
+    """
+
+    line_number: int
     fields: Mapping[str, JSON]
 
 
 class AccountsFile:
-    """The accounts of a file. They can be read any number of times, but not twice at once.
+    """The accounts of a file, which can be read repeatedly.
+
+    Finish or drop one iterator of `read_records` before you start the next: they share the position
+    in the file.
 
     Args:
-        name: The name of the file, for messages.
-        file: The content; it can be read from the start again.
-        source: Where the content comes from: the same, or the pipe that it was copied from.
+        name: The name of the file, for error messages.
+        content: The accounts, in a file that can be rewound.
+        source: The file or the pipe that the user named. For a pipe, `content` is a copy of it;
+            for a file, `content` and `source` are the same.
     """
 
-    def __init__(self, name: str, file: IO[bytes], source: IO[bytes]) -> None:
+    def __init__(self, name: str, content: IO[bytes], source: IO[bytes]) -> None:
         self.name = name
-        self._file = file
+        self._content = content
         self._source = source
 
     def is_same_file(self, path: Path) -> bool:
         """Return True if the accounts come from the file at `path`."""
         try:
             return os.path.samestat(os.fstat(self._source.fileno()), path.stat())
-        except OSError:  # there is no such file, or the accounts come from no file of the system
+        except OSError:  # `path` does not exist, or the source has no file descriptor
             return False
 
-    def read(self) -> Iterator[Record]:
-        """Yield a record for each account.
+    def read_records(self) -> Iterator[Record]:
+        """Yield a record for each account, from the start of the file.
 
         Raises:
-            ValueError: A line is wrong; the message says which and why.
+            ValueError: The file has a mistake; the message says where and which.
+            OSError: The file cannot be read.
         """
-        lines_by_key: dict[str, int] = {}
         try:
-            for number, row in enumerate(self._read_rows(), 1):
-                record = self._make_record(row, number)
-                key = record.account.key
-                if key in lines_by_key:
-                    raise self._error(
-                        f"the key is the same as in line {lines_by_key[key]}. Each account needs "
-                        "a key of its own.",
-                        row.line,
-                    )
-                lines_by_key[key] = row.line
-                yield record
+            yield from self._make_records()
         except UnicodeError as error:
-            raise self._error(f"{error}. Save the file as UTF-8 or UTF-16.") from None
+            # The decoder's error holds a part of the file, tokens included. So nothing is raised in
+            # this block: Python would attach the decoder's error to it, as its context.
+            problem = f"{error}. Save the file as UTF-8 or UTF-16."
+        else:
+            return
+        raise self._error(problem)
+
+    def _make_records(self) -> Iterator[Record]:
+        """Yield a record for each row.
+
+        Raises:
+            ValueError: The file has a mistake.
+            UnicodeError: The file cannot be decoded.
+        """
+        line_numbers: dict[str, int] = {}  # by key
+        for number, row in enumerate(self._read_rows(), 1):
+            record = self._make_record(row, number)
+            key = record.account.key
+            if key in line_numbers:
+                raise self._error(
+                    f"the key is the same as in line {line_numbers[key]}. Each account needs a key "
+                    "of its own.",
+                    row.line_number,
+                )
+            line_numbers[key] = row.line_number
+            yield record
 
     def _read_rows(self) -> Iterator[_Row]:
+        """Return the rows of the file, whose format is detected from its first line.
+
+        Raises:
+            ValueError: The format is wrong: at once, or while the rows are read.
+        """
         first_line = self._find_first_line()
         if first_line.startswith("{"):
             return self._read_json_lines()
         if first_line.startswith("["):
-            raise self._error("a JSON array. JSON lines are expected: one object on each line.")
+            raise self._error(
+                "found a JSON array instead of JSON lines. Write one object on each line."
+            )
         if first_line:
             return self._read_csv(first_line)
         return iter(())
 
     def _find_first_line(self) -> str:
-        """Return the first line that is not blank, or an empty string."""
+        """Return the first line that is not blank, stripped; an empty string if there is none."""
         with self._open_text() as text:
             for line in text:
                 if line.strip():
@@ -133,135 +165,195 @@ class AccountsFile:
 
     @contextlib.contextmanager
     def _open_text(self) -> Generator[io.TextIOWrapper]:
-        """Open the file from its start; it stays open afterwards."""
-        self._file.seek(0)
-        encoding = _detect_encoding(self._file.read(4))
-        self._file.seek(0)
-        text = io.TextIOWrapper(self._file, encoding=encoding, newline="")
+        """Decode the content from its start. Leave the underlying file open at the end."""
+        self._content.seek(0)
+        encoding = _detect_encoding(self._content.read(4))
+        self._content.seek(0)
+        text = io.TextIOWrapper(self._content, encoding=encoding, newline="")
         try:
             yield text
         finally:
             text.detach()
 
     def _read_json_lines(self) -> Iterator[_Row]:
-        with self._open_text() as text:
-            for number, line in enumerate(text, 1):
-                if line.strip():
-                    yield _Row(number, self._parse_json(line, number))
+        """Yield a row for each line that is not blank.
 
-    def _parse_json(self, line: str, number: int) -> dict[str, JSON]:
-        value = None
-        # The decoder's error holds the line, so it must not be the cause of ours.
-        with contextlib.suppress(ValueError, RecursionError):
+        Raises:
+            ValueError: A line is not a JSON object, or lacks a required field.
+        """
+        with self._open_text() as text:
+            for line_number, line in enumerate(text, 1):
+                if line.strip():
+                    yield _Row(line_number, self._parse_json(line, line_number))
+
+    def _parse_json(self, line: str, line_number: int) -> dict[str, JSON]:
+        """Return the fields in a line.
+
+        Raises:
+            ValueError: The line is not a JSON object, or lacks a required field.
+        """
+        value: JSON
+        try:
             value = json.loads(line)
+        except (ValueError, RecursionError):
+            value = None  # nothing is raised here, because the decoder's error holds the line
         if not isinstance(value, dict):
-            raise self._error("not a JSON object. One object is expected on each line.", number)
-        fields = cast("dict[str, JSON]", value)
-        missing = [name for name in _REQUIRED if name not in fields]
+            raise self._error(
+                "not a JSON object. One object is expected on each line.", line_number
+            )
+        missing = [name for name in _REQUIRED_FIELDS if name not in value]
         if missing:
-            found = ",".join(_hide_unknown_name(name) for name in fields)
-            raise self._error(f"missing {_name_all('field', missing)} (found: {found}).", number)
-        return fields
+            found = ",".join(_hide_unknown_name(name) for name in value)
+            raise self._error(
+                f"missing {_quote_names('field', missing)} (found: {found}).", line_number
+            )
+        return value
 
     def _read_csv(self, first_line: str) -> Iterator[_Row]:
+        """Yield each row after the column names, except those whose cells are all blank.
+
+        Raises:
+            ValueError: The column names or a row are wrong, or the quotation marks do not match.
+        """
         delimiter = self._detect_delimiter(first_line)
         with self._open_text() as text:
             reader = csv.reader(text, delimiter=delimiter, strict=True)
             columns: list[str] = []
-            line = 1
+            line_number = 1  # of the line where the next row starts
             try:
                 for cells in reader:
                     if not columns:
                         columns = _normalize_column_names(cells)
                         self._check_column_names(columns)
                     elif any(cell.strip() for cell in cells):
-                        yield _Row(line, self._name_cells(columns, cells, line))
-                    line = reader.line_num + 1
+                        yield _Row(line_number, self._name_cells(columns, cells, line_number))
+                    line_number = reader.line_num + 1
             except csv.Error as error:
-                raise self._error(f"{error}. Check the quotation marks.", line) from None
+                raise self._error(f"{error}. Check the quotation marks.", line_number) from None
 
     def _detect_delimiter(self, first_line: str) -> str:
-        """Return the delimiter with which the first line names the required columns.
+        """Return the delimiter that separates the column names.
+
+        The error message describes `first_line`. The column names themselves are read from the
+        file, because a quoted name may continue on the next line.
 
         Raises:
-            ValueError: It names them with none of the delimiters.
+            ValueError: With every delimiter, a required column is missing.
         """
-        missing: Sequence[str] = _REQUIRED
+        fewest_missing: Sequence[str] = _REQUIRED_FIELDS
         for delimiter in _DELIMITERS:
-            with self._open_text() as text:
-                columns: list[str] = []
-                for cells in csv.reader(text, delimiter=delimiter):
-                    columns = _normalize_column_names(cells)
-                    if columns:
-                        break
-            not_found = [name for name in _REQUIRED if name not in columns]
-            if not not_found:
+            columns = self._read_column_names(delimiter)
+            missing = [name for name in _REQUIRED_FIELDS if name not in columns]
+            if not missing:
                 return delimiter
-            # The error is about the delimiter that comes closest.
-            if len(not_found) < len(missing):
-                missing = not_found
+            if len(missing) < len(fewest_missing):
+                fewest_missing = missing
         found = _describe_first_line(first_line)
         hint = ""
         if _HIDDEN_NAME in found:
-            hint = f" {_HIDDEN_NAME} hides a text that may be a token."
+            hint = f" {_HIDDEN_NAME} stands for text that is not shown, because it may be a token."
         raise self._error(
-            f"missing {_name_all('column', missing)} (found: {found}).{hint} The first line must "
-            "name the columns auth_token, broker and, if you like, key, separated by commas, "
-            "semicolons or tabs."
+            f"missing {_quote_names('column', fewest_missing)} (found: {found}).{hint} The first "
+            "line must name the columns auth_token, broker and, optionally, key, separated by "
+            "commas, semicolons or tabs."
         )
 
+    def _read_column_names(self, delimiter: str) -> list[str]:
+        """Return the cells of the first row that is not blank, in lower case."""
+        with self._open_text() as text:
+            for cells in csv.reader(text, delimiter=delimiter):
+                columns = _normalize_column_names(cells)
+                if columns:
+                    return columns
+        return []
+
     def _check_column_names(self, columns: Sequence[str]) -> None:
-        for name in _KNOWN:
+        """Raise ValueError if a column of `_FIELDS` appears more than once."""
+        for name in _FIELDS:
             if columns.count(name) > 1:
-                raise self._error(f"column '{name}' is there more than once.")
+                raise self._error(
+                    f"column '{name}' appears more than once. Remove or rename the others."
+                )
 
     def _name_cells(
-        self, columns: Sequence[str], cells: Sequence[str], line: int
+        self, columns: Sequence[str], cells: Sequence[str], line_number: int
     ) -> dict[str, JSON]:
-        """Return the cells of a row by the names of their columns."""
+        """Return the cells of a row by the names of their columns.
+
+        Raises:
+            ValueError: There are more cells than columns.
+        """
         surplus = cells[len(columns) :]
         if any(cell.strip() for cell in surplus):
             raise self._error(
-                f"{len(cells)} cells, but the first line names {len(columns)} columns. A cell that "
-                "contains the delimiter must stand in quotation marks.",
-                line,
+                f"{len(cells)} cells, but the first line names {len(columns)} columns. Put cells "
+                "that contain the delimiter in quotation marks.",
+                line_number,
             )
-        # A short row lacks its last cells: they are empty.
+        # A row may have fewer cells than there are columns. Its last columns are then missing,
+        # which means the same as empty.
         return {column: cell.strip() for column, cell in zip(columns, cells, strict=False)}
 
     def _make_record(self, row: _Row, number: int) -> Record:
-        token = self._read_text(row, "auth_token")
-        broker = self._read_text(row, "broker")
+        """Check the fields of a row, and return its record; `number` replaces a missing key.
+
+        Raises:
+            ValueError: A field is missing, empty or of the wrong type, or the text in it is wrong.
+        """
+        auth_token = self._require_text(row, "auth_token")
+        broker = self._require_text(row, "broker")
         key = row.fields.get("key")
         if isinstance(key, bool | list | dict):
-            raise self._error("'key' must be a string or a number.", row.line)
+            raise self._error("'key' must be a string or a number.", row.line_number)
         has_key = key is not None and key != ""
         if not has_key:
             key = number
-        text = str(key)
-        for stored in (broker, text):
-            stored.encode()  # UnicodeError for a text that the output cannot hold
-        self._check_single_line("key", text, row.line)
-        return Record(row.line, LinkedAccount(token, broker, text), has_key)
+        key_text = str(key)
+        self._check_encodable("broker", broker, row.line_number)
+        self._check_encodable("key", key_text, row.line_number)
+        self._check_single_line("key", key_text, row.line_number)
+        account = LinkedAccount(auth_token, broker, key_text)
+        return Record(row.line_number, account, has_key)
 
-    def _read_text(self, row: _Row, name: str) -> str:
-        """Return a field that must be a string on one line."""
+    def _require_text(self, row: _Row, name: str) -> str:
+        """Return the value of a field.
+
+        Raises:
+            ValueError: The field is missing or empty, or it is not a string on one line.
+        """
         value = row.fields.get(name)
         if value is None or value == "":
-            raise self._error(f"'{name}' is empty.", row.line)
+            raise self._error(f"'{name}' is empty.", row.line_number)
         if not isinstance(value, str):
-            raise self._error(f"'{name}' must be a string.", row.line)
-        self._check_single_line(name, value, row.line)
+            raise self._error(f"'{name}' must be a string.", row.line_number)
+        self._check_single_line(name, value, row.line_number)
         return value
 
-    def _check_single_line(self, name: str, value: str, line: int) -> None:
+    def _check_single_line(self, name: str, value: str, line_number: int) -> None:
+        """Raise ValueError if the value of a field contains a line break."""
         if "\n" in value or "\r" in value:
-            raise self._error(f"'{name}' contains a line end.", line)
+            raise self._error(f"'{name}' contains a line break.", line_number)
 
-    def _error(self, problem: str, line: int | None = None) -> ValueError:
+    def _check_encodable(self, name: str, value: str, line_number: int) -> None:
+        """Raise ValueError if the output could not hold the value of a field.
+
+        An escape in JSON can stand for half of a surrogate pair, which UTF-8 cannot encode.
+        """
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            reason = error.reason  # nothing is raised here, because the error holds the value
+        else:
+            return
+        raise self._error(
+            f"'{name}' cannot be encoded as UTF-8: {reason}. Correct its \\u escapes.", line_number
+        )
+
+    def _error(self, problem: str, line_number: int | None = None) -> ValueError:
+        """Return an error whose message names the file, and the line if it is known."""
         place = self.name
-        if line is not None:
-            place = f"{self.name}, line {line}"
+        if line_number is not None:
+            place = f"{self.name}, line {line_number}"
         return ValueError(f"{place}: {problem}")
 
 
@@ -274,7 +366,7 @@ def open_accounts(path: Path) -> Generator[AccountsFile]:
 
     Raises:
         ValueError: Stdin is closed.
-        OSError: The file cannot be opened.
+        OSError: The file cannot be opened, or the pipe cannot be copied.
     """
     with contextlib.ExitStack() as stack:
         if path == STDIN:
@@ -282,20 +374,25 @@ def open_accounts(path: Path) -> Generator[AccountsFile]:
                 raise ValueError("stdin is closed: name a file of accounts instead of '-'")
             name = "stdin"
             source: IO[bytes] = sys.stdin.buffer
-            is_pipe = True  # a file would have to be read from where it stands
+            # Even if stdin is a file, it may have been read in part already: rewinding it to the
+            # start of the file would add lines that do not belong to the input.
+            must_copy = True
         else:
             name = str(path)
             source = stack.enter_context(path.open("rb"))
-            is_pipe = not source.seekable()
-        file = source
-        if is_pipe:
-            file = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=_SPOOL_SIZE))
-            shutil.copyfileobj(source, file)
-        yield AccountsFile(name, file, source)
+            must_copy = not source.seekable()
+        content = source
+        if must_copy:
+            content = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=_SPOOL_SIZE))
+            shutil.copyfileobj(source, content)
+        yield AccountsFile(name, content, source)
 
 
 def _detect_encoding(start: bytes) -> str:
-    """Return the encoding of a text that starts with an ASCII character, or with a BOM."""
+    """Return the encoding of a text from its first bytes.
+
+    The text must start with a byte order mark or with an ASCII character.
+    """
     if start.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -316,8 +413,9 @@ def _normalize_column_names(cells: Sequence[str]) -> list[str]:
 
 
 def _describe_first_line(line: str) -> str:
-    """Return a first line with its delimiters; texts that may be tokens are hidden."""
+    """Return a line for an error message: with its delimiters, but without possible tokens."""
     description = ""
+    # A vertical bar is not a delimiter, but it may have been meant as one: the message shows it.
     for part in re.split(r"([,;|\t])", line):
         if part in ("", ",", ";", "|", "\t"):
             description += part
@@ -327,7 +425,7 @@ def _describe_first_line(line: str) -> str:
 
 
 def _hide_unknown_name(name: str) -> str:
-    """Return a column's name, or a question mark if the text may be a token."""
+    """Return the name of a column or field, or `_HIDDEN_NAME` if it may be a token."""
     stripped = name.strip(" '\"")
     words = re.split(r"[_ ]+", stripped.lower())
     if all(word in _NAME_WORDS for word in words):
@@ -335,8 +433,8 @@ def _hide_unknown_name(name: str) -> str:
     return _HIDDEN_NAME
 
 
-def _name_all(noun: str, names: Sequence[str]) -> str:
-    """Return such as "column 'broker'", or "columns 'auth_token' and 'broker'"."""
+def _quote_names(noun: str, names: Sequence[str]) -> str:
+    """Return a phrase such as "column 'broker'" or "columns 'auth_token' and 'broker'"."""
     quoted = " and ".join(f"'{name}'" for name in names)
     if len(names) == 1:
         return f"{noun} {quoted}"

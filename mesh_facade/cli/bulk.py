@@ -5,10 +5,10 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 import click
+from rich import console, progress
 
 from mesh_facade import AsyncMeshClient, LinkedAccount, Outcome
 from mesh_facade.cli.accounts import AccountsFile, open_accounts
@@ -25,22 +25,20 @@ from mesh_facade.cli.results import (
 from mesh_facade.cli.resuming import Resumption
 from mesh_facade.cli.summary import Summary, Tally
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
 
 @attrs.frozen
 class BulkRun:
     """A run of `mesh-balance bulk`, with its options.
 
     Attributes:
-        accounts: The file of accounts; `-` for stdin.
-        output: The output; `-` for stdout.
-        concurrency: How many accounts are read at a time.
-        environment: `production` or `sandbox`; None for that of `MESH_ENVIRONMENT`.
+        accounts: The path of the file of accounts; `-` for stdin.
+        output: The path of the output; `-` for stdout.
+        concurrency: How many accounts are read at the same time.
+        environment: `production` or `sandbox`; None for the value of `MESH_ENVIRONMENT`.
         retry_failed: Whether to read only the accounts whose outcome in the output is a failure.
-        trust_keys: Whether accounts are compared by key and broker alone; see `resuming`.
-        max_pause: Seconds that the run may pause in all; None for no bound.
+        trust_keys: Whether to compare accounts by key and broker only; see `resuming`.
+        max_pause: The total time in seconds that the run may pause when Mesh asks to wait; None
+            for no limit.
     """
 
     accounts: Path
@@ -55,24 +53,32 @@ class BulkRun:
         """Read the accounts, and return the exit code.
 
         Raises:
-            ValueError: The accounts or the output cannot be used, or do not belong together.
+            ValueError: The accounts or the output cannot be used, or the outcomes in the output
+                are those of other accounts.
             OSError: A file cannot be read or written.
-            MeshError: Mesh cannot be asked: a key or an option is wrong, or the keys are refused.
+            MeshConfigurationError: An environment variable or an option is missing or wrong.
+            AuthenticationError: Mesh evidently refuses the API keys.
         """
         if self.output != STDOUT:
-            check_output_name(self.output)
+            check_output_name(self.output)  # before stdin is read, which may take long
         with open_accounts(self.accounts) as accounts:
-            tally = Tally(total=sum(1 for _ in accounts.read()))
+            # This also finds every mistake in the file before the first request is sent.
+            tally = Tally(total=sum(1 for _ in accounts.read_records()))
             if tally.total == 0:
                 raise ValueError(
                     f"{accounts.name} holds no account: CSV or JSON lines are expected"
                 )
             if self.output == STDOUT:
-                resumption = self._compare(accounts, {}, tally)
-                return self._read(accounts, resumption, StandardOutput(), tally)
-            return self._read_into_file(accounts, tally)
+                resumption = self._make_resumption(accounts, {}, tally)
+                return self._read_balances(accounts, resumption, StandardOutput(), tally)
+            return self._read_balances_into_file(accounts, tally)
 
-    def _read_into_file(self, accounts: AccountsFile, tally: Tally) -> int:
+    def _read_balances_into_file(self, accounts: AccountsFile, tally: Tally) -> int:
+        """Read the selected accounts into the output file, and return the exit code.
+
+        Raises:
+            ValueError, OSError, MeshConfigurationError, AuthenticationError: See `run`.
+        """
         if accounts.is_same_file(self.output):
             raise ValueError(f"{self.output} is the input: choose another output")
         if self.retry_failed and not self.output.exists():
@@ -81,16 +87,20 @@ class BulkRun:
                 "without --retry-failed."
             )
         with open_output(self.output) as output:
-            resumption = self._compare(accounts, output.outcomes, tally)
-            if not self.retry_failed or tally.selected == 0:
-                return self._read(accounts, resumption, output, tally)
-            with open_journal(output) as journal:
-                return self._read(accounts, resumption, journal, tally)
+            resumption = self._make_resumption(accounts, output.outcomes, tally)
+            if self.retry_failed and tally.selected > 0:
+                with open_journal(output) as journal:
+                    return self._read_balances(accounts, resumption, journal, tally)
+            return self._read_balances(accounts, resumption, output, tally)
 
-    def _compare(
+    def _make_resumption(
         self, accounts: AccountsFile, outcomes: Mapping[str, StoredOutcome], tally: Tally
     ) -> Resumption:
-        """Count what is to be read; ValueError if the outcomes are those of other accounts."""
+        """Return the selection of accounts, after checking the outcomes and counting both.
+
+        Raises:
+            ValueError: The outcomes are those of other accounts.
+        """
         resumption = Resumption(
             output=self.output,
             outcomes=outcomes,
@@ -100,18 +110,20 @@ class BulkRun:
         resumption.compare(accounts, tally)
         return resumption
 
-    def _read(
+    def _read_balances(
         self,
         accounts: AccountsFile,
         resumption: Resumption,
         writer: OutcomeWriter,
         tally: Tally,
     ) -> int:
-        """Read the selected accounts, report how that went, and return the exit code."""
+        """Read the selected accounts, print the summary, and return the exit code."""
         selected = resumption.select(accounts)
         mesh = AsyncMeshClient(environment=self.environment)
         try:
-            with contextlib.closing(selected):  # before the file of accounts is closed
+            # If the run ends early, the generator is still reading the file of accounts. So it is
+            # closed here, before that file.
+            with contextlib.closing(selected):
                 asyncio.run(self._write_outcomes(mesh, selected, writer, tally))
         except KeyboardInterrupt:
             self._report_interruption()
@@ -128,15 +140,16 @@ class BulkRun:
         writer: OutcomeWriter,
         tally: Tally,
     ) -> None:
-        """Write outcomes as they come, and show a progress bar on a terminal.
+        """Write outcomes as they arrive, and show a progress bar on a terminal.
 
-        Refused keys say nothing about an account. So an outcome that may mean refused keys is held
-        back until another answer shows that the keys are accepted. If the run raises instead, such
-        outcomes are not written, and the next run reads these accounts again.
+        An answer 401 may mean that Mesh refuses the API keys, which says nothing about the account.
+        So such outcomes are held back until another outcome shows that Mesh accepts the keys. They
+        are not written if the run is interrupted or raises an exception first, and the next run
+        reads their accounts again. If the run ends normally, they are written.
         """
         bar = self._make_progress_bar()
         total = tally.stored + tally.selected
-        task = bar.add_task("", total=total, completed=tally.stored, failed=0, rate=0)
+        task_id = bar.add_task("", total=total, completed=tally.stored, failed=0, rate=0)
         held_back: list[Outcome] = []
         outcomes = mesh.get_account_balances(
             accounts, concurrency=self.concurrency, max_pause=self.max_pause
@@ -149,21 +162,19 @@ class BulkRun:
                         continue
                     _write_all(held_back, writer, tally)
                     bar.update(
-                        task,
+                        task_id,
                         completed=tally.stored + tally.read,
                         failed=tally.failed,
-                        rate=bar.tasks[task].speed or 0,
+                        rate=bar.tasks[task_id].speed or 0,
                     )
         _write_all(held_back, writer, tally)
 
-    def _make_progress_bar(self) -> "Progress":
+    def _make_progress_bar(self) -> progress.Progress:
         """Return a progress bar on stderr; it shows nothing unless stderr is a terminal."""
-        from rich import console, progress  # noqa: PLC0415 — takes longer than all of --help
-
         stderr = console.Console(stderr=True)
         is_hidden = not stderr.is_terminal
         if self.output == STDOUT and sys.stdout.isatty():
-            is_hidden = True  # the terminal shows outcomes, and the bar would be written into them
+            is_hidden = True  # the bar would be drawn between the outcomes
         return progress.Progress(
             progress.BarColumn(),
             progress.MofNCompleteColumn(),
@@ -174,7 +185,7 @@ class BulkRun:
         )
 
     def _report_interruption(self) -> None:
-        advice = "the same command goes on from here"
+        advice = "run the same command again to continue from here"
         if self.output == STDOUT:
             advice = "the same command starts again with the first account"
         click.echo(f"interrupted: {advice}", err=True)
@@ -182,7 +193,7 @@ class BulkRun:
 
 def _write_all(outcomes: list[Outcome], writer: OutcomeWriter, tally: Tally) -> None:
     """Write and count these outcomes, and empty the list."""
-    while outcomes:
-        outcome = outcomes.pop(0)
+    for outcome in outcomes:
         writer.add(outcome)
         tally.add_read(outcome)
+    outcomes.clear()

@@ -1,12 +1,13 @@
-"""The outcomes of `mesh-balance bulk`: writes them, and reads those that an output holds already.
+"""Writes the outcomes of `mesh-balance bulk`, and reads the outcomes that an output file holds.
 
-An output file holds one line for each outcome, as CSV or JSON lines, and at most one outcome for
-each account, at any moment. An outcome is added at the end, in one piece, as soon as it is known; a
-line that a crash cut off is removed when the file is opened again.
+An output file holds one line for each outcome, as CSV or JSON lines, and at no time two outcomes of
+the same account. Each outcome is appended in one piece as soon as it is known. If a crash cuts a
+line off, the next run that opens the file removes that line.
 
-Accounts that failed are read again into a second file beside the output, the journal. When the run
-ends, the output is replaced by one that holds the new outcomes in place of the old. A crash in
-between leaves both files whole: the next run that opens the output finishes the replacement.
+With `--retry-failed`, new outcomes are first written to a second file beside the output, the
+journal. When the run ends, the journal is merged into the output: its outcomes replace the old
+outcomes of the same accounts. If a crash prevents that, both files stay complete, and the next run
+that opens the output merges them.
 """
 
 import contextlib
@@ -48,22 +49,31 @@ STDOUT = Path("-")
 _CSV_SUFFIXES = (".csv",)
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json", "")
 _CSV_HEADER = (",".join(COLUMNS) + "\n").encode()
-_COLUMNS_OF_OLD_VERSIONS = frozenset(COLUMNS[:-1])
-_CSV_HEADER_OF_OLD_VERSIONS = (",".join(COLUMNS[:-1]) + "\n").encode()
 _JSON_OPENING = b'{"key": "'
 
-# A spreadsheet runs a cell as a formula if it starts with one of these characters, of which some
-# are full-width. It shows an apostrophe in front of them as text.
+# Old versions stored no fingerprints, which are the last column.
+_COLUMNS_OF_OLD_VERSIONS = frozenset(COLUMNS[:-1])
+_CSV_HEADER_OF_OLD_VERSIONS = (",".join(COLUMNS[:-1]) + "\n").encode()
+
+# A spreadsheet evaluates a cell as a formula if it starts with one of these characters, of which
+# some are full-width. An apostrophe in front of the character prevents that. If a cell already
+# has apostrophes there, it gets one more, so that removing one restores every cell.
 _FORMULA = re.compile("'*[=+\\-@\t\r＝＋－＠]")  # noqa: RUF001 — the full-width ones
 _ESCAPED_FORMULA = re.compile("'+[=+\\-@\t\r＝＋－＠]")  # noqa: RUF001 — the same
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
+_PARSING_ERRORS = (ValueError, KeyError, TypeError, RecursionError, csv.Error)
+
 
 class OutcomeWriter(Protocol):
-    """Takes the outcomes of a run."""
+    """Writes the outcomes of a run: `StandardOutput` or `OutputFile`."""
 
     def add(self, outcome: Outcome) -> None:
-        """Write an outcome, at once."""
+        """Write an outcome without delay.
+
+        Raises:
+            OSError: It cannot be written.
+        """
 
 
 @attrs.frozen
@@ -74,7 +84,7 @@ class StoredOutcome:
         key: The account's key.
         broker: The account's broker.
         error: The name of the error's class; None if the account was read.
-        fingerprint: Recognises the account; see `fingerprints`.
+        fingerprint: The fingerprint of the account's token and broker; see `fingerprints`.
     """
 
     key: str
@@ -82,13 +92,17 @@ class StoredOutcome:
     error: str | None
     fingerprint: str
 
-    def is_of(self, account: LinkedAccount) -> bool:
+    def belongs_to(self, account: LinkedAccount) -> bool:
         """Return True if this outcome was read with the account's token and broker."""
         return fingerprints.matches(self.fingerprint, account)
 
 
 class StandardOutput:
-    """Writes outcomes as JSON lines to stdout."""
+    """Writes outcomes as JSON lines to stdout.
+
+    Raises:
+        ValueError: Stdout is closed.
+    """
 
     def __init__(self) -> None:
         if sys.stdout is None:
@@ -96,8 +110,8 @@ class StandardOutput:
         self._file = sys.stdout.buffer
 
     def add(self, outcome: Outcome) -> None:
-        """Write an outcome as a line, at once."""
-        self._file.write(_format_json(_list_values(outcome)))
+        """Write an outcome as a line, and flush it."""
+        self._file.write(_format_json(_make_values(outcome)))
         self._file.flush()
 
 
@@ -105,12 +119,12 @@ class OutputFile:
     """An output file, locked until it is closed.
 
     Attributes:
-        path: Where it is.
-        outcomes: The outcomes that it holds, by key; those that are added, too.
+        path: The path of the file.
+        outcomes: The outcomes in the file, by key. `add` adds to them.
 
     Raises:
-        ValueError: Another run writes the file, or it holds something else than outcomes.
-        OSError: It cannot be opened.
+        ValueError: Another run has locked the file, or the file holds anything but outcomes.
+        OSError: The file cannot be opened.
     """
 
     def __init__(self, path: Path, *, is_csv: bool) -> None:
@@ -132,12 +146,12 @@ class OutputFile:
         self.close()
 
     def close(self) -> None:
-        """Close the file, which also ends the lock."""
+        """Close the file, which also unlocks it. Closing it twice does nothing."""
         self._file.close()
 
     def add(self, outcome: Outcome) -> None:
-        """Write an outcome as a line, at once."""
-        values = _list_values(outcome)
+        """Write an outcome as a line at the end of the file, and flush it."""
+        values = _make_values(outcome)
         stored = _make_stored_outcome(values)
         self._file.write(self._format(values))
         self._file.flush()
@@ -148,12 +162,19 @@ class OutputFile:
         self._file.seek(0)
         for line in self._file:
             if line != self._header:
-                yield self._parse(line).key, line
+                yield self._parse_line(line).key, line
 
     def replace_outcomes(self, journal: "OutputFile") -> None:
-        """Replace this file by one with the journal's outcomes in place of its own; close both."""
-        target = self.path.resolve()  # a symbolic link stays one
-        merged = _place_beside(target, ".merged")
+        """Merge the journal into this file, remove the journal, and close both.
+
+        An outcome of the journal replaces the outcome with the same key. The merged outcomes are
+        written to a third file, which then takes the place of this one in a single step.
+
+        Raises:
+            OSError: A file cannot be written, replaced or removed.
+        """
+        target = self.path.resolve()  # if the path is a symbolic link, the link is kept
+        merged = _append_suffix(target, ".merged")
         with _open_private(merged, "wb") as file:
             shutil.copymode(target, merged)
             file.write(self._header)
@@ -164,79 +185,97 @@ class OutputFile:
                 file.write(line)
             file.flush()
             os.fsync(file.fileno())
-        # Windows replaces no open file. Until the journal is closed, its lock keeps others out.
-        self.close()
+        # Both files stay locked until the journal is gone. Otherwise another run could open this
+        # file just before it is replaced, and write to a file that no longer has a name.
+        if os.name == "nt":  # pragma: no cover — Windows cannot replace an open file
+            self.close()
         merged.replace(target)
         journal.close_and_remove()
+        self.close()
 
     def close_and_remove(self) -> None:
         """Remove the file, and close it."""
-        if os.name == "nt":  # pragma: no cover — Windows removes no open file
+        if os.name == "nt":  # pragma: no cover — Windows cannot remove an open file
             self.close()
         self.path.unlink()
         self.close()
 
     @property
     def _header(self) -> bytes:
-        """The first line of a CSV file; JSON lines have none."""
+        """The first line of a CSV file; empty for JSON lines."""
         if self._is_csv:
             return _CSV_HEADER
         return b""
 
     def _read(self) -> None:
-        """Read the outcomes, and remove a line at the end that is only half-written.
+        """Read the outcomes, remove an incomplete last line, and write a missing header.
 
         Raises:
             ValueError: A line is not an outcome.
         """
         self._file.seek(0)
-        length = 0  # of the whole lines
+        complete_length = 0  # of the lines that were not cut off, in bytes
         for number, line in enumerate(self._file, 1):
             if self._is_cut_off(line, number):
                 break
             if line != self._header:
-                outcome = self._parse_line(line, number)
+                outcome = self._read_outcome(line, number)
                 self.outcomes[outcome.key] = outcome
-            length += len(line)
-        self._file.truncate(length)
-        if length == 0:
+            complete_length += len(line)
+        self._file.truncate(complete_length)
+        if complete_length == 0:
             self._file.write(self._header)
             self._file.flush()
 
     def _is_cut_off(self, line: bytes, number: int) -> bool:
         """Return True if a crash has cut off this line, so that it can be removed.
 
-        A file of one unfinished line may be somebody else's. It is ours if that line begins as ours
-        do.
+        A file that consists of one incomplete line may have been written by another program. Such a
+        line is removed only if it starts as the first line of an output does.
         """
         if line.endswith(b"\n"):
             return False
         if number > 1:
             return True
-        opening = self._header or _JSON_OPENING
+        opening = _JSON_OPENING
+        if self._is_csv:
+            opening = _CSV_HEADER
+        # The line may be shorter than the opening.
         return opening.startswith(line[: len(opening)])
 
-    def _parse_line(self, line: bytes, number: int) -> StoredOutcome:
-        problem = f"line {number} is not an outcome of mesh-balance bulk"
+    def _read_outcome(self, line: bytes, number: int) -> StoredOutcome:
+        """Return the outcome in a line.
+
+        Raises:
+            ValueError: The line is not an outcome, or an older version wrote it. The message says
+                what to do.
+        """
         try:
-            if not self._is_of_old_version(line):
-                return self._parse(line)
+            return self._parse_line(line)
+        except _PARSING_ERRORS:
+            # The error may quote the line. So nothing is raised in this block: Python would attach
+            # the error to ours, as its context.
+            pass
+        problem = f"line {number} is not an outcome of mesh-balance bulk"
+        if self._is_of_old_version(line):
             problem = (
                 "it was written by an older version, so nothing shows which accounts its outcomes "
                 "belong to"
             )
-        except (ValueError, KeyError, TypeError, RecursionError, csv.Error):
-            pass  # the error may quote the line
         raise ValueError(f"{self.path}: {problem}. Choose another output.")
 
     def _is_of_old_version(self, line: bytes) -> bool:
-        """Return True for a line of a version that stored no fingerprints."""
+        """Return True if an old version wrote this line, which stored no fingerprints."""
         if self._is_csv:
             return line == _CSV_HEADER_OF_OLD_VERSIONS
-        values = json.loads(line)
+        try:
+            values = json.loads(line)
+        except _PARSING_ERRORS:
+            return False
         return isinstance(values, dict) and values.keys() == _COLUMNS_OF_OLD_VERSIONS
 
-    def _parse(self, line: bytes) -> StoredOutcome:
+    def _parse_line(self, line: bytes) -> StoredOutcome:
+        """Return the outcome in a line; raise one of `_PARSING_ERRORS` if it holds none."""
         if not self._is_csv:
             return _make_stored_outcome(json.loads(line))
         cells = next(csv.reader([line.decode()], strict=True))
@@ -255,8 +294,15 @@ class OutputFile:
 
 @contextlib.contextmanager
 def open_output(path: Path) -> Generator[OutputFile]:
-    """Open an output file, after finishing what a run that was killed left to do."""
-    is_csv = check_output_name(path)
+    """Open an output file. If a killed run left a journal, merge it into the output first.
+
+    Raises:
+        ValueError: The name has an unknown suffix, another run has locked the output or the
+            journal, or one of them holds anything but outcomes.
+        OSError: A file cannot be opened, written, replaced or removed.
+    """
+    check_output_name(path)
+    is_csv = _is_csv_name(path)
     output = OutputFile(path, is_csv=is_csv)
     try:
         journal_path = _journal_path(path)
@@ -271,11 +317,15 @@ def open_output(path: Path) -> Generator[OutputFile]:
 
 @contextlib.contextmanager
 def open_journal(output: OutputFile) -> Generator[OutputFile]:
-    """Open a file for outcomes that replace those of an output; they do so when it is closed.
+    """Open the journal of an output. At the end, merge it into the output, and close both.
 
-    The output is closed then, too.
+    They are merged even if an exception ends the `with` block, so that no new outcome is lost.
+
+    Raises:
+        ValueError: Another run has locked the journal.
+        OSError: A file cannot be opened, written, replaced or removed.
     """
-    is_csv = check_output_name(output.path)
+    is_csv = _is_csv_name(output.path)
     with OutputFile(_journal_path(output.path), is_csv=is_csv) as journal:
         try:
             yield journal
@@ -283,56 +333,62 @@ def open_journal(output: OutputFile) -> Generator[OutputFile]:
             output.replace_outcomes(journal)
 
 
-def check_output_name(path: Path) -> bool:
-    """Return True for CSV, False for JSON lines; ValueError for a name of another format."""
+def check_output_name(path: Path) -> None:
+    """Raise ValueError unless the suffix is one of CSV or JSON lines."""
     suffix = path.suffix.lower()
-    if suffix in _CSV_SUFFIXES:
-        return True
-    if suffix in _JSON_SUFFIXES:
-        return False
-    raise ValueError(
-        f"{path}: cannot write {suffix} files. Choose a name that ends in .csv for CSV, or in "
-        ".jsonl for JSON lines."
-    )
+    if suffix not in _CSV_SUFFIXES + _JSON_SUFFIXES:
+        raise ValueError(
+            f"{path}: cannot write {suffix} files. Choose a name that ends in .csv for CSV, or in "
+            ".jsonl for JSON lines."
+        )
 
 
 def escape_formula(cell: str) -> str:
-    """Return a cell that no spreadsheet runs as a formula; `unescape_formula` restores it."""
+    """Return a cell that no spreadsheet evaluates; `unescape_formula` restores it."""
     if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
         return "'" + cell
     return cell
 
 
 def unescape_formula(cell: str) -> str:
-    """Return what `escape_formula` was given."""
+    """Return the cell that `escape_formula` was given."""
     if _ESCAPED_FORMULA.match(cell):
         return cell[1:]
     return cell
 
 
+def _is_csv_name(path: Path) -> bool:
+    return path.suffix.lower() in _CSV_SUFFIXES
+
+
 def _open_private(path: Path, mode: str) -> IO[bytes]:
-    """Open a file; a new one can be read by its owner alone, because balances are private."""
+    """Open a file. Only its owner can read a new file, because balances are private."""
     opener = functools.partial(os.open, mode=0o600)
     return cast("IO[bytes]", open(path, mode, opener=opener))
 
 
-def _place_beside(path: Path, suffix: str) -> Path:
+def _append_suffix(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
 def _journal_path(output: Path) -> Path:
-    return _place_beside(output.resolve(), ".retry")
+    return _append_suffix(output.resolve(), ".retry")
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    """Lock a file until it is closed; ValueError if another run writes it."""
+    """Lock a file until it is closed.
+
+    Raises:
+        ValueError: Another run has locked the file, or has replaced or removed it.
+        OSError: The file system cannot lock files.
+    """
     try:
         import fcntl  # noqa: PLC0415
     except ImportError:  # Windows has no such locks
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another run may have replaced or removed the file after this one opened it.
+        # Another run may have replaced or removed the file after this run opened it.
         is_ours = os.path.samestat(os.fstat(file.fileno()), path.stat())
     except (BlockingIOError, FileNotFoundError):
         is_ours = False
@@ -340,9 +396,9 @@ def _lock(file: IO[bytes], path: Path) -> None:
         raise ValueError(f"{path} is being written by another run. Try again when it has ended.")
 
 
-def _list_values(outcome: Outcome) -> dict[str, JSON]:
-    """Return the value of each column for an outcome."""
-    values: dict[str, JSON] = dict.fromkeys(COLUMNS)
+def _make_values(outcome: Outcome) -> dict[str, JSON]:
+    """Return the values of an outcome by column, in the order of `COLUMNS`."""
+    values: dict[str, JSON] = dict.fromkeys(COLUMNS, None)
     values["key"] = outcome.account.key
     values["broker"] = outcome.account.broker
     values["attempts"] = outcome.attempts
@@ -362,24 +418,25 @@ def _list_values(outcome: Outcome) -> dict[str, JSON]:
 
 
 def _make_stored_outcome(values: Mapping[str, JSON]) -> StoredOutcome:
-    """Return the outcome in these values.
+    """Return the stored outcome that consists of these values.
 
     Raises:
         KeyError: A value is missing.
-        TypeError: A value has another type.
+        TypeError: A value has the wrong type.
     """
     error = values["error"]
     if error is not None:
-        error = _check_text(error)
+        error = _require_text(error)
     return StoredOutcome(
-        key=_check_text(values["key"]),
-        broker=_check_text(values["broker"]),
+        key=_require_text(values["key"]),
+        broker=_require_text(values["broker"]),
         error=error,
-        fingerprint=_check_text(values["fingerprint"]),
+        fingerprint=_require_text(values["fingerprint"]),
     )
 
 
-def _check_text(value: JSON) -> str:
+def _require_text(value: JSON) -> str:
+    """Return a value that is a string; raise TypeError if it is not."""
     if not isinstance(value, str):
         raise TypeError("not a string")
     return value
@@ -390,6 +447,7 @@ def _format_json(values: Mapping[str, JSON]) -> bytes:
 
 
 def _format_csv(values: Mapping[str, JSON]) -> bytes:
+    """Return a line of CSV; a list becomes a cell that holds JSON."""
     cells: list[JSON] = []
     for value in values.values():
         if isinstance(value, str):

@@ -1,15 +1,17 @@
-"""Resumes a run of `mesh-balance bulk`: selects accounts that are left to read, and mixes none up.
+"""Selects the accounts that a resumed run of `mesh-balance bulk` reads.
 
-An outcome belongs to an account if it has the account's key and was read with its token and broker
-(`fingerprints`). All accounts are compared with the outcomes before anything is read. The run is
-refused in three cases, because the output was written for other accounts or with other keys:
+An outcome in the output belongs to an account if both have the same key, and the outcome was read
+with the account's token and broker, which its fingerprint shows (see `fingerprints`). Before the
+run reads its first account, all accounts of the file are compared with all outcomes. The run ends
+with an error in three cases, because the output was written for other accounts or with other keys:
 
-- An outcome has the key of an account, but was read with another token or broker.
-- None of the outcomes has the key of an account.
-- The outcome of an account has another key than the account.
+- An outcome has the key of an account, but was read with another token or broker. This is allowed
+  if the account is read again, or if only the token differs and `--trust-keys` is given.
+- No outcome has the key of an account.
+- An outcome was read for an account that has another key now.
 
-Some outcomes may have keys that the file no longer lists: those users are not linked any more. Such
-outcomes are kept, and the end of the run names them.
+Outcomes whose keys are no longer in the file are kept, because a user may have unlinked an account.
+The summary of the run lists them.
 """
 
 from collections.abc import Generator, Mapping
@@ -22,9 +24,11 @@ from mesh_facade.cli.accounts import AccountsFile, Record
 from mesh_facade.cli.results import StoredOutcome
 from mesh_facade.cli.summary import Tally
 
-_MOST_COMPARED = 20
-"""With how many outcomes an account is compared, to find its own under another key. This bounds the
-time: a comparison takes 6 µs. Keys are usually changed all at once, so a few show it."""
+_MAX_UNPROVEN_COMPARED = 20
+"""How many outcomes each account is compared with, in the search for keys that were changed.
+
+The number is bounded because each comparison takes 6 µs. A few outcomes suffice: usually either all
+keys were changed or none."""
 
 
 @attrs.frozen
@@ -32,11 +36,12 @@ class Resumption:
     """Compares the accounts of a file with the outcomes in an output.
 
     Attributes:
-        output: The name of the output, for messages.
-        outcomes: The outcomes that it holds, by key.
-        retry_failed: Whether to read accounts whose outcome is a failure, and only those; if not,
-            accounts without an outcome are read.
-        trust_keys: Whether a key and a broker identify an account although its token is another.
+        output: The path of the output, for error messages.
+        outcomes: The outcomes in the output, by key.
+        retry_failed: If True, read only the accounts whose outcome is a failure; if False, only
+            those that have no outcome.
+        trust_keys: If True, an outcome with an account's key and broker belongs to the account even
+            if it was read with another token. The number of a record is never trusted as a key.
     """
 
     output: Path
@@ -45,48 +50,53 @@ class Resumption:
     trust_keys: bool
 
     def select(self, accounts: AccountsFile) -> Generator[LinkedAccount]:
-        """Yield the accounts that are to be read."""
-        for record in accounts.read():
+        """Yield the accounts that this run reads."""
+        for record in accounts.read_records():
             if self._is_selected(self.outcomes.get(record.account.key)):
                 yield record.account
 
     def compare(self, accounts: AccountsFile, tally: Tally) -> None:
-        """Count the accounts that are to be read, and the outcomes that are kept.
+        """Check that the outcomes belong to the accounts, and count both in the tally.
+
+        Sets `selected` and `unlisted` of the tally, and adds the outcomes that are kept.
 
         Raises:
             ValueError: The outcomes are those of other accounts, or of accounts with other keys.
         """
         if not self.outcomes and not self.retry_failed:
-            tally.selected = tally.total
+            tally.selected = tally.total  # nothing to compare: all accounts are read
             return
-        unlisted = dict(self.outcomes)
-        # These have the key of an account, but no fingerprint shows that they belong to it.
-        unproven: list[StoredOutcome] = []
-        for record in accounts.read():
+        unlisted = dict(self.outcomes)  # the outcomes whose keys are not in the file
+        unproven: list[StoredOutcome] = []  # the outcomes that no fingerprint ties to an account
+        for record in accounts.read_records():
             outcome = unlisted.pop(record.account.key, None)
-            is_proven = outcome is not None and outcome.is_of(record.account)
-            if outcome is not None and not is_proven:
-                unproven.append(outcome)
-            if self._is_selected(outcome):
+            is_selected = self._is_selected(outcome)
+            if is_selected:
                 tally.selected += 1
-            elif outcome is not None:
-                if not is_proven and not self._is_trusted(record, outcome):
-                    raise ValueError(self._describe_mismatch(accounts, record, outcome))
-                tally.add_stored(outcome)
+            if outcome is None:
+                continue
+            is_proven = outcome.belongs_to(record.account)
+            if not is_proven:
+                unproven.append(outcome)
+            if is_selected:
+                continue  # the new outcome replaces this one, so this one need not be proven
+            if not is_proven and not self._is_trusted(record, outcome):
+                raise ValueError(self._describe_mismatch(accounts, record, outcome))
+            tally.add_stored(outcome)
         if self.outcomes and len(unlisted) == len(self.outcomes):
             raise ValueError(self._describe_foreign_output(accounts))
         unproven.extend(unlisted.values())
-        self._check_for_changed_keys(accounts, unproven[:_MOST_COMPARED])
+        self._check_for_changed_keys(accounts, unproven[:_MAX_UNPROVEN_COMPARED])
         tally.unlisted = list(unlisted)
 
     def _is_selected(self, outcome: StoredOutcome | None) -> bool:
-        """Return True if an account with this outcome in the output is to be read."""
+        """Return True if this run reads an account with this outcome; None is no outcome yet."""
         if self.retry_failed:
             return outcome is not None and outcome.error is not None
         return outcome is None
 
     def _is_trusted(self, record: Record, outcome: StoredOutcome) -> bool:
-        """Return True if `--trust-keys` says that an outcome with the record's key is its own."""
+        """Return True if `--trust-keys` lets an outcome with the record's key belong to it."""
         return self.trust_keys and record.has_key and outcome.broker == record.account.broker
 
     def _check_for_changed_keys(
@@ -94,20 +104,22 @@ class Resumption:
     ) -> None:
         """Raise ValueError if one of these outcomes was read for an account with another key."""
         if not unproven:
-            return
-        for record in accounts.read():
+            return  # saves reading the file
+        for record in accounts.read_records():
             own = self.outcomes.get(record.account.key)
-            if own is not None and own.is_of(record.account):
-                continue
+            if own is not None and own.belongs_to(record.account):
+                continue  # the fingerprint shows that its key was not changed
             for outcome in unproven:
-                if outcome.is_of(record.account):
+                if outcome.belongs_to(record.account):
                     raise ValueError(
-                        f"{accounts.name}, line {record.line}: {self.output} holds the outcome of "
-                        f"this account under another key: {outcome.key}. Lines were moved, or keys "
-                        "were changed. Choose another output, or give the account its old key."
+                        f"{accounts.name}, line {record.line_number}: {self.output} holds the "
+                        f"outcome of this account under another key: {outcome.key}. Lines were "
+                        "moved, or keys were changed. Choose another output, or give the account "
+                        "its old key."
                     )
 
     def _describe_foreign_output(self, accounts: AccountsFile) -> str:
+        """Return the message for an output in which no outcome has the key of an account."""
         count = len(self.outcomes)
         subject = f"none of the {count} outcomes in {self.output} belongs"
         if count == 1:
@@ -121,7 +133,8 @@ class Resumption:
     def _describe_mismatch(
         self, accounts: AccountsFile, record: Record, outcome: StoredOutcome
     ) -> str:
-        place = f"{accounts.name}, line {record.line}"
+        """Return the message for an outcome with the record's key, but another token or broker."""
+        place = f"{accounts.name}, line {record.line_number}"
         has_failed = outcome.error is not None
         if not record.has_key:
             advice = "Choose another output; a column 'key' lets you change the order of the lines."

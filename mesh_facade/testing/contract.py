@@ -52,8 +52,8 @@ class Contract:
         """Return True if the request carries all keys of the client."""
         return all(request.headers.get(name) == key for name, key in self.key_headers.items())
 
-    def find_problem(self, request: httpx.Request) -> Answer | None:
-        """Return the answer to a request that the document does not allow, or None."""
+    def find_refusal(self, request: httpx.Request) -> Answer | None:
+        """Return an answer 400 or 404 if the document does not allow the request, or None."""
         checked = _as_openapi_request(request)
         problem = next(self._openapi.iter_request_errors(checked), None)
         if problem is None:

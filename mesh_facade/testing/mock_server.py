@@ -1,4 +1,4 @@
-"""The mock server as its users see it: the answers that they choose, and the calls it records."""
+"""The mock server of the test kit: tests set its answers and faults, and read the calls it got."""
 
 import contextlib
 import json
@@ -39,16 +39,19 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Call:
-    """A request that came in. Its repr shows neither fields nor headers: they hold secrets.
+    """A request that the mock server received.
+
+    The repr shows neither fields nor headers, because they hold secrets.
 
     Attributes:
         method: The HTTP method, such as `POST`.
         path: The path of the URL, without the query.
-        fields: The fields of the JSON body, and those of the query that are not empty, by name.
-            Where both have a name, it is the body's. A body that is not a JSON object has none.
-        headers: The headers as they came in, the client's keys among them; `headers["x-client-id"]`
-            finds one in upper or lower case.
-        time: When it came in, in the seconds of `time.monotonic()`.
+        fields: The fields of the JSON body and the non-empty fields of the query, by name. A field
+            of the body takes precedence over a field of the query with the same name. A body that
+            is not a JSON object has no fields.
+        headers: The headers of the request, including the client's keys. Names match in upper and
+            lower case: `headers["x-client-id"]`.
+        time: When the server received the request: a value of `time.monotonic()`.
     """
 
     method: str
@@ -59,12 +62,12 @@ class Call:
 
 
 @attrs.define
-class _DueFault:
-    """A fault that calls with a token will meet.
+class _PlannedFault:
+    """A fault that is planned for the calls with one token.
 
     Attributes:
-        answer: What the server sends.
-        times: How many more calls will meet it; None: all.
+        answer: The answer that carries out the fault.
+        times: How many more calls get this answer; None for all.
     """
 
     answer: Answer
@@ -72,18 +75,21 @@ class _DueFault:
 
 
 class _Plan:
-    """What calls with one token get: the faults that are due, the latest first, then the answer."""
+    """The answers to the calls with one token.
+
+    The fault that was added last comes first. After all faults comes the answer.
+    """
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
-        self._faults: list[_DueFault] = []
+        self._faults: list[_PlannedFault] = []
 
-    def add_fault(self, fault: _DueFault) -> None:
-        """Add a fault that comes before those that are due already."""
+    def add_fault(self, fault: _PlannedFault) -> None:
+        """Add a fault that comes before those that were added earlier."""
         self._faults.append(fault)
 
     def next_answer(self) -> Answer:
-        """Return the answer for the next call."""
+        """Return the answer to the next call, and count that call."""
         while self._faults:
             fault = self._faults[-1]
             if fault.times is None:
@@ -98,21 +104,26 @@ class _Plan:
 class MockServer:
     """A mock of Mesh. Inside `with` or `async with`, it listens on a port of this machine.
 
-    Outside of them it opens no socket, and only its own clients and transports reach it.
+    Without `with`, it opens no socket: only the clients and transports that it returns reach it, in
+    process.
 
-    It serves all operations of an OpenAPI document. Paths, methods, key headers, checks of requests
-    and default answers are the document's. A request with wrong keys is answered 401, one that the
-    document does not allow 400 or 404, and any other as `answers` and `fails` say.
+    It serves all operations of an OpenAPI document, which defines the paths, methods, key headers,
+    checks of requests and default answers. The answer to a request is:
+
+    - 401 if its keys are wrong,
+    - 404 or 400 if the document does not allow it,
+    - otherwise the answer or fault that `answers` or `fails` set for its token, and by default the
+      example in the document.
 
     Attributes:
         client_id: The client id that requests must carry.
         client_secret: The client secret that requests must carry.
-        url: The address where it listens; no real address while it does not listen.
-        calls: The requests that came in, in order; those that were refused, too.
+        url: The base URL of the server while it listens; otherwise a URL that no host answers.
+        calls: The requests that the server received, in order, including those that it refused.
 
     Args:
-        document: The OpenAPI document; None for that of the generated client. It is not checked: a
-            mistake in it shows at the first request at the earliest.
+        document: The OpenAPI document; None for the one that ships with the generated client. A
+            document is not validated, so a mistake in it usually shows up only at a request.
         port: The port to listen on; 0 for a free one. If it is taken, `with` raises OSError.
     """
 
@@ -120,7 +131,8 @@ class MockServer:
     client_secret = "mock-client-secret"
 
     def __init__(self, document: Mapping[str, JSON] | None = None, *, port: int = 0) -> None:
-        # Importing this takes 0.3 seconds, which most runs of pytest with the plugin save.
+        # Importing this takes 0.3 seconds. The pytest plugin imports the mock server in every run
+        # of pytest, and most runs never make one.
         from mesh_facade.testing import contract  # noqa: PLC0415
 
         if document is None:
@@ -161,7 +173,7 @@ class MockServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables that point a client of another process here."""
+        """The environment variables that make a client in another process call this server."""
         return {
             "MESH_CLIENT_ID": self.client_id,
             "MESH_CLIENT_SECRET": self.client_secret,
@@ -174,8 +186,8 @@ class MockServer:
         It is closed when the `with` block of the mock server ends, unless you close it earlier.
 
         Args:
-            options: Options of `MeshClient`. They replace those that the mock server chooses:
-                `client_id`, `client_secret`, `base_url` and, while it opens no socket, `transport`.
+            options: Options of `MeshClient`. They override the options that the mock server sets:
+                `client_id`, `client_secret`, `base_url` and, while it does not listen, `transport`.
 
         Raises:
             MeshConfigurationError: An option cannot be used.
@@ -189,8 +201,8 @@ class MockServer:
         """Return an async client of this mock server.
 
         It is closed when the `async with` block of the mock server ends, unless you close it
-        earlier. After a plain `with` in the event loop of the client, the loop closes it when it
-        next gets to run.
+        earlier. A plain `with` block that ends inside the client's event loop cannot wait for that:
+        it schedules the closing, and the loop closes the client soon afterwards.
 
         Args:
             options: Options of `AsyncMeshClient`; see `client`.
@@ -204,6 +216,7 @@ class MockServer:
         return client
 
     def _own_options(self) -> MockServerOptions:
+        """Return the options that make a client call this server."""
         options = MockServerOptions(
             client_id=self.client_id, client_secret=self.client_secret, base_url=self.url
         )
@@ -214,9 +227,9 @@ class MockServer:
     def transport(self) -> httpx.MockTransport:
         """Return a transport that answers sync and async clients in process, without waiting.
 
-        If an answer's delay is longer than the client's read timeout, the transport raises
-        `httpx.ReadTimeout` at once. A fault of the network raises the exception that httpx raises
-        for it.
+        Delays are not waited for. If a delay exceeds the client's read timeout, the transport
+        raises `httpx.ReadTimeout` at once. For a network fault, the transport raises the exception
+        that httpx would raise.
         """
         return httpx.MockTransport(self._respond_in_process)
 
@@ -234,8 +247,8 @@ class MockServer:
     def isolated(self) -> Generator[Self]:
         """Isolate a `with` block, such as one test, from what happens before and after it.
 
-        `reset` is called at its start and at its end. Clients that are handed out within the block
-        are closed at its end; those from before stay open.
+        `reset` is called at the start and at the end of the block. Clients that you get inside the
+        block are closed at its end; earlier clients stay open.
         """
         earlier = self._clients
         self._clients = HandedOutClients()
@@ -266,29 +279,31 @@ class MockServer:
     ) -> None:
         """Set the answer to all calls with a token; it replaces earlier answers and faults.
 
-        Give the amounts and totals of a balance, or a whole `content`, or a whole `body`. With
-        none of them the body is the OpenAPI document's example for the status.
+        Choose the body in one of three ways: give the amounts and totals of a balance, or the whole
+        `content`, or the whole `body`. By default, the body is the example that the OpenAPI
+        document has for the status.
 
-        In JSON, an amount of None is `null`, and so is a `content` or a `body` of None. A currency
-        that is in one mapping and not in another lacks that field in its row.
+        A balance gets one row for each currency. If a mapping lacks a currency, the row of that
+        currency lacks the field. A value of None becomes `null`: an amount in a mapping, a total of
+        a balance, a `content` or a `body`.
 
         Args:
             token: The user's token. Any field of a request may hold it.
             cash: Amounts by currency, such as `{"USD": "158.5"}`; no digit is lost. If the whole
-                argument is None, rows have no such field.
-            buying_power: The same for the buying power.
-            cryptocurrency_buying_power: The same for the buying power in cryptocurrencies.
-            total_cash_usd: Mesh's own total of the cash.
-            total_buying_power_usd: Mesh's own total of the buying power.
+                argument is None, no row has the field.
+            buying_power: The buying power by currency, in the same form.
+            cryptocurrency_buying_power: The buying power in cryptocurrencies, in the same form.
+            total_cash_usd: The total of the cash that Mesh computes.
+            total_buying_power_usd: The total of the buying power that Mesh computes.
             content: The value of `content`, in an envelope with the status `ok`.
             body: The whole body: bytes are sent unchanged, anything else as JSON.
             status: The HTTP status, from 200 to 999.
-            headers: Headers in addition to `Content-Type`, or in its place.
+            headers: Headers to add; a `Content-Type` replaces the default one.
             delay: Seconds that pass before the answer.
 
         Raises:
-            ValueError: An amount is not a number, or two arguments each make a whole body, or
-                no HTTP server can send this status and these headers.
+            ValueError: An amount is not a number, the body is given in more than one way, or no
+                HTTP server can send this status and these headers.
             TypeError: `content` or `body` cannot be written as JSON.
         """
         bodies: list[bytes] = []
@@ -310,9 +325,12 @@ class MockServer:
         elif not isinstance(body, EllipsisType):
             bodies.append(write_json(body).encode())
         if len(bodies) > 1:
-            raise ValueError("give amounts, content or body: one of them, not several")
+            raise ValueError(
+                "the body is given more than once: give amounts, content or body, but only one of "
+                "them"
+            )
 
-        chosen_body = None  # the document's example
+        chosen_body = None  # stands for the document's example
         if bodies:
             chosen_body = bodies[0]
         chosen_headers = dict(headers or {})
@@ -322,28 +340,29 @@ class MockServer:
             self._plans[token] = _Plan(answer)
 
     def fails(self, token: str, fault: str, times: int | None = None) -> None:
-        """Let calls with a token fail.
+        """Make calls with a token fail.
 
-        The fault comes before an answer or another fault that was chosen for the token earlier.
+        The fault takes precedence over earlier answers and faults of the token.
 
         Args:
             token: The user's token. Any field of a request may hold it.
             fault: The name of one of `FAULTS`.
-            times: How many requests fail; each attempt of a client is one. Later requests are
-                answered as before. None: all requests fail, until `answers` or `reset` is called.
+            times: How many requests fail; each attempt of a client is one request. Later requests
+                get the answer or fault that was set before. None for all requests, until `answers`
+                or `reset` is called.
 
         Raises:
-            ValueError: There is no such fault; the message lists those that there are.
+            ValueError: No fault has this name; the message lists the names.
         """
         if fault not in FAULTS:
             raise ValueError(f"there is no fault {fault!r}; choose one of: {', '.join(FAULTS)}")
-        due = _DueFault(FAULTS[fault].answer, times)
+        planned = _PlannedFault(FAULTS[fault].answer, times)
         with self._lock:
             plan = self._plans.setdefault(token, _Plan(Answer()))
-            plan.add_fault(due)
+            plan.add_fault(planned)
 
     def _respond(self, request: httpx.Request) -> tuple[Answer, bytes]:
-        """Record a request, and return the answer to it and the body to send."""
+        """Record a request; return the answer, and the body to send, which may be an example."""
         call = Call(request.method, request.url.path, _read_fields(request), request.headers)
         with self._lock:
             self.calls.append(call)
@@ -355,11 +374,12 @@ class MockServer:
         return answer, answer.body
 
     def _choose_answer(self, request: httpx.Request, call: Call) -> Answer:
+        """Return the refusal of a request, or the answer that is planned for its token."""
         if not self._contract.has_right_keys(request):
             return Answer(status=401)
-        problem = self._contract.find_problem(request)
-        if problem is not None:
-            return problem
+        refusal = self._contract.find_refusal(request)
+        if refusal is not None:
+            return refusal
         # The document does not say which field holds the token, so all of them are looked up.
         with self._lock:
             for value in call.fields.values():
@@ -368,8 +388,13 @@ class MockServer:
         return Answer()
 
     def _respond_in_process(self, request: httpx.Request) -> httpx.Response:
+        """Return the response to a request, or raise the exception that httpx would raise.
+
+        Raises:
+            httpx.TransportError: The answer takes too long, or the connection is to fail.
+        """
         answer, body = self._respond(request)
-        _raise_failure(request, answer, body)
+        _raise_for_failure(request, answer, body)
         return httpx.Response(
             answer.status,
             headers=response_headers(answer, body),
@@ -378,20 +403,26 @@ class MockServer:
 
 
 def _read_fields(request: httpx.Request) -> dict[str, JSON]:
-    """Return the fields of a request's query and JSON body."""
+    """Return the fields of a request's query and JSON body, as `Call.fields` describes them."""
     query = request.url.params.multi_items()
     fields: dict[str, JSON] = {name: value for name, value in query if value}
     try:
         body = json.loads(request.content)
     except ValueError:
-        return fields  # the check against the document says what is wrong with it
+        return fields  # the contract refuses a body that must be JSON and is not
     if isinstance(body, dict):
         fields.update(body)
     return fields
 
 
-def _raise_failure(request: httpx.Request, answer: Answer, body: bytes) -> None:
-    """Raise what httpx raises where the answer is late or the connection fails."""
+def _raise_for_failure(request: httpx.Request, answer: Answer, body: bytes) -> None:
+    """Raise the exception that httpx would raise if this answer came over a network.
+
+    Raises:
+        httpx.ReadTimeout: The answer takes longer than the read timeout.
+        httpx.ReadError: The connection is to be reset.
+        httpx.RemoteProtocolError: The connection is to be closed before the end of the answer.
+    """
     seconds = answer.delay + answer.byte_interval * len(body)
     read_timeout = request.extensions.get("timeout", {}).get("read")
     if read_timeout is not None and seconds > read_timeout:

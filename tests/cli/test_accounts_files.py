@@ -53,14 +53,14 @@ def test_zero_is_a_key_and_null_is_none(mesh: MockServer, tmp_path: Path) -> Non
             "token,broker\nt,coinbase\n",
             (
                 "accounts.csv: missing column 'auth_token' (found: token,broker). The first line "
-                "must name the columns auth_token, broker and, if you like, key, separated by "
+                "must name the columns auth_token, broker and, optionally, key, separated by "
                 "commas, semicolons or tabs."
             ),
         ),
         ("auth_token|broker|key\nt|b|k\n", "missing columns 'auth_token' and 'broker'"),
         ("auth_token|broker|key\nt|b|k\n", "(found: auth_token|broker|key)"),
         ("Auth_Token;Key\nt;k\n", "missing column 'broker' (found: Auth_Token;Key)"),
-        ("auth_token,broker,Broker\nt,b,c\n", "column 'broker' is there more than once"),
+        ("auth_token,broker,Broker\nt,b,c\n", "column 'broker' appears more than once"),
         ("auth_token,broker\nt,coinbase\nt\n", "line 3: 'broker' is empty"),
         ("auth_token,broker\nt,b,c\n", "line 2: 3 cells, but the first line names 2 columns"),
         ('auth_token,broker\n\nt,"b\n', "line 3: unexpected end of data"),
@@ -70,15 +70,26 @@ def test_zero_is_a_key_and_null_is_none(mesh: MockServer, tmp_path: Path) -> Non
         ('{"auth_token": "", "broker": "b"}\n', "line 1: 'auth_token' is empty"),
         ('{"auth_token": null, "broker": "b"}\n', "line 1: 'auth_token' is empty"),
         ('{"auth_token": "t", "broker": "b", "key": [1]}\n', "'key' must be a string or a number"),
-        ('[{"auth_token": "t", "broker": "b"}]\n', "accounts.csv: a JSON array. JSON lines are"),
-        ('auth_token,broker,key\nt,b,"1\n2"\n', "line 2: 'key' contains a line end"),
-        ('auth_token,broker,key\n"t\nu",b,1\n', "line 2: 'auth_token' contains a line end"),
-        ('{"auth_token": "t", "broker": "b\\nc"}\n', "line 1: 'broker' contains a line end"),
-        ('{"auth_token": "t", "broker": "b\\rc"}\n', "line 1: 'broker' contains a line end"),
+        ('[{"auth_token": "t", "broker": "b"}]\n', "accounts.csv: found a JSON array instead"),
+        ('auth_token,broker,key\nt,b,"1\n2"\n', "line 2: 'key' contains a line break"),
+        ('auth_token,broker,key\n"t\nu",b,1\n', "line 2: 'auth_token' contains a line break"),
+        ('{"auth_token": "t", "broker": "b\\nc"}\n', "line 1: 'broker' contains a line break"),
+        ('{"auth_token": "t", "broker": "b\\rc"}\n', "line 1: 'broker' contains a line break"),
         ('{"auth_token": "t", "broker": 1}\n', "line 1: 'broker' must be a string"),
         ('{"auth_token": "t", "broker": "b"}\n[]\n', "line 2: not a JSON object"),
         ('{"auth_token": ' + "[" * 100_000, "line 1: not a JSON object"),
         ('{"auth_token": "t", "broker": "b", "key": "\\ud800"}\n', "surrogates not allowed"),
+        (
+            '{"auth_token": "t", "broker": "b", "key": "\\ud800"}\n',
+            (
+                "accounts.csv, line 1: 'key' cannot be encoded as UTF-8: surrogates not allowed. "
+                "Correct its \\u escapes.\n"
+            ),
+        ),
+        (
+            '{"auth_token": "t", "broker": "b"}\n{"auth_token": "t", "broker": "\\udc00"}\n',
+            "accounts.csv, line 2: 'broker' cannot be encoded as UTF-8",
+        ),
         (b"auth_token,broker\n\xff,b\n", "accounts.csv: 'utf-8' codec can't decode"),
         (b"auth_token,broker\n\xff,b\n", "Save the file as UTF-8 or UTF-16."),
     ],
@@ -144,6 +155,28 @@ def test_error_about_an_accounts_file_quotes_no_cell(
     assert TOKEN not in result.output
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"auth_token,broker\n{TOKEN},b\xff\n",
+        f'{{"auth_token": "{TOKEN}", "broker": "b"\n',
+        f'{{"auth_token": "t", "broker": "b", "key": "{TOKEN}\\ud800"}}\n',
+    ],
+)
+def test_error_about_an_accounts_file_has_no_context_that_holds_cells(
+    tmp_path: Path, text: str
+) -> None:
+    """The decoders' errors hold what they could not decode."""
+    accounts = tmp_path / "accounts.csv"
+    accounts.write_bytes(text.encode("latin-1"))
+
+    with open_accounts(accounts) as file, pytest.raises(ValueError, match="accounts") as caught:
+        list(file.read_records())
+
+    assert caught.value.__context__ is None
+    assert TOKEN not in str(caught.value)
+
+
 def test_first_line_without_column_names_is_not_shown(mesh: MockServer, tmp_path: Path) -> None:
     accounts = tmp_path / "accounts.csv"
     accounts.write_text(f"{TOKEN};coinbase\n")
@@ -151,7 +184,10 @@ def test_first_line_without_column_names_is_not_shown(mesh: MockServer, tmp_path
     result = run("bulk", str(accounts), "-o", str(tmp_path / "balances.jsonl"))
 
     assert mesh.calls == []
-    assert "(found: ?;?). ? hides a text that may be a token." in result.stderr
+    assert (
+        "(found: ?;?). ? stands for text that is not shown, because it may be a token."
+        in result.stderr
+    )
 
 
 ROWS = [

@@ -85,7 +85,7 @@ def test_ctrl_c_prints_how_to_resume(mesh: MockServer, tmp_path: Path) -> None:
     _, stderr = process.communicate(timeout=20)
 
     assert process.returncode == 130
-    assert stderr == "interrupted: the same command goes on from here\n"
+    assert stderr == "interrupted: run the same command again to continue from here\n"
     assert len(read_lines(output)) == 19
 
 
@@ -106,7 +106,7 @@ def test_interrupted_run_keeps_the_outcomes_that_it_wrote(
         result = run("bulk", str(accounts), "-o", str(output))
 
     assert result.exit_code == 130
-    assert result.stderr == "interrupted: the same command goes on from here\n"
+    assert result.stderr == "interrupted: run the same command again to continue from here\n"
     assert len(read_lines(output)) == 4
     assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
     assert len(read_lines(output)) == 9

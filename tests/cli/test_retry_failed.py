@@ -328,6 +328,27 @@ def test_output_that_another_run_replaced_meanwhile_is_not_written(
 
 
 @skipped_on_windows("outputs are not locked on Windows")
+def test_output_stays_locked_until_it_is_replaced(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that opened the output just before would write to a file without a name."""
+    arguments = start_with_failures(mesh, tmp_path)
+    output = Path(arguments[-1])
+    replace = Path.replace
+
+    def open_and_replace(merged: Path, target: Path) -> Path:
+        with pytest.raises(ValueError, match="is being written by another run"):
+            OutputFile(output, is_csv=False)
+        return replace(merged, target)
+
+    monkeypatch.setattr(Path, "replace", open_and_replace)
+    result = run(*arguments, "--retry-failed")
+
+    assert (result.exit_code, len(mesh.calls)) == (1, 2)
+    assert len(read_outcomes(output)) == 5
+
+
+@skipped_on_windows("outputs are not locked on Windows")
 def test_journal_of_a_running_retry_keeps_other_runs_out(mesh: MockServer, tmp_path: Path) -> None:
     arguments = start_with_failures(mesh, tmp_path)
     output = Path(arguments[-1])
