@@ -17,7 +17,7 @@ def one_line(text: str) -> str:
 
 def print_table(balance: AccountBalance) -> None:
     """Print a row for each currency, then the totals, with aligned decimal points."""
-    from rich.console import Console  # noqa: PLC0415 — takes longer than all of --help
+    from rich.console import Console  # noqa: PLC0415 — slow to import, and only used here
     from rich.table import Table  # noqa: PLC0415 — the same
 
     currencies = [one_line(row.currency or _UNKNOWN) for row in balance.rows]

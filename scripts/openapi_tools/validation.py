@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV30SpecValidator
@@ -45,7 +46,7 @@ def _describe(error: ValidationError) -> str:
     if len(value) > _SHOWN:
         message = message.replace(value, f"{value[:_SHOWN]}…")
     if error.validator == "uniqueItems":
-        message += _describe_duplicate(error.instance)
+        message += _describe_duplicate(cast("list[JSON]", error.instance))
     return message
 
 
