@@ -471,7 +471,9 @@ def test_breaking_change_asks_for_the_release_that_the_changelog_promises(
 
     verdict = report.render("text").splitlines()[-1]
 
-    assert verdict.startswith("This breaks callers: say in CHANGELOG.md how they move, and release")
+    assert verdict.startswith(
+        "This breaks callers: tell callers in CHANGELOG.md how to adapt, and release"
+    )
     assert release in verdict
 
 
