@@ -148,8 +148,8 @@ def test_keys_are_always_text() -> None:
         ("a: *b\n", "R: found undefined alias"),
         ("a: 1e999\n", "the number 1e999 is too large"),
         ('{"a": 1e999}', "the number 1e999 is too large"),
-        ('{"a": NaN}', "NaN is no number in JSON"),
-        ('{"a": -Infinity}', "-Infinity is no number in JSON"),
+        ('{"a": NaN}', "JSON has no number NaN"),
+        ('{"a": -Infinity}', "JSON has no number -Infinity"),
         ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "R: it is nested too deeply"),
     ],
 )
