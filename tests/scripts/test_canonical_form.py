@@ -246,6 +246,10 @@ def test_names_of_callbacks_links_and_scopes_are_kept_as_names() -> None:
     assert of(document)["components"]["securitySchemes"] == {"O": scheme}
 
 
+def test_an_all_of_with_anything_but_a_schema_is_kept_so_that_validation_refuses_it() -> None:
+    assert schema_of({"allOf": [5]}) == {"allOf": [5]}
+
+
 def test_required_is_a_set() -> None:
     assert schema_of({"required": ["b", "a"]}) == {"required": ["a", "b"]}
     assert schema_of({"required": ["b", 1]}) == {"required": [1, "b"]}
