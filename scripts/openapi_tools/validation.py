@@ -44,7 +44,7 @@ def _describe(error: ValidationError) -> str:
     value = repr(error.instance)
     if len(value) > _SHOWN:
         message = message.replace(value, f"{value[:_SHOWN]}…")
-    if error.validator == "uniqueItems":
+    if error.validator == "uniqueItems" and isinstance(error.instance, list):
         message += _describe_duplicate(error.instance)
     return message
 
