@@ -1,4 +1,4 @@
-"""Shows the main job without keys or network: Mesh's page, the spec, the client, a balance.
+"""Shows the main job without keys or network: from Mesh's source to a spec, a client, a balance.
 
 `make demo` runs it.
 """

@@ -73,7 +73,7 @@ def generate(
 
 
 def _check_settings() -> None:
-    """Refuse a misspelt setting, which the generator would silently ignore."""
+    """Raise SpecError for a misspelt setting, which the generator would silently ignore."""
     try:
         ConfigFile.model_validate(read_document(SETTINGS), extra="forbid")
     except ValidationError as error:

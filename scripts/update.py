@@ -30,8 +30,8 @@ _NOT_COPIED = (".git", ".venv", ".make", "__pycache__", "node_modules", ".*_cach
 def update(source: str) -> None:
     """Update from a source: a file or an address.
 
-    Raise SpecError or OSError if that fails. The working tree is then as it was before, but for the
-    report, which may be new.
+    Raise SpecError or OSError if that fails. Before the new files move, nothing but the report has
+    changed in the working tree. If their moves are interrupted, READY stays for `finish`.
     """
     shutil.rmtree(COPY, ignore_errors=True)
     try:

@@ -16,7 +16,7 @@ from openapi_tools.json_values import (
     items,
     text,
 )
-from openapi_tools.keywords import HOLDS_NAMES, HOLDS_SCHEMAS, holds_data, names_extension
+from openapi_tools.keywords import HOLDS_NAMES, HOLDS_SCHEMAS, holds_data, is_extension_beside_names
 from openapi_tools.openapi_30 import allow_null, rename_unknown_keywords, simplify
 from openapi_tools.references import (
     component_reference,
@@ -303,7 +303,7 @@ class _Translator:
         if keyword in HOLDS_NAMES and isinstance(value, dict):
             named: JSONObject = {}
             for name, item in value.items():
-                if names_extension(keyword, name):
+                if is_extension_beside_names(keyword, name):
                     named[name] = item
                 else:
                     named[name] = self._translate(item, f"{place}.{name}", is_schema=is_schema)
