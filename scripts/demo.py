@@ -1,4 +1,4 @@
-"""Shows the main job without keys or network: Mesh's page, the spec, the client, a balance.
+"""Shows the main job without keys or network: from Mesh's source to a spec, a client, a balance.
 
 `make demo` runs it.
 """
@@ -59,7 +59,7 @@ def main() -> None:
     """Run the command line."""
     try:
         check_source()
-        print("1. Imported the page in openapi/source/: mesh.yaml is the same, byte for byte.")
+        print("1. Imported the source in openapi/source/: mesh.yaml is the same, byte for byte.")
         check_generated()
         print("2. Generated a client from it: generated/ is the same, byte for byte.")
         with MockServer() as mesh:

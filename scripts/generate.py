@@ -1,4 +1,4 @@
-"""Regenerates the client package from the spec and its overlay: `make generate`."""
+"""Generates the client package anew from the spec and its overlay: `make generate`."""
 
 import argparse
 import os
@@ -31,7 +31,7 @@ OUTPUT = ROOT / "generated"
 PACKAGE = "mesh_connect_client"
 FACADE = "mesh_facade"
 
-_SPEC_MODULE = '''"""What the spec says beside its operations."""
+_SPEC_MODULE = '''"""The servers and the API keys of the spec."""
 
 SERVERS: tuple[str, ...] = {servers}
 """The servers' URLs, in the order of the spec."""
@@ -44,30 +44,36 @@ API_KEY_HEADERS: dict[str, str] = {headers}
 def generate(
     spec: Path, overlay: Path | None, output: Path, facade: Path | None = None
 ) -> list[str]:
-    """Replace the folder `output` by a new client, or leave it as it was.
+    """Generate a client from a spec, and replace the folder `output` by it.
 
-    With `facade`, the folder of the package mesh_facade, the new client must also be one with which
-    the facade can be imported. Return notes for the reader, on the overlay and on names. Raise
-    SpecError if there is no client to be made from the spec.
+    With `facade`, the folder of the package mesh_facade, check that the facade can be imported with
+    the new client. Return messages to print: about overlay actions and about generated names.
+
+    Raise SpecError if no usable client can be generated, or if `output` holds other files. Then,
+    and after an OSError, `output` is as it was before.
     """
     _check_settings()
-    document, notes = _prepare_document(spec, overlay)
+    document, messages = _prepare_document(spec, overlay)
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     if any(output.iterdir()) and not (output / PACKAGE).is_dir():
-        raise SpecError(f"{output}: holds something else; name a new folder, or an empty one")
+        raise SpecError(
+            f"{output}: this folder holds files, but no generated client, so it was not replaced."
+            " Choose a new folder, or an empty one"
+        )
     with TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as scratch:
         package = Path(scratch, "new", PACKAGE)
         package.mkdir(parents=True)
-        _write_spec(document, package)
+        _merge_descriptions(document)
+        _write_our_files(document, package)
         _run_generator(package)
         _check_imports(package, facade)
         put_in_place(output, package.parent)
-    return notes
+    return messages
 
 
 def _check_settings() -> None:
-    """Refuse a misspelt setting, which the generator would silently ignore."""
+    """Raise SpecError for a misspelt setting, which the generator would silently ignore."""
     try:
         ConfigFile.model_validate(read_document(SETTINGS), extra="forbid")
     except ValidationError as error:
@@ -75,59 +81,79 @@ def _check_settings() -> None:
 
 
 def _prepare_document(spec: Path, overlay: Path | None) -> tuple[JSONObject, list[str]]:
-    """Return the document that the client is generated from, and notes for the reader."""
+    """Return the document that the client is generated from, and messages to print.
+
+    Raise SpecError if the spec is not valid, or if the overlay does not fit it.
+    """
     document = mapping(read_document(spec), str(spec))
-    notes: list[str] = []
+    messages: list[str] = []
     if overlay:
-        notes += apply_overlay(overlay, document)
+        messages += apply_overlay(overlay, document)
     check_openapi(document, f"{spec}:")
     try:
         keep_one_media_type(document)
         split_nullable_enums(document)
-        notes += name_enum_members(document)
+        messages += name_enum_members(document)
         check_names(document)
     except SpecError as error:
         raise SpecError(f"{spec}: {error}") from None
-    return document, notes
+    return document, messages
 
 
-def _write_spec(document: JSONObject, package: Path) -> None:
-    """Write what stands beside the generator's own files, in time for it to format them as well."""
-    keys = _list_keys(document)
+def _merge_descriptions(document: JSONObject) -> None:
+    """Append the descriptions of an operation's parts to the description of the operation.
+
+    The parts are its parameters, its responses, and the security schemes. The generator writes only
+    the description of the operation itself into the client, as a docstring.
+    """
+    schemes = _security_schemes(document)
     for path, method in operations_of(document).values():
-        _describe_parts(operation_at(document, path, method), list(keys.values()))
+        operation = operation_at(document, path, method)
+        parts: dict[str, JSON] = {}
+        for parameter in items(operation.get("parameters", []), "parameters"):
+            parts[str(parameter.get("name"))] = parameter
+        parts |= mapping(operation["responses"], "responses")
+        for scheme in schemes.values():
+            parts[str(scheme.get("name"))] = scheme
+        lines = [str(operation.get("description", ""))]
+        for name, part in parts.items():
+            if isinstance(part, dict) and "description" in part:
+                lines.append(f"{name}: {part['description']}")
+        operation["description"] = "\n- ".join(lines)
+
+
+def _write_our_files(document: JSONObject, package: Path) -> None:
+    """Write the files of the package that are ours: spec.py, py.typed and openapi.yaml.
+
+    They are written before the generator runs: it reads openapi.yaml, and formats spec.py.
+    """
     servers = tuple(server["url"] for server in items(document.get("servers", []), "servers"))
-    headers = {name: key["name"] for name, key in keys.items() if key.get("in") == "header"}
-    module = _SPEC_MODULE.format(servers=servers, headers=headers)
-    effective = dump(document, sort_keys=False)
-    for file, content in {"spec.py": module, "openapi.yaml": effective, "py.typed": ""}.items():
-        (package / file).write_text(content, encoding="utf-8", newline="\n")
+    headers: dict[str, JSON] = {}
+    for name, scheme in _security_schemes(document).items():
+        if scheme.get("in") == "header":
+            headers[name] = scheme["name"]
+    _write_text(package / "spec.py", _SPEC_MODULE.format(servers=servers, headers=headers))
+    _write_text(package / "openapi.yaml", dump(document, sort_keys=False))
+    _write_text(package / "py.typed", "")
 
 
-def _list_keys(document: JSONObject) -> dict[str, JSONObject]:
+def _write_text(path: Path, content: str) -> None:
+    """Write a file with the same bytes on every system."""
+    path.write_text(content, encoding="utf-8", newline="\n")
+
+
+def _security_schemes(document: JSONObject) -> dict[str, JSONObject]:
     """Return the security schemes by name."""
     kind = "securitySchemes"
     schemes = components_of(document, kind)
     return {name: mapping(scheme, f"components.{kind}.{name}") for name, scheme in schemes.items()}
 
 
-def _describe_parts(operation: JSONObject, keys: list[JSONObject]) -> None:
-    """Add the descriptions of an operation's parts to its own, the only one that is generated."""
-    parts: dict[str, JSON] = {}
-    for parameter in items(operation.get("parameters", []), "parameters"):
-        parts[str(parameter.get("name"))] = parameter
-    parts |= mapping(operation["responses"], "responses")
-    for key in keys:
-        parts[str(key.get("name"))] = key
-    lines = [str(operation.get("description", ""))]
-    for name, part in parts.items():
-        if isinstance(part, dict) and "description" in part:
-            lines.append(f"{name}: {part['description']}")
-    operation["description"] = "\n- ".join(lines)
-
-
 def _run_generator(package: Path) -> None:
-    """Run the generator and its hooks, out of reach of the caller's environment."""
+    """Run the generator and its hooks in a fixed environment, not in the caller's.
+
+    Raise SpecError if it fails or warns.
+    """
     generator = [sys.executable, "-P", "-m", "openapi_python_client", "generate", "--meta=none"]
     generator += ["--fail-on-warning", "--overwrite", f"--output-path={package}"]
     generator += [f"--path={package / 'openapi.yaml'}", f"--config={SETTINGS}"]
@@ -139,17 +165,17 @@ def _run_generator(package: Path) -> None:
     run = subprocess.run(generator, env=environment, capture_output=True, text=True, check=False)
     if run.returncode:
         reason = run.stderr
-        if "Traceback" in reason:
-            reason = _last_line(reason)
+        if not reason or "Traceback" in reason:
+            reason = _failure_reason(run)
         raise SpecError(f"the generator failed: {reason}")
 
 
 def _check_imports(package: Path, facade: Path | None) -> None:
-    """Refuse a package that Python cannot import, or with which the facade cannot be imported."""
+    """Raise SpecError unless Python can import the package, and with it the facade, if given."""
     reason = _import_error(package)
     if reason:
         problem = "the generated package cannot be imported, so nothing changed"
-        advice = "Correct in openapi/overlay.yaml what this module is generated from"
+        advice = "In openapi/overlay.yaml, correct the part of the spec that this module comes from"
         raise SpecError(f"{problem}: {reason}. {advice}.")
     if not facade:
         return
@@ -157,29 +183,31 @@ def _check_imports(package: Path, facade: Path | None) -> None:
     if reason:
         problem = f"{facade.name} cannot be imported with the new {PACKAGE}, so nothing changed"
         advice = f"Adapt {facade.name} or correct openapi/overlay.yaml, then generate again"
-        look = "`scripts/generate.py --output=FOLDER` writes the new package elsewhere"
-        raise SpecError(f"{problem}: {reason}. {advice}; {look}.")
+        hint = "`scripts/generate.py --output=FOLDER` writes the new package elsewhere"
+        raise SpecError(f"{problem}: {reason}. {advice}; {hint}.")
 
 
-def _import_error(*packages: Path) -> str:
-    """Return why packages cannot be imported, or the empty string.
+def _import_error(package: Path, facade: Path | None = None) -> str:
+    """Return why the package, or the facade with it, cannot be imported, or the empty string.
 
-    A process of its own imports them, isolated (`-I`) from the caller's environment and folder, and
+    A separate process imports them, isolated (`-I`) from the caller's environment and folder, and
     without leaving compiled modules behind (`-B`).
     """
-    python = [sys.executable, "-I", "-B", "-X", "utf8", import_all.__file__]
+    python = [sys.executable, "-I", "-B", "-X", "utf8", import_all.__file__, str(package)]
+    examined = package
+    if facade:
+        python.append(str(facade))
+        examined = facade
     # Without this variable, Python on Windows has no random numbers and no sockets.
     environment = {name: value for name, value in os.environ.items() if name == "SYSTEMROOT"}
-    run = subprocess.run(
-        [*python, *map(str, packages)], env=environment, capture_output=True, text=True, check=False
-    )
+    run = subprocess.run(python, env=environment, capture_output=True, text=True, check=False)
     if not run.returncode:
         return ""
-    return f"{_last_line(run.stderr)} ({_failing_module(run.stderr, packages[-1])})"
+    return f"{_failure_reason(run)} ({_failing_module(run.stderr, examined)})"
 
 
 def _failing_module(traceback: str, package: Path) -> str:
-    """Return the path in a package of the module at which an import failed."""
+    """Return the module of the package in which an import failed, or the package, as a path."""
     modules = [Path(file) for file in re.findall(r'File "([^"]+)", line', traceback)]
     inside = [module for module in modules if package in module.parents]
     if not inside:
@@ -187,19 +215,26 @@ def _failing_module(traceback: str, package: Path) -> str:
     return inside[-1].relative_to(package.parent).as_posix()
 
 
-def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1].strip()
+def _failure_reason(run: subprocess.CompletedProcess[str]) -> str:
+    """Return the last line that a failed process wrote to stderr, or its exit code."""
+    lines = run.stderr.strip().splitlines()
+    if not lines:
+        return f"its process ended with exit code {run.returncode}"
+    return lines[-1].strip()
 
 
 def put_in_place(target: Path, new: Path) -> None:
-    """Move `new` to `target`. If that fails, whatever was at `target` stays there."""
+    """Move `new` to `target`, and what was at `target` beside `new`, with `.old` after its name.
+
+    If that fails, `target` is as it was before.
+    """
     old = new.with_name(f"{new.name}.old")
     if target.exists():
         target.rename(old)
     try:
         new.rename(target)
     finally:
-        if not target.exists():
+        if old.exists() and not target.exists():
             old.rename(target)
 
 
@@ -207,15 +242,19 @@ def put_in_place(target: Path, new: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Regenerate the client from the spec.")
-    parser.add_argument("--spec", type=Path, default=SPEC)
+    parser.add_argument("--spec", type=Path, default=SPEC, help="the OpenAPI document")
     parser.add_argument("--overlay", type=Path, default=OVERLAY, help="'none' for no overlay")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="a folder, replaced as a whole")
     options = parser.parse_args(argv)
-    overlay = None if str(options.overlay) == "none" else options.overlay
-    # The facade has to be importable with the project's own client only.
-    facade = ROOT / FACADE if options.output.resolve() == OUTPUT else None
-    notes = generate(options.spec, overlay, options.output, facade)
-    print(*notes, f"{options.output}: generated from {options.spec}", sep="\n")
+    overlay = options.overlay
+    if str(overlay) == "none":
+        overlay = None
+    # A client that is written elsewhere, to look at it, need not suit the facade.
+    facade = None
+    if options.output.resolve() == OUTPUT:
+        facade = ROOT / FACADE
+    messages = generate(options.spec, overlay, options.output, facade)
+    print(*messages, f"{options.output}: generated from {options.spec}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from openapi_tools import settings as settings_file
-from openapi_tools.canonical_form import canonical
+from openapi_tools.canonical_form import to_canonical_form
 from openapi_tools.command_line import command
 from openapi_tools.documents import dump, write
 from openapi_tools.download import read_bytes
@@ -53,7 +53,7 @@ def import_source(content: bytes, settings: Settings, wanted: Collection[str] = 
 def _import_document(document: JSONObject, settings: Settings, wanted: Collection[str] = ()) -> str:
     chosen = _choose_operations(document, wanted or settings["operations"])
     places = sorted(chosen.values())
-    spec = canonical(document, places, settings["securitySchemes"], settings["schemas"])
+    spec = to_canonical_form(document, places, settings["securitySchemes"], settings["schemas"])
     for name, pinned in settings["operations"].items():
         if name in chosen:
             operation = operation_at(spec, *chosen[name])

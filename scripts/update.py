@@ -1,8 +1,9 @@
-"""Updates the spec from a source, and all that follows from it, wholly or not at all.
+"""Updates the spec, the kept source and the generated client together: all of them, or none.
 
 `make update` runs it. Import, generation, comparison and tests run in a copy of the working tree.
-At the end, the copy is renamed, and the new files move from there into their places. If that is
-interrupted, the renamed copy is still there, so the next command can finish it.
+If all of them succeed, the copy is renamed to mark it as ready, and its new files move into the
+working tree. If these moves are interrupted, the renamed copy is still there, and the next command
+finishes them.
 """
 
 import argparse
@@ -18,14 +19,20 @@ from openapi_tools.command_line import command
 from openapi_tools.json_values import SpecError
 
 COPY = ROOT / ".make/update"
+"""The copy of the working tree, while it is updated and tested."""
 READY = ROOT / ".make/update.ready"
+"""The copy under its second name: it passed the tests, and its new files are moving."""
 REPORT = ROOT / ".make/update.md"
 
 _NOT_COPIED = (".git", ".venv", ".make", "__pycache__", "node_modules", ".*_cache", ".hypothesis")
 
 
 def update(source: str) -> None:
-    """Update from a source, or raise SpecError and leave everything as it was."""
+    """Update from a source: a file or an address.
+
+    Raise SpecError or OSError if that fails. Before the new files move, nothing but the report has
+    changed in the working tree. If their moves are interrupted, READY stays for `finish`.
+    """
     shutil.rmtree(COPY, ignore_errors=True)
     try:
         shutil.copytree(ROOT, COPY, ignore=shutil.ignore_patterns(*_NOT_COPIED), symlinks=True)
@@ -37,27 +44,34 @@ def update(source: str) -> None:
 
 
 def _update_copy(source: str) -> None:
-    """Update the copy, test it, and write the report; raise SpecError if the update is no good."""
+    """Update the copy, test it, and write the report.
+
+    Raise SpecError if the source cannot be imported, if no client can be generated from the spec,
+    or if the tests fail.
+    """
     spec = COPY / SPEC.relative_to(ROOT)
-    if import_spec.main([source, f"--output={spec}", "--adopt"]):
+    import_exit_code = import_spec.main([source, f"--output={spec}", "--adopt"])
+    if import_exit_code != 0:
         raise SpecError("nothing was updated, see above")
     generate(spec, OVERLAY, COPY / OUTPUT.relative_to(ROOT), COPY / FACADE)
-    changes = compare(SPEC, spec)
+    report = compare(SPEC, spec)
     passed = _run_tests()
+    verdict = "The tests failed."
+    if passed:
+        verdict = "The tests passed."
     heading = f"# Mesh's spec, from {source}"
-    verdict = "The tests passed." if passed else "The tests failed."
-    markdown = changes.render("markdown", heading)
+    markdown = report.render("markdown", heading)
     REPORT.write_text(f"{markdown}\n\n{verdict}\n", encoding="utf-8")
-    print(f"{changes.render('text', heading)}\n\n{verdict}\n\nThis report is in {REPORT}")
+    print(f"{report.render('text', heading)}\n\n{verdict}\n\nThis report is in {REPORT}")
     if not passed:
         raise SpecError("nothing was updated, because the tests failed, see above")
 
 
 def _run_tests() -> bool:
-    """Run the tests of the copy on the copy; return True if they passed.
+    """Run the tests in the copy; return True if they passed.
 
-    Those that failed run once more, one at a time: on a busy machine, a test of a deadline may fail
-    for want of time. One that fails because of the new spec fails again.
+    Tests that failed run once more, one at a time: on a busy machine, a test of a deadline may fail
+    because it ran too slowly. A test that fails because of the new spec fails again.
     """
     if _run_pytest("-n2"):
         return True
@@ -66,7 +80,7 @@ def _run_tests() -> bool:
 
 
 def _run_pytest(*options: str) -> bool:
-    """Run pytest in the copy; return True if there were tests, and all of them passed."""
+    """Run pytest in the copy; return True if all tests passed, and there was at least one."""
     pytest = [sys.executable, "-m", "pytest", "-q", *options]
     packages = os.pathsep.join([str(COPY), str(COPY / OUTPUT.relative_to(ROOT))])
     environment = os.environ | {"PYTHONPATH": packages}
@@ -74,7 +88,11 @@ def _run_pytest(*options: str) -> bool:
 
 
 def finish() -> None:
-    """Move the new files into their places, from wherever an earlier run was interrupted."""
+    """Move the new files from READY into the working tree, and remove READY.
+
+    If an earlier run was interrupted, the files that it moved are no longer in READY, and are left
+    where they are.
+    """
     for path in (SPEC, SPEC.parent / "source", OUTPUT):
         new = READY / path.relative_to(ROOT)
         if new.exists():
@@ -86,12 +104,12 @@ def finish() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Update the spec and all that follows from it.")
-    parser.add_argument("source", nargs="?", help="a file or an address; if none, Mesh's own")
+    parser.add_argument("source", nargs="?", help="a file or an address; without it, Mesh's own")
     parser.add_argument("--finish", action="store_true", help="only finish an interrupted update")
     options = parser.parse_args(argv)
     if READY.exists():
         finish()
-        print("An update that had been interrupted while it moved files was finished.")
+        print("The moves of an interrupted update were finished.")
     if not options.finish:
         update(options.source or import_spec.read_settings()["source"])
 

@@ -1,4 +1,4 @@
-"""What the spec says beside its operations."""
+"""The servers and the API keys of the spec."""
 
 SERVERS: tuple[str, ...] = (
     "https://integration-api.meshconnect.com",

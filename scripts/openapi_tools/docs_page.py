@@ -14,47 +14,40 @@ from openapi_tools.json_values import JSON, JSONObject, SpecError, fields, items
 from openapi_tools.references import schema_name, schema_reference
 
 _FILLER = re.compile(r'"<\w+>"')
-_OPERATION = ("path", "method", "request", "response", "deprecated", "type")
-_REQUEST = ("security", "parameters", "body")
-_PLACES = ("path", "query", "header", "cookie")
+_OPERATION_KEYS = ("path", "method", "request", "response", "deprecated", "type")
+_REQUEST_KEYS = ("security", "parameters", "body")
+_LOCATIONS = ("path", "query", "header", "cookie")
 _ANNOTATIONS = ("title", "description", "default", "deprecated", "example", "examples")
 _SERIALIZATION = ("style", "explode", "allowReserved")
 
 
 def to_openapi(prose: str, block: JSONObject) -> JSONObject:
-    """Return a page as an OpenAPI document; `prose` is the text above its YAML block."""
+    """Return a page as an OpenAPI document with one operation.
+
+    `prose` is the text above the page's YAML block, and `block` the content of that block. Raise
+    SpecError if either of them is not as expected.
+    """
     summary, description = _read_prose(prose)
-    fields(block, "page", ("paths", "components"))
-    components = fields(block["components"], "components", ["schemas"])
+    page = fields(block, "page", ("paths", "components"))
+    components = fields(page["components"], "components", ["schemas"])
     schemas = fields(components["schemas"], "components.schemas")
-    paths = fields(block["paths"], "paths", _OPERATION, ["servers", "xMint"])
-    if paths["type"] != "path":
-        raise SpecError(f"paths.type: 'path' is expected, not '{paths['type']}'")
-    request = fields(paths["request"], "paths.request", _REQUEST, ["codeSamples"])
-    responses = fields(paths["response"], "paths.response")
+    # Under `paths`, a page describes its one operation.
+    described = fields(page["paths"], "paths", _OPERATION_KEYS, ["servers", "xMint"])
+    if described["type"] != "path":
+        raise SpecError(f"paths.type: 'path' is expected, not '{described['type']}'")
 
     reader = _PageReader(schemas=schemas)
     operation: JSONObject = {"summary": summary}
     if description:
         operation["description"] = description
-    operation["deprecated"] = paths["deprecated"]
-    operation["servers"] = paths.get("servers", [])
-    operation["security"] = reader.security(request["security"], "paths.request.security")
-    operation["parameters"] = reader.parameters(request["parameters"], "paths.request.parameters")
-    body = reader.message(request["body"], "paths.request.body")
-    if body.description or body.content:
-        operation["requestBody"] = {**body.to_openapi(), "required": body.required}
-    operation["responses"] = {
-        status: {
-            "description": "",
-            **reader.message(response, f"paths.response.{status}").to_openapi(),
-        }
-        for status, response in responses.items()
-    }
+    operation["deprecated"] = described["deprecated"]
+    operation["servers"] = described.get("servers", [])
+    operation.update(reader.read_request(described["request"], "paths.request"))
+    operation["responses"] = reader.read_responses(described["response"], "paths.response")
     return {
         # A page does not name the version of its keywords: 3.1 has those of 3.0 too.
         "openapi": "3.1.0",
-        "paths": {str(paths["path"]): {str(paths["method"]).lower(): operation}},
+        "paths": {str(described["path"]): {str(described["method"]).lower(): operation}},
         "components": {
             "schemas": {**reader.named_schemas, **schemas},
             "securitySchemes": dict(reader.security_schemes),
@@ -63,7 +56,10 @@ def to_openapi(prose: str, block: JSONObject) -> JSONObject:
 
 
 def _read_prose(prose: str) -> tuple[str, str]:
-    """Return the heading of a page, and the description below it."""
+    """Return the heading of a page, and the description below it.
+
+    Raise SpecError if the prose has no heading, or does not end with '## OpenAPI'.
+    """
     lines = prose.rstrip().split("\n")
     if lines[-1] != OPENAPI_HEADING:
         raise SpecError(f"page: '{OPENAPI_HEADING}' is expected above the YAML block")
@@ -74,56 +70,76 @@ def _read_prose(prose: str) -> tuple[str, str]:
 
 
 def _read_description(lines: list[str]) -> str:
-    """Return the text between heading and block, without the marks of the quote it begins with."""
-    lines = "\n".join(lines).strip().split("\n")
+    """Return the text below the heading. If it begins with a quote, remove the quote's marks."""
+    text = "\n".join(lines).strip()
     description: list[str] = []
-    quoted = True
-    for line in lines:
-        quoted = quoted and line.startswith(">")
-        if quoted:
-            line = line.removeprefix(">").removeprefix(" ")  # noqa: PLW2901 — the line, unquoted
-        description.append(line)
+    in_first_quote = True
+    for line in text.split("\n"):
+        if not line.startswith(">"):
+            in_first_quote = False
+        if in_first_quote:
+            description.append(line.removeprefix(">").removeprefix(" "))
+        else:
+            description.append(line)
     return "\n".join(description).strip()
 
 
 @frozen
 class _Parameter:
-    """An entry of the lists that a page sorts by where a parameter stands, and by its name."""
+    """A parameter or an API key, as a page describes it."""
 
     location: str  # path, query, header or cookie
     name: str
     content: JSONObject
-    place: str  # in the page
+    place: str
+    """Where it is in the page. Error messages begin with it."""
 
 
 @frozen
 class _Message:
     """A request body or a response."""
 
-    description: JSONObject
-    """The description under that key, or an empty object."""
-    content: JSONObject
+    node: JSONObject
+    """The object in OpenAPI. It is empty if the page states neither a description nor content."""
     required: bool
-
-    def to_openapi(self) -> JSONObject:
-        """Return the message as an object of OpenAPI."""
-        message = dict(self.description)
-        if self.content:
-            message["content"] = self.content
-        return message
+    """True if a request must have this body."""
 
 
 @frozen
 class _PageReader:
-    """Reads the parts of a page, and collects what they define."""
+    """Reads the parts of a page, and collects the components that they define.
+
+    The parameter `place` of the methods says where a value is in the page. Error messages begin
+    with it.
+    """
 
     schemas: JSONObject
-    """The schemas that the page defines as a whole, among its components."""
+    """The schemas among the components of the page, which are complete."""
     named_schemas: JSONObject = Factory(dict)
-    """The schemas that it only names where it uses them (`refIdentifier`)."""
+    """The schemas that have a name (`refIdentifier`), but are not among the components."""
     security_schemes: JSONObject = Factory(dict)
 
-    def security(self, value: JSON, place: str) -> list[JSON]:
+    def read_request(self, value: JSON, place: str) -> JSONObject:
+        """Return what the operation says of a request: security, parameters and body."""
+        request = fields(value, place, _REQUEST_KEYS, ["codeSamples"])
+        operation: JSONObject = {
+            "security": self._read_security(request["security"], f"{place}.security"),
+            "parameters": self._read_parameters(request["parameters"], f"{place}.parameters"),
+        }
+        body = self._read_message(request["body"], f"{place}.body")
+        if body.node:
+            operation["requestBody"] = {**body.node, "required": body.required}
+        return operation
+
+    def read_responses(self, value: JSON, place: str) -> JSONObject:
+        """Return the responses of the operation, by their status. Each has a description."""
+        responses: JSONObject = {}
+        for status, response in fields(value, place).items():
+            message = self._read_message(response, f"{place}.{status}")
+            responses[status] = {"description": "", **message.node}
+        return responses
+
+    def _read_security(self, value: JSON, place: str) -> list[JSON]:
         """Return the alternative security requirements, and collect their schemes."""
         alternatives: list[tuple[str, list[_Parameter]]] = []
         for entry in items(value, place):
@@ -134,6 +150,8 @@ class _PageReader:
         for title, keys in alternatives:
             requirement: JSONObject = {}
             for key in keys:
+                # The page does not name its schemes. The name of the header serves as the name,
+                # and where several schemes use one header, the title of the alternative does.
                 name = key.name
                 if name in ambiguous and len(keys) == 1:
                     name = re.sub(r"[^A-Za-z0-9._-]+", "-", title) or name
@@ -142,54 +160,58 @@ class _PageReader:
             requirements.append(requirement)
         return requirements
 
-    def parameters(self, value: JSON, place: str) -> list[JSON]:
-        """Return the parameters of the operation."""
-        return [self._parameter(parameter) for parameter in _list_parameters(value, place)]
+    def _read_parameters(self, value: JSON, place: str) -> list[JSON]:
+        return [self._read_parameter(parameter) for parameter in _list_parameters(value, place)]
 
-    def _parameter(self, parameter: _Parameter) -> JSONObject:
+    def _read_parameter(self, parameter: _Parameter) -> JSONObject:
+        """Return a parameter as an object of OpenAPI."""
         place = parameter.place
         content = fields(parameter.content, place, ["schema"], _SERIALIZATION)
         node: JSONObject = {"in": parameter.location, "name": parameter.name}
         for keyword in _SERIALIZATION:
             if keyword in content:
                 node[keyword] = content[keyword]
+        # OpenAPI has these three keywords at the parameter, the page in each of its schemas.
         entries = items(content["schema"], place)
         node["required"] = _take_required(entries, place)
         node.update(_take_shared(entries, ("deprecated", "description")))
-        node["schema"] = self._schema(entries, place)
+        node["schema"] = self._read_schema(entries, place)
         return node
 
-    def message(self, value: JSON, place: str) -> _Message:
-        """Return a request body or a response."""
-        description: JSONObject = {}
+    def _read_message(self, value: JSON, place: str) -> _Message:
+        """Return a request body or a response, with its schema and examples by media type."""
+        node: JSONObject = {}
         content: JSONObject = {}
         required = False
         for media_type, media in fields(value, place).items():
             here = f"{place}.{media_type}"
             parts = fields(media, here, ("schemaArray", "examples"), ["description"])
             if "description" in parts:
-                _define(description, "description", parts["description"], here)
+                _define(node, "description", parts["description"], here)
             if media_type == "_mintlify/placeholder":  # there is no content
                 continue
             entries = items(parts["schemaArray"], here)
-            required = _take_required(entries, here) or required
+            if _take_required(entries, here):
+                required = True
             content[media_type] = {
-                "schema": self._schema(entries, here),
+                "schema": self._read_schema(entries, here),
                 "examples": _genuine_examples(parts["examples"], f"{here}.examples"),
             }
-        return _Message(description, content, required=required)
+        if content:
+            node["content"] = content
+        return _Message(node, required=required)
 
-    def _schema(self, entries: list[JSONObject], place: str) -> JSONObject:
-        """Return the schema of a list of entries, of which each is an alternative."""
+    def _read_schema(self, entries: list[JSONObject], place: str) -> JSONObject:
+        """Return the schema of a `schemaArray`, whose entries are alternatives."""
         if len(entries) == 1:
-            return self._entry(entries[0], place)
-        # The page repeats in each alternative what holds for all of them together.
+            return self._read_entry(entries[0], place)
+        # Each entry repeats the annotations that belong to all of them together.
         schema = _take_shared(entries, _ANNOTATIONS)
-        schema["anyOf"] = [self._entry(entry, place) for entry in entries]
+        schema["anyOf"] = [self._read_entry(entry, place) for entry in entries]
         return schema
 
-    def _entry(self, entry: JSONObject, place: str) -> JSONObject:
-        """Return an entry as a schema: as a reference, if the entry names its schema."""
+    def _read_entry(self, entry: JSONObject, place: str) -> JSONObject:
+        """Return an entry as a schema or, if it has a name, as a reference to that schema."""
         schema = dict(entry)
         reference = str(schema.pop("refIdentifier", ""))
         if "requiredProperties" in schema:
@@ -198,33 +220,36 @@ class _PageReader:
         name = schema_name(reference)
         if name is None:
             return schema
-        # Where a schema stands among the components too, it is whole; here it is flattened.
+        # An entry is flattened. The schema among the components is complete, so it is preferred.
         if name not in self.schemas:
             _define(self.named_schemas, name, schema, place)
         return {"$ref": schema_reference(name)}
 
 
 def _list_parameters(value: JSON, place: str) -> Iterator[_Parameter]:
-    for location, group in fields(value, place, (), _PLACES).items():
+    """Yield the parameters of a page, which are grouped by location and then by name."""
+    for location, group in fields(value, place, (), _LOCATIONS).items():
         for name, content in fields(group, f"{place}.{location}").items():
             here = f"{place}.{location}.{name}"
             yield _Parameter(location, name, fields(content, here), here)
 
 
 def _find_ambiguous(alternatives: list[list[_Parameter]]) -> set[str]:
-    """Return the names of the headers that hold another key in each of several alternatives."""
+    """Return the names of the keys that have more than one security scheme."""
     schemes: JSONObject = {}
     ambiguous: set[str] = set()
     for keys in alternatives:
         for key in keys:
             scheme = _security_scheme(key)
-            if schemes.setdefault(key.name, scheme) != scheme:
+            if key.name not in schemes:
+                schemes[key.name] = scheme
+            elif schemes[key.name] != scheme:
                 ambiguous.add(key.name)
     return ambiguous
 
 
 def _security_scheme(key: _Parameter) -> JSONObject:
-    """Return the security scheme of a key, with what the page leaves out."""
+    """Return the security scheme of a key, completed with keywords that the page leaves out."""
     match key.content.get("type"):
         case "apiKey":
             return {"in": key.location, "name": key.name, **key.content}
@@ -235,7 +260,7 @@ def _security_scheme(key: _Parameter) -> JSONObject:
 
 
 def _take_required(entries: list[JSONObject], place: str) -> bool:
-    """Take the keyword `required` out of entries, and return True if it is true in one of them."""
+    """Remove `required` from all entries, and return True if it was true in one of them."""
     required = [entry.pop("required", False) for entry in entries]
     for flag in required:
         if not isinstance(flag, bool):
@@ -244,7 +269,7 @@ def _take_required(entries: list[JSONObject], place: str) -> bool:
 
 
 def _take_shared(entries: list[JSONObject], keywords: tuple[str, ...]) -> JSONObject:
-    """Take those keywords out of entries that all of them have, with the same value."""
+    """Remove the keywords that have the same value in all entries, and return them."""
     shared: JSONObject = {}
     if not entries:
         return shared
@@ -266,7 +291,7 @@ def _genuine_examples(value: JSON, place: str) -> JSONObject:
 
 
 def _restore_type(schema: JSONObject) -> None:
-    """Write the type of an entry as OpenAPI does."""
+    """Replace the page's own types, such as `enum<string>` and `file`, by those of OpenAPI."""
     kind = str(schema.get("type"))
     if kind in {"any", "enum<any>"}:
         del schema["type"]
@@ -278,5 +303,8 @@ def _restore_type(schema: JSONObject) -> None:
 
 
 def _define(definitions: JSONObject, name: str, definition: JSON, place: str) -> None:
-    if definitions.setdefault(name, definition) != definition:
+    """Add a definition; raise SpecError if there is another with the same name."""
+    if name not in definitions:
+        definitions[name] = definition
+    elif definitions[name] != definition:
         raise SpecError(f"{place}: '{name}' is described in two ways in this page")

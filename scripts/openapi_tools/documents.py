@@ -1,7 +1,7 @@
 """Reads and writes documents in YAML and JSON: one reader and one writer for all commands.
 
-Text stays text on the way: a string that was read is written so that every reader of YAML, of
-version 1.1 or 1.2, takes it for a string.
+The writer quotes strings such as '12:30' and 'no', so that every reader of YAML, of version 1.1 or
+1.2, reads them as strings.
 """
 
 import json
@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 
@@ -36,7 +37,8 @@ _PLAIN_BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z")
 
 # Strings that some reader of YAML takes for a number when they are not quoted. PyYAML's writer
-# quotes what YAML 1.1 reads as one, but not what only YAML 1.2 or a lenient reader does.
+# quotes those that are numbers in YAML 1.1. It does not quote those that are numbers only in YAML
+# 1.2 or for a lenient reader.
 _LOOKS_LIKE_A_NUMBER = re.compile(
     r"""[-+]?(?:
         [0-9_]+ (?:\.[0-9_]*)? (?:[eE][-+]?[0-9_]*)?    # 12, 1_000, 1.5, 25921e05
@@ -47,7 +49,7 @@ _LOOKS_LIKE_A_NUMBER = re.compile(
     )\Z""",
     re.VERBOSE,
 )
-# The short spellings of a boolean in YAML 1.1, which PyYAML does not know.
+# The short spellings of a boolean in YAML 1.1. PyYAML does not know them, nor quote them.
 _LOOKS_LIKE_A_BOOLEAN = re.compile(r"[yYnN]\Z")
 
 
@@ -55,7 +57,10 @@ _LOOKS_LIKE_A_BOOLEAN = re.compile(r"[yYnN]\Z")
 
 
 def read_document(path: Path) -> JSON:
-    """Return the content of a YAML or JSON file."""
+    """Return the content of a YAML or JSON file.
+
+    Raise OSError, or SpecError with the path, if it cannot be read.
+    """
     try:
         return parse(path.read_bytes(), "not YAML")
     except SpecError as error:
@@ -63,14 +68,17 @@ def read_document(path: Path) -> JSON:
 
 
 def parse(text: str | bytes, refusal: str) -> JSON:
-    """Return the content of a YAML or JSON text.
+    """Return the content of a YAML or JSON text, which is in UTF-8 if it is given as bytes.
 
-    Raise SpecError, with `refusal` before the reason, if the text cannot be read.
+    Raise SpecError, with `refusal` before the reason, if the text is neither YAML nor JSON, or is
+    nested too deeply. Raise SpecError, without `refusal`, if it uses a feature of YAML that JSON
+    cannot express, repeats a key, or is too large.
     """
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")
-        # YAML's reader is slow, and does not know JSON's escapes of surrogate pairs.
+        # A JSON document is also YAML, but the reader of YAML is slow, and does not know how JSON
+        # escapes surrogate pairs.
         if re.match(r'\{\s*"', text):
             return _parse_json(text)
         return _parse_yaml(text)
@@ -84,25 +92,28 @@ def parse(text: str | bytes, refusal: str) -> JSON:
 def _parse_json(text: str) -> JSON:
     value: JSON = json.loads(
         text,
-        object_pairs_hook=_unique_keys,
+        object_pairs_hook=_build_object,
         parse_constant=_refuse_constant,
-        parse_float=_finite_number,
+        parse_float=_parse_finite_number,
     )
     return value
 
 
-def _refuse_constant(word: str) -> float:
-    raise SpecError(f"{word} is no number in JSON")
+def _refuse_constant(word: str) -> NoReturn:
+    """Raise SpecError for NaN and Infinity, which Python's reader of JSON would accept."""
+    raise SpecError(f"JSON has no number {word}")
 
 
-def _finite_number(digits: str) -> float:
+def _parse_finite_number(digits: str) -> float:
+    """Return a number with a fraction or an exponent; raise SpecError if it is too large."""
     number = float(digits)
     if math.isinf(number):
         raise SpecError(f"the number {digits:.60} is too large")
     return number
 
 
-def _unique_keys(pairs: list[tuple[str, JSON]]) -> JSONObject:
+def _build_object(pairs: list[tuple[str, JSON]]) -> JSONObject:
+    """Return an object with these keys and values; raise SpecError if a key is repeated."""
     mapping: JSONObject = {}
     for key, value in pairs:
         if key in mapping:
@@ -112,9 +123,10 @@ def _unique_keys(pairs: list[tuple[str, JSON]]) -> JSONObject:
 
 
 class _Loader(yaml.CBaseLoader):
-    """YAML with the types of JSON: the tag of a node tells which."""
+    """Gives each node of a YAML document a tag, which names its type: one of those of JSON."""
 
 
+# The arguments are a tag, the words that get it, and the first characters of these words.
 _Loader.add_implicit_resolver(_NULL, _PLAIN_NULL, ["~", "n", "N", ""])
 _Loader.add_implicit_resolver(_BOOLEAN, _PLAIN_BOOLEAN, list("tTfF"))
 _Loader.add_implicit_resolver(_NUMBER, _PLAIN_NUMBER, list("-0123456789"))
@@ -125,41 +137,42 @@ def _parse_yaml(text: str) -> JSON:
     root = yaml.compose(text, _Loader)
     if root is None:
         return None
-    _check_size(root)
+    # An alias is the same node as the one that it names. Nine levels of nine aliases are a few
+    # hundred bytes and hundreds of millions of values, so they are counted before they are read.
+    _count_values(root, counts={}, ancestors=set())
     return _read_node(root)
 
 
-def _check_size(root: yaml.Node) -> None:
-    """Refuse a document with too many values, before any alias is expanded."""
-    sizes: dict[int, int] = {}  # by the identity of a node: an alias is the node that it names
-    unfinished: set[int] = set()
-    stack = [root]
-    while stack:
-        node = stack[-1]
-        identity = id(node)
-        if identity in sizes:
-            stack.pop()
-            continue
-        children = list(_children(node))
-        if identity not in unfinished:
-            unfinished.add(identity)
-            for child in children:
-                if id(child) in unfinished:
-                    raise SpecError(f"{_line(child)}: an anchor contains an alias of itself")
-                if id(child) not in sizes:
-                    stack.append(child)
-            continue
-        stack.pop()
-        unfinished.remove(identity)
-        sizes[identity] = 1 + sum(sizes[id(child)] for child in children)
-        if sizes[identity] > MAX_NODES:
-            raise SpecError(
-                f"{_line(node)}: with its aliases expanded, the document has more than"
-                f" {MAX_NODES:,} values"
-            )
+def _count_values(node: yaml.Node, counts: dict[int, int], ancestors: set[int]) -> int:
+    """Return how many values a node has once its aliases are expanded.
+
+    `counts` holds the counts of nodes that were counted before, and `ancestors` the nodes around
+    this one, both by the identity of the node. Each node is counted once, however often aliases
+    repeat it.
+
+    Raise SpecError if there are more than MAX_NODES, or if a node contains itself.
+    """
+    identity = id(node)
+    if identity in counts:
+        return counts[identity]
+    if identity in ancestors:
+        raise SpecError(f"{_line(node)}: an anchor contains an alias of itself")
+    ancestors.add(identity)
+    count = 1
+    for child in _children(node):
+        count += _count_values(child, counts, ancestors)
+    ancestors.remove(identity)
+    if count > MAX_NODES:
+        raise SpecError(
+            f"{_line(node)}: with its aliases expanded, the document has more than"
+            f" {MAX_NODES:,} values"
+        )
+    counts[identity] = count
+    return count
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    """Yield the keys and values of a mapping, or the items of a sequence."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield key
@@ -169,9 +182,12 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
 
 
 def _read_node(node: yaml.Node) -> JSON:
-    """Return the value of a node. What an alias repeats becomes a value of its own each time."""
+    """Return the value of a node. Each alias gives a new value, so that no two places share one.
+
+    Raise SpecError if the node has a tag that JSON cannot express.
+    """
     if isinstance(node, yaml.MappingNode) and node.tag == _MAPPING:
-        return _unique_keys([(_read_key(key), _read_node(value)) for key, value in node.value])
+        return _build_object([(_read_key(key), _read_node(value)) for key, value in node.value])
     if isinstance(node, yaml.SequenceNode) and node.tag == _SEQUENCE:
         return [_read_node(item) for item in node.value]
     if isinstance(node, yaml.ScalarNode):
@@ -180,6 +196,7 @@ def _read_node(node: yaml.Node) -> JSON:
 
 
 def _read_scalar(node: yaml.ScalarNode) -> JSON:
+    """Return a scalar with the type that its tag names; raise SpecError if it does not fit."""
     word: str = node.value
     if node.tag in {_STRING, _MERGE}:
         return word
@@ -188,13 +205,16 @@ def _read_scalar(node: yaml.ScalarNode) -> JSON:
     if node.tag == _BOOLEAN and _PLAIN_BOOLEAN.match(word):
         return word.lower() == "true"
     if node.tag == _NUMBER and _PLAIN_NUMBER.match(word):
-        number: int | float = json.loads(word, parse_float=_finite_number)
+        number: int | float = json.loads(word, parse_float=_parse_finite_number)
         return number
     raise SpecError(f"{_line(node)}: the tag '{node.tag}' is not supported for '{word:.60}'")
 
 
 def _read_key(node: yaml.Node) -> str:
-    """Return a key, which is always a string: `200`, `null` and `true` too."""
+    """Return a key of a mapping, always as a string: `200`, `null` and `true` are strings too.
+
+    Raise SpecError for a merge key, and for a key that is a mapping or a sequence.
+    """
     if not isinstance(node, yaml.ScalarNode):
         raise SpecError(f"{_line(node)}: the key of a mapping must be a word")
     if node.tag == _MERGE:
@@ -217,18 +237,19 @@ class _Dumper(yaml.CSafeDumper):
 
 
 def _represent_string(dumper: yaml.CSafeDumper, string: str) -> yaml.ScalarNode:
+    """Write a string in quotes, as a block of lines, or as PyYAML chooses."""
     style = None
-    if "\n" in string and "\r" not in string:
-        style = "|"
     if _must_be_quoted(string):
         style = "'"
+    elif "\n" in string and "\r" not in string:  # a block cannot hold a carriage return
+        style = "|"
     return dumper.represent_scalar(_STRING, string, style)
 
 
 def _must_be_quoted(string: str) -> bool:
     """Return True if some reader of YAML takes the unquoted string for something else.
 
-    PyYAML's writer quotes more than that, among it all that YAML 1.1 takes for something else.
+    This need not cover the strings that PyYAML's writer quotes by itself, such as dates.
     """
     if _PLAIN_NULL.match(string) or _PLAIN_BOOLEAN.match(string):
         return True
@@ -241,7 +262,10 @@ _Dumper.add_representer(str, _represent_string)
 
 
 def dump(document: JSONObject, *, sort_keys: bool = True) -> str:
-    """Return a document as YAML; raise SpecError for text that no UTF-8 file can hold."""
+    """Return a document as YAML.
+
+    Raise SpecError, with the place of the text, if a text cannot be written as UTF-8.
+    """
     try:
         written: str = yaml.dump(
             document, Dumper=_Dumper, allow_unicode=True, width=90, sort_keys=sort_keys
@@ -256,7 +280,10 @@ def dump(document: JSONObject, *, sort_keys: bool = True) -> str:
 
 
 def _find_text(value: JSON, text: str, place: str) -> str | None:
-    """Return the JSONPath of a text, or of the mapping in which it is a key, or None."""
+    """Return the JSONPath of a text, or of the mapping that has it as a key.
+
+    `place` is the JSONPath of `value`. Return None if the text is not in `value`.
+    """
     if value == text:
         return place
     members: dict[str, JSON] = {}
@@ -274,7 +301,7 @@ def _find_text(value: JSON, text: str, place: str) -> str | None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file as a whole, or leave it as it was."""
+    """Write a file as a whole, or raise OSError and leave it as it was."""
     draft = path.with_name(f".{path.name}.new")
     draft.write_bytes(content)
     draft.replace(path)

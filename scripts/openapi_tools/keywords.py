@@ -54,7 +54,7 @@ def holds_data(keyword: str, value: JSON) -> bool:
     return keyword == "examples" and isinstance(value, list)  # those of a schema
 
 
-def names_extension(keyword: str, name: str) -> bool:
+def is_extension_beside_names(keyword: str, name: str) -> bool:
     """Return True if a key that `keyword` holds beside names is an extension."""
     return keyword in {"paths", "responses"} and is_extension(name)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from openapi_tools.json_values import JSONObject, mapping
-from openapi_tools.keywords import HOLDS_NAMES, holds_data, is_extension, names_extension
+from openapi_tools.keywords import HOLDS_NAMES, holds_data, is_extension, is_extension_beside_names
 
 _PLAIN_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
@@ -62,7 +62,7 @@ def _find_in_components(components: JSONObject, path: str) -> Iterator[SpecObjec
 def _find_in_names(keyword: str, members: JSONObject, path: str) -> Iterator[SpecObject]:
     """Yield the objects that a keyword holds by name, and those inside them."""
     for name, member in members.items():
-        if isinstance(member, dict) and not names_extension(keyword, name):
+        if isinstance(member, dict) and not is_extension_beside_names(keyword, name):
             yield from _find_in_object(member, json_path(path, name), name)
 
 

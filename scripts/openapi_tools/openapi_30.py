@@ -1,7 +1,7 @@
 """Translates one object of an OpenAPI document, 3.0 or 3.1, to OpenAPI 3.0, and simplifies it.
 
-`simplify` sees one object at a time; the objects inside it have been simplified before. The
-importer (`make spec`) uses it.
+These functions do not descend: the caller translates the objects inside an object first. The
+importer (`make spec`) uses them.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,8 @@ from typing import TypeGuard
 
 from openapi_tools.json_values import JSON, JSONObject, items
 
-DROPPED_IF_EMPTY = frozenset(
+# Keywords that say nothing when their value is false, null, or empty.
+_DROPPED_IF_EMPTY = frozenset(
     {
         "content",
         "deprecated",
@@ -22,33 +23,80 @@ DROPPED_IF_EMPTY = frozenset(
         "responses",
     }
 )
-"""Keywords that say nothing when their value is false, null, or empty."""
-
 # The keywords that a schema may have in OpenAPI 3.0.
 _SCHEMA_KEYWORDS = frozenset(
     {
-        *("$ref", "additionalProperties", "allOf", "anyOf", "default", "deprecated", "description"),
-        *("discriminator", "enum", "example", "exclusiveMaximum", "exclusiveMinimum"),
-        *("externalDocs", "format", "items", "maxItems", "maxLength", "maxProperties", "maximum"),
-        *("minItems", "minLength", "minProperties", "minimum", "multipleOf", "not", "nullable"),
-        *("oneOf", "pattern", "properties", "readOnly", "required", "title", "type"),
-        *("uniqueItems", "writeOnly", "xml"),
+        "$ref",
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "default",
+        "deprecated",
+        "description",
+        "discriminator",
+        "enum",
+        "example",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "externalDocs",
+        "format",
+        "items",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minProperties",
+        "minimum",
+        "multipleOf",
+        "not",
+        "nullable",
+        "oneOf",
+        "pattern",
+        "properties",
+        "readOnly",
+        "required",
+        "title",
+        "type",
+        "uniqueItems",
+        "writeOnly",
+        "xml",
     }
 )
 # Keywords of OpenAPI 3.1 that change what a schema allows or refers to, and that OpenAPI 3.0 cannot
 # express. A document with one of them is refused.
 _REFUSED_KEYWORDS = frozenset(
     {
-        *("$anchor", "$defs", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor"),
-        *("$recursiveRef", "$schema", "$vocabulary", "contains", "contentSchema", "definitions"),
-        *("dependencies", "dependentRequired", "dependentSchemas", "else", "if", "maxContains"),
-        *("minContains", "patternProperties", "then", "unevaluatedItems", "unevaluatedProperties"),
+        "$anchor",
+        "$defs",
+        "$dynamicAnchor",
+        "$dynamicRef",
+        "$id",
+        "$recursiveAnchor",
+        "$recursiveRef",
+        "$schema",
+        "$vocabulary",
+        "contains",
+        "contentSchema",
+        "definitions",
+        "dependencies",
+        "dependentRequired",
+        "dependentSchemas",
+        "else",
+        "if",
+        "maxContains",
+        "minContains",
+        "patternProperties",
+        "then",
+        "unevaluatedItems",
+        "unevaluatedProperties",
     }
 )
 
 
 def allow_null(node: JSONObject) -> JSONObject:
-    """Return an object where `nullable` stands for each alternative that is `type: 'null'`."""
+    """Return an object without the alternatives that are `type: 'null'`, but with `nullable`."""
     node = dict(node)
     for keyword in ("anyOf", "oneOf"):
         alternatives = node.get(keyword)
@@ -59,18 +107,23 @@ def allow_null(node: JSONObject) -> JSONObject:
 
 
 def simplify(node: JSONObject, place: str) -> JSONObject:
-    """Return an object as OpenAPI 3.0 writes it; `place` is where it is in the document."""
+    """Return an object as OpenAPI 3.0 writes it.
+
+    `place` says where the object is in the document. Raise SpecError if `allOf` holds anything but
+    a list of objects.
+    """
     node = _without_empty_keywords(node)
     _simplify_type(node)
     for keyword in ("anyOf", "oneOf"):
         _simplify_alternatives(node, keyword, place)
-    _simplify_constant(node)
+    _replace_constant(node)
+    _simplify_enum(node)
     _simplify_limit(node, "minimum", "exclusiveMinimum", stricter=max)
     _simplify_limit(node, "maximum", "exclusiveMaximum", stricter=min)
     _sort_required(node)
     _simplify_examples(node)
     _simplify_encoding(node)
-    _simplify_tuple(node)
+    _replace_prefix_items(node)
     return _unwrap(node)
 
 
@@ -78,7 +131,7 @@ def _without_empty_keywords(node: JSONObject) -> JSONObject:
     return {
         keyword: value
         for keyword, value in node.items()
-        if value or keyword not in DROPPED_IF_EMPTY
+        if value or keyword not in _DROPPED_IF_EMPTY
     }
 
 
@@ -86,8 +139,11 @@ def _simplify_type(node: JSONObject) -> None:
     """Write a type that may be null as `nullable`, and a list of one type as that type."""
     types = node.get("type")
     if types in ("null", ["null"]):
+        # OpenAPI 3.0 has no type for null alone.
         del node["type"]
         node["enum"] = [None]
+        node["nullable"] = True
+        return
     if not isinstance(types, list):
         return
     others = [kind for kind in types if kind != "null"]
@@ -95,7 +151,7 @@ def _simplify_type(node: JSONObject) -> None:
         node["nullable"] = True
     if len(others) == 1:
         node["type"] = others[0]
-    elif others:
+    else:
         node["type"] = others
 
 
@@ -103,15 +159,19 @@ def _simplify_alternatives(node: JSONObject, keyword: str, place: str) -> None:
     """Write a lone alternative as `allOf`."""
     alternatives = node.get(keyword)
     if isinstance(alternatives, list) and len(alternatives) == 1:
-        every = items(node.get("allOf", []), f"{place}.allOf")
-        node["allOf"] = [*every, *alternatives]
+        schemas = items(node.get("allOf", []), f"{place}.allOf")
+        node["allOf"] = [*schemas, *alternatives]
         del node[keyword]
 
 
-def _simplify_constant(node: JSONObject) -> None:
-    """Write a constant as an enum of one value, and null among the values as `nullable`."""
+def _replace_constant(node: JSONObject) -> None:
+    """Write `const` as an enum of one value."""
     if "const" in node:
         node["enum"] = [node.pop("const")]
+
+
+def _simplify_enum(node: JSONObject) -> None:
+    """Write null among the values of an enum as `nullable`."""
     values = node.get("enum")
     if isinstance(values, list) and None in values:
         node["nullable"] = True
@@ -123,15 +183,19 @@ def _simplify_constant(node: JSONObject) -> None:
 def _simplify_limit(
     node: JSONObject, keyword: str, exclusive: str, stricter: Callable[[float, float], float]
 ) -> None:
-    """Write a limit that is itself excluded as OpenAPI 3.0 does: with two keywords."""
-    excluded = node.get(exclusive)
-    included = node.get(keyword)
-    if not _is_number(excluded):
+    """Write a numeric `exclusiveMinimum` as `minimum` with `exclusiveMinimum: true`.
+
+    The same goes for maximums: `keyword` and `exclusive` are the two keywords, and `stricter` picks
+    the stricter one of two limits. If a schema has both keywords, the stricter limit stays.
+    """
+    exclusive_limit = node.get(exclusive)
+    limit = node.get(keyword)
+    if not _is_number(exclusive_limit):
         return
-    if _is_number(included) and stricter(included, excluded) != excluded:
-        del node[exclusive]  # the other limit already excludes it
+    if _is_number(limit) and stricter(limit, exclusive_limit) != exclusive_limit:
+        del node[exclusive]
         return
-    node[keyword] = excluded
+    node[keyword] = exclusive_limit
     node[exclusive] = True
 
 
@@ -140,33 +204,36 @@ def _is_number(value: JSON) -> TypeGuard[int | float]:
 
 
 def _sort_required(node: JSONObject) -> None:
+    """Sort the required names, and drop those that are repeated."""
     required = node.get("required")
     if isinstance(required, list):
-        names: list[JSON] = []
-        for name in sorted(required, key=str):
-            if name not in names:
-                names.append(name)
-        node["required"] = names
+        node["required"] = _without_repetitions(sorted(required, key=str))
 
 
-def _simplify_tuple(node: JSONObject) -> None:
+def _without_repetitions(values: list[JSON]) -> list[JSON]:
+    """Return the values in their order, each once."""
+    unique: list[JSON] = []
+    for value in values:
+        if value not in unique:
+            unique.append(value)
+    return unique
+
+
+def _replace_prefix_items(node: JSONObject) -> None:
     """Write an array with a schema for each position as an array of any of these schemas.
 
-    OpenAPI 3.0 cannot express which position has which: that is carried as an extension.
+    OpenAPI 3.0 cannot express which schema belongs to which position, so `prefixItems` is carried
+    as an extension.
     """
     positions = node.get("prefixItems")
     if not isinstance(positions, list):
         return
     node["x-prefixItems"] = node.pop("prefixItems")
-    others = node.get("items", {})
-    most = node.get("maxItems")
     schemas = list(positions)
-    if others is not False and not (isinstance(most, int) and most <= len(positions)):
-        schemas.append(others)  # the array may be longer than there are positions
-    alternatives: list[JSON] = []
-    for schema in schemas:
-        if schema not in alternatives:
-            alternatives.append(schema)
+    schema_of_the_rest = node.get("items", {})
+    if schema_of_the_rest is not False and not _is_at_most(node.get("maxItems"), len(positions)):
+        schemas.append(schema_of_the_rest)
+    alternatives = _without_repetitions(schemas)
     if {} in alternatives or True in alternatives:
         node["items"] = {}
     elif len(alternatives) == 1:
@@ -175,17 +242,25 @@ def _simplify_tuple(node: JSONObject) -> None:
         node["items"] = {"anyOf": alternatives}
 
 
+def _is_at_most(value: JSON, limit: int) -> bool:
+    return isinstance(value, int) and value <= limit
+
+
 def _simplify_examples(node: JSONObject) -> None:
-    """Write a lone example as `example`."""
-    match node.get("examples"):
-        case [value]:
+    """Write a lone example as `example`.
+
+    In a schema, `examples` is a list. In a media type, it is an object, and a lone example is only
+    replaced if it is named `example` and has nothing but a value.
+    """
+    examples = node.get("examples")
+    if isinstance(examples, list) and len(examples) == 1:
+        del node["examples"]
+        node["example"] = examples[0]
+    elif isinstance(examples, dict) and list(examples) == ["example"]:
+        example = examples["example"]
+        if isinstance(example, dict) and list(example) == ["value"]:
             del node["examples"]
-            node["example"] = value
-        case {"example": {"value": value, **more}, **rest} if not more and not rest:
-            del node["examples"]
-            node["example"] = value
-        case _:
-            pass
+            node["example"] = example["value"]
 
 
 def _simplify_encoding(node: JSONObject) -> None:
@@ -201,11 +276,11 @@ def _simplify_encoding(node: JSONObject) -> None:
 
 
 def rename_unknown_keywords(node: JSONObject) -> JSONObject:
-    """Return a schema whose keywords that OpenAPI 3.0 does not know are extensions.
+    """Return a schema in which keywords that OpenAPI 3.0 does not know become extensions (`x-…`).
 
-    OpenAPI 3.1 allows any keyword in a schema. Those that its standard does not define only
-    annotate, and so do some that it defines (`examples`, for one): a client that does not know them
-    still reads every answer.
+    Two kinds of keywords of OpenAPI 3.1 are renamed: those that its standard does not define, which
+    it allows as annotations, and those that it defines, but without which a client still reads
+    every answer, such as `examples`. Other keywords that it defines stay: validation refuses them.
     """
     renamed: JSONObject = {}
     for keyword, value in node.items():
@@ -217,9 +292,10 @@ def rename_unknown_keywords(node: JSONObject) -> JSONObject:
 
 
 def _unwrap(node: JSONObject) -> JSONObject:
-    """Return the only schema of an `allOf` that has nothing beside it."""
-    match node:
-        case {"allOf": [dict() as only]} if len(node) == 1:
-            return only
-        case _:
-            return node
+    """Return the only schema of an `allOf`, if the object has nothing but this `allOf`."""
+    schemas = node.get("allOf")
+    if len(node) > 1 or not isinstance(schemas, list) or len(schemas) != 1:
+        return node
+    if not isinstance(schemas[0], dict):
+        return node  # validation refuses it
+    return schemas[0]

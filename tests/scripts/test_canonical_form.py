@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from openapi_tools.canonical_form import canonical
+from openapi_tools.canonical_form import to_canonical_form
 from openapi_tools.json_values import SpecError, fields, items
 from openapi_tools.operations import operations_of
 
@@ -19,7 +19,7 @@ def api(operation: Json, **rest: Any) -> Json:
 
 
 def of(document: Json, **names: str) -> Json:
-    return canonical(document, operations_of(document).values(), KEYS, names)
+    return to_canonical_form(document, operations_of(document).values(), KEYS, names)
 
 
 def operation_of(document: Json) -> Json:
@@ -65,7 +65,7 @@ def test_only_the_wanted_operations_and_their_schemas_are_carried() -> None:
             }
         },
     }
-    spec = canonical(document, [("/x", "get")], {}, {})
+    spec = to_canonical_form(document, [("/x", "get")], {}, {})
     assert spec == {
         "paths": {"/x": {"get": {"requestBody": body}}},
         "components": {"schemas": {n: document["components"]["schemas"][n] for n in "AB"}},
@@ -246,6 +246,10 @@ def test_names_of_callbacks_links_and_scopes_are_kept_as_names() -> None:
     assert of(document)["components"]["securitySchemes"] == {"O": scheme}
 
 
+def test_an_all_of_with_anything_but_a_schema_is_kept_so_that_validation_refuses_it() -> None:
+    assert schema_of({"allOf": [5]}) == {"allOf": [5]}
+
+
 def test_required_is_a_set() -> None:
     assert schema_of({"required": ["b", "a"]}) == {"required": ["a", "b"]}
     assert schema_of({"required": ["b", 1]}) == {"required": [1, "b"]}
@@ -415,14 +419,16 @@ def test_an_all_of_must_be_a_list(schema: Json) -> None:
 
 
 def test_renaming_a_missing_schema_is_refused() -> None:
-    with pytest.raises(SpecError, match="settings rename the schema 'Gone', which is not there"):
+    with pytest.raises(
+        SpecError, match="settings rename the schema 'Gone', but the imported operations need no"
+    ):
         of(api({}), Gone="Ours")
 
 
 def test_two_schemas_cannot_get_one_name() -> None:
     both = [{"$ref": "#/components/schemas/A"}, {"$ref": "#/components/schemas/B"}]
     document = api({"requestBody": {"anyOf": both}}, components={"schemas": {"A": {}, "B": {}}})
-    with pytest.raises(SpecError, match="the name of another"):
+    with pytest.raises(SpecError, match="the settings give two schemas the name 'B'"):
         of(document, A="B")
 
 
@@ -472,5 +478,5 @@ def test_an_extension_beside_responses_or_paths_is_carried_untouched() -> None:
     paths = {"/x": {"get": {"responses": responses}}, "x-note": "words"}
     document: Json = {"paths": paths}
     assert operations_of(document) == {"GET /x": ("/x", "get")}
-    spec = canonical(document, [("/x", "get")], {}, {})
+    spec = to_canonical_form(document, [("/x", "get")], {}, {})
     assert spec["paths"]["/x"]["get"]["responses"]["x-data"] == data

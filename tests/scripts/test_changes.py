@@ -254,7 +254,8 @@ def grow(document: Any, folder: Path) -> Path:
     """Generate from a document as `generate` does, but in this process and without formatting."""
     package = folder / generate.PACKAGE
     package.mkdir(parents=True)
-    generate._write_spec(document, package)
+    generate._merge_descriptions(document)
+    generate._write_our_files(document, package)
     source = folder / "openapi.json"  # is read faster than YAML
     source.write_text(json.dumps(document))
     settings = ConfigFile(post_hooks=[], content_type_overrides={"text/json": "application/json"})
@@ -318,7 +319,8 @@ def test_record_of_redocly_is_current(tmp_path: Path) -> None:
         for position, document in enumerate(effective(pair(name))):
             folder = tmp_path / f"{position}"
             folder.mkdir(exist_ok=True)
-            generate._write_spec(document, folder)
+            generate._merge_descriptions(document)
+            generate._write_our_files(document, folder)
             documents.append(folder / "openapi.yaml")
         found, skipped = changes.wire_changes(*documents)
         assert not skipped
@@ -469,7 +471,9 @@ def test_breaking_change_asks_for_the_release_that_the_changelog_promises(
 
     verdict = report.render("text").splitlines()[-1]
 
-    assert verdict.startswith("This breaks callers: say in CHANGELOG.md how they move, and release")
+    assert verdict.startswith(
+        "This breaks callers: tell callers in CHANGELOG.md how to adapt, and release"
+    )
     assert release in verdict
 
 

@@ -26,6 +26,7 @@ def test_demo_prints_five_steps(capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
     steps = [line for line in out.splitlines() if line[0] != " "]
     assert [step[:2] for step in steps] == ["1.", "2.", "3.", "4.", "5."]
+    assert "Imported the source in openapi/source/" in steps[0]
     assert "mesh.yaml is the same, byte for byte" in steps[0]
     assert "generated/ is the same, byte for byte" in steps[1]
     assert "http://127.0.0.1:" in steps[2]

@@ -255,6 +255,16 @@ def test_all_keys_of_an_entry_are_required_and_entries_are_alternatives() -> Non
     }
 
 
+def test_a_key_of_several_alternatives_has_one_scheme() -> None:
+    entries = [
+        {"title": "Id", "parameters": {"header": {"Id": KEY}}},
+        {"title": "Id & Session", "parameters": {"header": {"Id": KEY, "Session": KEY}}},
+    ]
+    told = to_openapi(PROSE, page(security=entries))
+    assert told["paths"]["/x"]["get"]["security"] == [{"Id": []}, {"Id": [], "Session": []}]
+    assert sorted(told["components"]["securitySchemes"]) == ["Id", "Session"]
+
+
 def test_oauth2_has_no_flows() -> None:
     entry = {"title": "oauth2", "parameters": {"header": {"Authorization": {"type": "oauth2"}}}}
     told = to_openapi(PROSE, page(security=[entry]))

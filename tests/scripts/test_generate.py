@@ -316,8 +316,10 @@ def test_folder_with_other_files_is_not_replaced(
 ) -> None:
     (tmp_path / "thesis.txt").write_text("work of years")
 
-    assert f"{tmp_path}: holds something else" in failure(capsys, f"--output={tmp_path}")
+    error = failure(capsys, f"--output={tmp_path}")
 
+    assert f"{tmp_path}: this folder holds files, but no generated client" in error
+    assert "Choose a new folder, or an empty one" in error
     assert contents(tmp_path) == {"thesis.txt": b"work of years"}
 
 
@@ -337,6 +339,22 @@ def test_old_tree_stays_if_the_new_one_cannot_be_moved(
     assert "No space left" in failure(capsys, f"--output={old_tree}")
 
     assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
+
+
+def test_failed_move_to_a_new_place_raises_its_own_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rename = Path.rename
+
+    def failing_rename(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError(28, "No space left on device", str(target))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing_rename)
+
+    with pytest.raises(OSError, match="No space left"):
+        generate.put_in_place(tmp_path / "target", tmp_path / "new")
 
 
 def test_unneeded_action_of_the_overlay_is_reported(
@@ -370,7 +388,8 @@ def test_other_headers_and_parts_without_description_are_left_out(
         "components": {"securitySchemes": {"Bearer": {"type": "http", "description": "A token"}}},
     }
 
-    generate._write_spec(document, tmp_path)
+    generate._merge_descriptions(document)
+    generate._write_our_files(document, tmp_path)
 
     assert (
         document["paths"]["/a"]["get"]["description"]
@@ -394,7 +413,21 @@ def test_package_that_cannot_be_imported_is_refused_and_the_old_tree_stays(
     error = failure(capsys, f"--output={old_tree}")
 
     assert "the generated package cannot be imported, so nothing changed: ModuleNotFound" in error
-    assert f"({generate.PACKAGE}/models.py). Correct in openapi/overlay.yaml" in error
+    assert f"({generate.PACKAGE}/models.py). In openapi/overlay.yaml, correct" in error
+    assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
+
+
+def test_import_that_ends_without_a_traceback_is_reported_with_its_exit_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, old_tree: Path
+) -> None:
+    def generate_silently_ending(package: Path) -> None:
+        (package / "__init__.py").write_text("import os; os._exit(3)\n")
+
+    monkeypatch.setattr(generate, "_run_generator", generate_silently_ending)
+
+    error = failure(capsys, f"--output={old_tree}")
+
+    assert f"its process ended with exit code 3 ({generate.PACKAGE}). In openapi" in error
     assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
 
 
@@ -470,6 +503,19 @@ def test_error_holds_the_last_line_of_the_generators_traceback(
     error = failure(capsys, f"--output={tmp_path / 'generated'}")
 
     assert error == "error: the generator failed: ValueError: why\n"
+
+
+def test_generator_that_ends_without_a_word_is_reported_with_its_exit_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 3\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    error = failure(capsys, f"--output={tmp_path / 'generated'}")
+
+    assert error == "error: the generator failed: its process ended with exit code 3\n"
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from openapi_tools import canonical_form
-from openapi_tools.canonical_form import canonical
+from openapi_tools.canonical_form import to_canonical_form
 from openapi_tools.json_values import SpecError
 from openapi_tools.operations import operations_of
 from openapi_tools.references import schema_name, schema_reference
@@ -19,7 +19,7 @@ def of(schema: Json, names: dict[str, str] | None = None, **components: Any) -> 
     response = {"description": "OK", "content": {"a/b": {"schema": schema}}}
     paths = {"/x": {"get": {"responses": {"200": response}}}}
     document = {"paths": paths, "components": components}
-    return canonical(document, operations_of(document).values(), {}, names or {})
+    return to_canonical_form(document, operations_of(document).values(), {}, names or {})
 
 
 def schema_of(schema: Json, **schemas: Any) -> Json:
@@ -135,7 +135,7 @@ def test_percent_encoded_references_are_followed() -> None:
     reference = {"$ref": "#/paths/~1x~1%7Bid%7D/get/responses/200/content/a~1b/schema"}
     other = {"get": {"responses": {"201": {"content": {"a/b": {"schema": reference}}}}}}
     document = {"paths": {"/x/{id}": {"get": {"responses": {"200": response}}}, "/y": other}}
-    spec = canonical(document, [("/y", "get")], {}, {})
+    spec = to_canonical_form(document, [("/y", "get")], {}, {})
     answer = spec["paths"]["/y"]["get"]["responses"]["201"]
     assert answer["content"]["a/b"]["schema"] == {"title": "T"}
 
@@ -231,7 +231,7 @@ def test_a_circle_of_other_references_is_refused_with_its_place() -> None:
         "components": {"responses": responses},
     }
     with pytest.raises(SpecError) as refused:
-        canonical(document, [("/x", "get")], {}, {})
+        to_canonical_form(document, [("/x", "get")], {}, {})
     assert str(refused.value) == (
         "paths./x.get.responses.200: these references lead in a circle: #/components/responses/A"
         " → #/components/responses/B → #/components/responses/A"

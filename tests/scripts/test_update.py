@@ -230,7 +230,7 @@ def test_killed_update_leaves_the_old_files_or_is_finished_by_the_next_command(
 
     has_moved = "rename" in done[: step - 1]
     assert state(checkout) == (NEW if was_moving or has_moved else OLD)
-    assert ("was finished" in capsys.readouterr().out) == was_moving
+    assert ("update were finished" in capsys.readouterr().out) == was_moving
 
 
 def test_finishing_can_be_killed_and_finished_again(checkout: Path) -> None:
