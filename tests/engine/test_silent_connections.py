@@ -63,10 +63,10 @@ def fill_pool(caller: Caller) -> None:
 def silent_pool(mode: Mode, serve: Serve, **options: Any) -> tuple[Caller, Failover, Server]:
     failover = Failover()
     server = serve(failover.handle)
-    caller = mode.client(base_url=server.url, timeout=TIMEOUT, **options)
+    caller = mode.client(base_url=server.url, **options)
     fill_pool(caller)
     assert server.connections == KEPT
-    return caller, failover, server
+    return caller.with_options(timeout=TIMEOUT), failover, server
 
 
 @pytest.fixture(autouse=True)

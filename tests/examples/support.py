@@ -53,7 +53,7 @@ class Browser:
 
     def read(self) -> list[dict[str, Any]]:
         """Have all balances read; return the accounts."""
-        answer = self.http.post("/balances/read", timeout=60)
+        answer = self.http.post("/balances/read")
         return accounts_of(answer)
 
     def accounts(self) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ def running_server(server: uvicorn.Server, listener: socket.socket) -> Iterator[
             assert thread.is_alive(), "the application did not start"
             time.sleep(0.01)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with httpx.Client(base_url=url, trust_env=False) as http:
+        with httpx.Client(base_url=url, trust_env=False, timeout=60) as http:
             yield Browser(http)
     finally:
         server.should_exit = True

@@ -168,7 +168,7 @@ def test_balances_are_shown_on_the_page(browser: Browser, mesh: MockServer) -> N
     mesh.answers("token-canary-1", cash={"USD": "1158.50", "CHF": None}, total_cash_usd="-2")
     browser.link()
 
-    answer = browser.http.post("/", timeout=60)
+    answer = browser.http.post("/")
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     text = browser.text()
