@@ -50,8 +50,9 @@ class Connection:
         home: The idle connections that it returns to; set by the pool.
         deadline_at: When the current call must end, as `time.monotonic()` counts.
         heeds_deadline: Whether its own waits end at the deadline.
-        is_open: Whether it was ever opened; it stays True after `close`.
-        is_reused: Whether it was open before the current call.
+        has_begun_opening: Whether a call has ever begun to open it. That can have failed, and the
+            connection can be closed by now.
+        is_reused: Whether an earlier call has used it.
         is_clean: Whether another call may use it: the answer was read to its end, and its last byte
             is the last that came in. False from the beginning of a call until then.
         is_nested: Whether it is TLS within TLS: what lies behind an answer cannot be seen there.
@@ -68,7 +69,7 @@ class Connection:
 
     def __init__(self) -> None:
         self.deadline_at = math.inf
-        self.is_open = False
+        self.has_begun_opening = False
         self.is_reused = False
         self.is_clean = False
         self.is_nested = False
@@ -86,7 +87,7 @@ class Connection:
         """Forget the last call, and begin the next one."""
         self.deadline_at = deadline_at
         self.home = home
-        self.is_reused = self.is_open
+        self.is_reused = self.has_begun_opening
         self.is_clean = False
         self._received.clear()
 
@@ -225,15 +226,15 @@ class SocketConnection(Connection):
         self._head = HeadJoiner()
 
     def _begin_opening(self) -> None:
-        """Mark it as open.
+        """Note that it is being opened, which happens once.
 
         Raises:
             httpcore.ConnectError: It was opened before: httpcore's proxies would replace a
                 connection that they find closed, and the pool would not know of the new one.
         """
-        if self.is_open:
+        if self.has_begun_opening:
             raise httpcore.ConnectError("the connection was closed")
-        self.is_open = True
+        self.has_begun_opening = True
 
     def _first_hop(self, host: str, port: int) -> tuple[str, int]:
         """Return the host and port to connect to: those of the SOCKS proxy, if there is one."""

@@ -1,9 +1,8 @@
 """Runs calls: attempts, the deadline, and what follows an attempt that failed.
 
-`Engine` is what all operations of a client share. `Caller` runs the calls of one operation, by its
-own judgement of answers and its own policy of retries. Whether another attempt follows is decided
-in `retries`. Who ends a call at its deadline, and what happens to the connection of a cancelled
-call, is said in `mesh_facade/engine/__init__.py`.
+`Engine` is what all operations of a client share. `CallLoop` runs the calls of one operation: it
+has that operation's judge of answers, and its policy of retries (`retries`). See
+`mesh_facade/engine/__init__.py` for how a call runs, and for who ends it at its deadline.
 """
 
 import functools
@@ -105,7 +104,7 @@ class _Progress:
 
 
 @attrs.frozen
-class Caller:
+class CallLoop:
     """Runs the calls of one operation.
 
     Attributes:
@@ -152,7 +151,7 @@ class Caller:
         request.read()  # a transport of the caller's may look at its content
         return request
 
-    async def call(self, request: httpx.Request) -> AcceptedAnswer:
+    async def run(self, request: httpx.Request) -> AcceptedAnswer:
         """Send a request until an answer is accepted, and log the call.
 
         Exceptions of the caller's `client_secret` and `on_attempt` functions propagate.
@@ -211,7 +210,7 @@ class Caller:
 
     async def _pause_after(self, error: MeshError, began_at: float, progress: _Progress) -> bool:
         """Report a failed attempt, and pause; return True if another attempt follows."""
-        pause = self.retry_policy.find_pause(error, self._state(progress))
+        pause = self.retry_policy.claim_retry(error, self._state(progress))
         self._report_failure(progress.attempts, began_at, error, pause)
         if pause is None:
             return False
@@ -273,7 +272,7 @@ class Caller:
         try:
             await self.engine.waiting.sign(request, authentication, seconds)
             # A secret function that blocks is not interrupted: it may come back too late.
-            is_late = authentication.needs_await and _has_passed(deadline_at)
+            is_late = authentication.has_secret_function and _has_passed(deadline_at)
         except TimeoutError:
             is_late = _has_passed(deadline_at)
             if not is_late:  # the caller's secret function has raised it

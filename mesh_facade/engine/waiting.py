@@ -46,10 +46,10 @@ class Authentication(Protocol):
     """Signs requests: an `httpx.Auth` that can also name the secrets that it has added.
 
     Attributes:
-        needs_await: Whether a function of the caller's returns the secret; it may be async.
+        has_secret_function: Whether a function of the caller's, sync or async, returns the secret.
     """
 
-    needs_await: bool
+    has_secret_function: bool
 
     def auth_flow(
         self, request: httpx.Request
@@ -276,7 +276,7 @@ class TaskWaiting(Waiting):
     async def sign(
         self, request: httpx.Request, authentication: Authentication, seconds: float
     ) -> None:
-        if not authentication.needs_await:
+        if not authentication.has_secret_function:
             next(authentication.auth_flow(request))
             return
         self.current_home_key()  # asyncio.timeout would say less about a missing event loop

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from mesh_facade import MeshError
-from mesh_facade.engine.engine import Caller
+from mesh_facade.engine.engine import CallLoop
 from mesh_facade.engine.retries import RetryBudget, RetryPolicy
 from mesh_facade.engine.waiting import StopSignal, run_blocking
 from tests.operations.support import build_engine
@@ -35,7 +35,7 @@ class HoldingPolicy(RetryPolicy):
 def call(mode: Mode, script: Script, policy: RetryPolicy, stopped: StopSignal) -> int:
     """Make a call; return the number of its attempts."""
     engine = attrs.evolve(build_engine(mode, script), stopped=stopped)
-    calling = Caller(engine, lambda _: None, policy).call(
+    calling = CallLoop(engine, lambda _: None, policy).run(
         httpx.Request("POST", "https://mesh.example", json={})
     )
     if mode.is_async:
