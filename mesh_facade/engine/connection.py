@@ -54,14 +54,12 @@ class Connection:
             connection can be closed by now.
         is_reused: Whether an earlier call has used it.
         is_clean: Whether another call may use it: the answer was read to its end, and its last byte
-            is the last that came in. False from the beginning of a call until then.
+            is the last that came in. False from the sending of a request until then.
         is_nested: Whether it is TLS within TLS: what lies behind an answer cannot be seen there.
         has_received: Whether anything has come in since the current call began.
         idle_since: When it was last given back to the pool.
-        cause: Why it could not be opened; httpcore's proxies drop the cause of their errors.
-        lacks_descriptor: Whether the system had no descriptor left to open it; set by the engine.
-        may_be_replaced: In that case, whether the call may ask for a connection again; set by the
-            pool.
+        cause: Why it could not be opened; None if it could. httpcore's proxies drop the cause of
+            their errors.
     """
 
     home: "Home"
@@ -75,8 +73,6 @@ class Connection:
         self.is_nested = False
         self.idle_since = 0.0
         self.cause: BaseException | None = None
-        self.lacks_descriptor = False
-        self.may_be_replaced = False
         self._received = bytearray()
 
     @property
@@ -84,11 +80,10 @@ class Connection:
         return bool(self._received)
 
     def begin(self, deadline_at: float, home: "Home") -> None:
-        """Forget the last call, and begin the next one."""
+        """Lend it to a call: set its deadline, and forget what came in during the last call."""
         self.deadline_at = deadline_at
         self.home = home
         self.is_reused = self.has_begun_opening
-        self.is_clean = False
         self._received.clear()
 
     def send(self, request: httpx.Request) -> httpx.Response:

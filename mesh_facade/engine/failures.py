@@ -1,6 +1,7 @@
 """Turns a failure of the connection into one of our errors.
 
-The texts of other libraries are not repeated: they may quote what was sent.
+The texts of other libraries are not repeated, because they may quote what was sent. Only the reason
+that the system gives (`strerror`) is.
 """
 
 import re
@@ -32,7 +33,7 @@ def connection_error(
     if refusal is not None:
         return refusal
     kind = type(error).__name__
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return MeshTimeoutError(f"no answer within the timeout of {timeout:g} s ({kind})")
     error_class = MeshConnectionError
     reason = ""

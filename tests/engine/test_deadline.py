@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mesh_facade import AsyncMeshClient, MeshTimeoutError
+from mesh_facade.engine.waiting import StopSignal
 from tests.engine.support import HEAD_OF_LONG_ANSWER
 from tests.stopwatch import Stopwatch
-from tests.support import KEYS, TOKEN, Peer, Script, silent_port
+from tests.support import KEYS, OK, TOKEN, Peer, Script, response, silent_port
 
 if TYPE_CHECKING:
     from tests.conftest import Clock, Mode, Serve
@@ -133,3 +134,24 @@ def test_secret_function_that_outlasts_the_deadline_is_named(mode: Mode, clock: 
 
     assert caught.value.attempts == 0
     assert script.requests == []
+
+
+def test_pause_that_outlasts_the_deadline_is_not_taken_for_a_lack_of_connections(
+    mode: Mode, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait_too_long(signal: StopSignal, seconds: float) -> bool:
+        clock.sleep(seconds + 2)
+        return signal.is_set()
+
+    async def wait_too_long_in_task(signal: StopSignal, seconds: float) -> bool:
+        return wait_too_long(signal, seconds)
+
+    monkeypatch.setattr(StopSignal, "wait", wait_too_long)
+    monkeypatch.setattr(StopSignal, "wait_in_task", wait_too_long_in_task)
+    script = Script(response(503, b"", {"Retry-After": "29"}), OK)
+
+    match = r"^no answer within the deadline of 30 s$"
+    with pytest.raises(MeshTimeoutError, match=match) as caught:
+        mode.client(deadline=30, transport=script).read()
+
+    assert caught.value.attempts == 1
