@@ -5,9 +5,9 @@ second holds a call for as long as it likes. And httpx does not compare the byte
 the bytes that the answer took, so what lies behind one answer is taken for the next. Here each wait
 gets what is left of the call's deadline, and each byte is counted.
 
-How threads and tasks open and use one is in `thread_connection` and `task_connection`. Who ends a
-call at its deadline, and what happens to the connection of a cancelled call, is said in
-`mesh_facade/engine/__init__.py`.
+`thread_connection` and `task_connection` show how threads and tasks open and use one. See
+`mesh_facade/engine/__init__.py` for who ends a call at its deadline, and for what happens to the
+connection of a cancelled call.
 """
 
 import contextlib
@@ -34,13 +34,14 @@ The connection of a larger answer is closed.
 MOST_BYTES_WRITTEN = 4 * 1024
 """Bytes that a thread writes at a time.
 
-httpcore gives each part of a write the same timeout anew, if the system takes it in parts. So few
-bytes fit into any socket that has room at all: there is one part, and one timeout.
+If the system takes only part of a write, httpcore begins the timeout anew for the rest. A piece as
+small as this is normally taken whole, so that one timeout bounds it.
 """
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")  # as h11 reads it, which takes bare line feeds too
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _HEAD_END = b"\r\n\r\n"
+_END_OF_CHUNKED_BODY = b"0\r\n\r\n"
 
 
 class Connection:
@@ -193,11 +194,13 @@ class HeadJoiner:
         self._head = b""
 
     def join(self, data: bytes) -> bytes:
-        """Return what to write now: nothing for a head; the head and the body for a body.
+        """Take what httpcore writes, and return what to write now.
 
-        httpcore writes the whole head at once, and the first part of the body next.
+        That is nothing for a head, and the head with the body for the body: httpcore writes the
+        whole head at once, and the body next. A request without a body is sent too: after it,
+        httpcore writes nothing (`b""`), and that releases the head.
         """
-        if data.endswith(_HEAD_END):
+        if data.endswith(_HEAD_END) and data != _END_OF_CHUNKED_BODY:
             self._head += data
             return b""
         joined = self._head + data

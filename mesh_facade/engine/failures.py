@@ -40,6 +40,8 @@ def connection_error(
     for each in [*causes_of(error), *causes_of(cause)]:
         if isinstance(each, OSError) and each.strerror:
             reason = f": {each.strerror}"
+        if isinstance(each, UnicodeError):
+            reason = ": a label of the host's name is empty or too long"
         if type(each) in _TLS_REFUSALS:
             error_class = MeshTLSError
     return error_class(f"the connection failed ({kind}){reason}")
