@@ -141,16 +141,17 @@ class CallLoop:
         json_body: object,
         options: dict[str, object],
     ) -> httpx.Request:
-        """Build the request that the generated code asks for, from arguments as httpx takes them.
+        """Build the request that the generated code asks for.
 
-        httpx's own client would add cookies to it, and take three times as long.
+        httpx's own client would add cookies to it, and take three times as long. It would also add
+        a Content-Type to a JSON body: here the headers of the generated code must name it.
 
         Args:
             method: The HTTP method.
             path: The path, relative to the engine's `base_url`.
             headers: Further headers; None for none.
-            json_body: The body as JSON; None for no body.
-            options: Further arguments of `httpx.Request`.
+            json_body: A value to be sent as JSON; None for no body.
+            options: Further arguments of `httpx.Request`, such as `params`.
         """
         engine = self.engine
         generated_headers = tuple((headers or {}).items())

@@ -39,6 +39,9 @@ class AcceptedResponse(httpx.Response):
         del kwargs
         return self._answer_value
 
+    def __repr__(self) -> str:  # httpx's reads what its constructor would have set
+        return f"<AcceptedResponse [{self.status_code}]>"
+
 
 class EngineClient(httpx.Client):
     """Runs a generated operation's sync function."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -212,3 +213,38 @@ def test_folder_that_cannot_be_read_is_named(
 
     with pytest.raises(MeshConfigurationError, match=r"^SSL_CERT_DIR names no folder"):
         mode.client()
+
+
+PROGRAM_WITHOUT_DESCRIPTORS = """
+import contextlib
+import resource
+from mesh_facade import MeshClient, MeshConfigurationError
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+opened = []
+with contextlib.suppress(OSError):
+    while True:
+        opened.append(open("/dev/null"))
+try:
+    MeshClient("client-id", "client-secret")
+except MeshConfigurationError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_too_many_open_files_are_named_when_certificates_cannot_be_read() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM_WITHOUT_DESCRIPTORS],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={"PYTHONPATH": ":".join(sys.path), "PATH": ""},
+    )
+
+    assert run.stderr == ""
+    assert run.stdout.strip() == (
+        "the certificates cannot be read, because too many files are open (ulimit -n: 64): raise "
+        "the limit, or close files"
+    )
