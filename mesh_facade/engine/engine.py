@@ -451,5 +451,5 @@ def _prepare(
 
 
 def _has_passed(deadline_at: float) -> bool:
-    """Return True if a deadline has passed, or is as good as passed."""
+    """Return True if a deadline has passed, or will within `TIMER_TOLERANCE`."""
     return time.monotonic() > deadline_at - TIMER_TOLERANCE

@@ -82,8 +82,13 @@ def test_connecting_to_an_unresponsive_port_ends_at_the_deadline(
     mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with silent_port() as port:
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))] * 4
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)  # one after the other
+
+        def look_up(host: object, *_: object, **__: object) -> list[tuple[object, ...]]:
+            """Find four addresses of the name, which are tried in turn, and one of an address."""
+            found = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+            return [found] * (4 if host == "localhost" else 1)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
         caller = mode.client(base_url=f"http://localhost:{port}", deadline=0.25, max_attempts=1)
 
         with Stopwatch() as watch, pytest.raises(MeshTimeoutError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import ssl
@@ -213,6 +214,20 @@ def test_folder_that_cannot_be_read_is_named(
 
     with pytest.raises(MeshConfigurationError, match=r"^SSL_CERT_DIR names no folder"):
         mode.client()
+
+
+def test_lack_of_descriptors_is_not_blamed_on_certifi(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> ssl.SSLContext:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(ssl, "create_default_context", refuse)
+
+    with pytest.raises(MeshConfigurationError, match="too many files are open") as caught:
+        mode.client()
+
+    assert caught.value.__context__ is None
 
 
 PROGRAM_WITHOUT_DESCRIPTORS = """
