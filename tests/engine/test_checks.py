@@ -8,6 +8,7 @@ import pytest
 
 from mesh_facade import MeshConfigurationError
 from mesh_facade.engine.checks import check_seconds, is_well_formed
+from mesh_facade.options import find_base_url
 
 
 def test_endless_time_is_refused_as_not_finite() -> None:
@@ -33,3 +34,8 @@ def test_name_that_a_host_can_have_is_well_formed(host: str) -> None:
 )
 def test_name_that_no_host_can_have_is_not_well_formed(host: str) -> None:
     assert not is_well_formed(host)
+
+
+def test_base_url_with_a_name_that_no_host_can_have_is_refused() -> None:
+    with pytest.raises(MeshConfigurationError, match=r"^base_url names no host: a label of its"):
+        find_base_url(None, "https://mesh..example")
