@@ -25,7 +25,7 @@ class Credentials(httpx.Auth):
     """The two API keys: checked, sent with each attempt, never printed, copied or pickled.
 
     Attributes:
-        needs_await: True if a function returns the secret: it may be an async one.
+        has_secret_function: Whether a function, sync or async, returns the secret.
     """
 
     def __init__(self, client_id: str | None, client_secret: AsyncClientSecret | None) -> None:
@@ -39,7 +39,7 @@ class Credentials(httpx.Auth):
             self._client_secret = client_secret
         else:
             self._client_secret = _check_key("client_secret", client_secret)
-        self.needs_await: bool = not isinstance(client_secret, str)
+        self.has_secret_function: bool = not isinstance(client_secret, str)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the key headers to a request."""

@@ -38,16 +38,18 @@ class BulkRetryPolicy(RetryPolicy):
     def seconds_to_hold(self) -> float:
         return max(0.0, self._resume_at - time.monotonic())
 
-    def find_pause(self, error: MeshError, state: CallState) -> Pause | None:
+    def claim_retry(self, error: MeshError, state: CallState) -> Pause | None:
         if not isinstance(error, RateLimitError) or error.retry_after is None:
-            return super().find_pause(error, state)
+            return super().claim_retry(error, state)
         if error.retry_after > LONGEST_PAUSE or state.deadline_extensions >= MOST_PAUSES:
             return None
         if not self._hold_all_lanes(error.retry_after):
             return None
         has_no_length = error.retry_after == 0 and self.seconds_to_hold() == 0
-        if has_no_length and not self.budget.take_retry():  # only the budget bounds such retries
-            return None
+        if has_no_length:  # only the budget bounds such retries
+            is_paid_for = self.budget.take_retry()
+            if not is_paid_for:
+                return None
         return Pause(self.seconds_to_hold(), extends_deadline=True)
 
     def _hold_all_lanes(self, seconds: float) -> bool:

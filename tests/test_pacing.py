@@ -35,8 +35,8 @@ def test_other_failures_are_retried_as_in_a_single_call(clock: Clock) -> None:
     policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
     state = CallState(1, 3, 0, seconds_left=10.0)
 
-    paused = policy.find_pause(RateLimitError(retry_after=11.0), state)
-    retried = policy.find_pause(ServerError(), state)
+    paused = policy.claim_retry(RateLimitError(retry_after=11.0), state)
+    retried = policy.claim_retry(ServerError(), state)
 
     assert paused == Pause(11.0, extends_deadline=True)
     assert policy.seconds_to_hold() == 11.0
@@ -50,7 +50,7 @@ def test_attempts_are_held_back_until_the_pause_is_over(clock: Clock) -> None:
     policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
     assert policy.seconds_to_hold() == 0
 
-    policy.find_pause(RateLimitError(retry_after=5.0), make_state())
+    policy.claim_retry(RateLimitError(retry_after=5.0), make_state())
 
     assert policy.seconds_to_hold() == 5
     clock.now += 2
@@ -62,7 +62,7 @@ def test_attempts_are_held_back_until_the_pause_is_over(clock: Clock) -> None:
 def test_server_error_with_retry_after_does_not_pause_all_lanes() -> None:
     policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
 
-    pause = policy.find_pause(ServerError(retry_after=5.0), make_state())
+    pause = policy.claim_retry(ServerError(retry_after=5.0), make_state())
 
     assert pause == Pause(5.0)
     assert policy.seconds_to_hold() == 0
@@ -73,7 +73,7 @@ def test_server_error_with_retry_after_does_not_pause_all_lanes() -> None:
 def test_longest_pause_is_300_seconds(retry_after: float, *, is_paused: bool) -> None:
     policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
 
-    pause = policy.find_pause(RateLimitError(retry_after=retry_after), make_state())
+    pause = policy.claim_retry(RateLimitError(retry_after=retry_after), make_state())
 
     assert (pause is not None) is is_paused
     assert policy.seconds_to_hold() == (retry_after if is_paused else 0)
@@ -84,7 +84,7 @@ def test_longest_pause_is_300_seconds(retry_after: float, *, is_paused: bool) ->
 def test_account_is_paused_for_at_most_ten_times(extensions: int, *, is_paused: bool) -> None:
     policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
 
-    pause = policy.find_pause(RateLimitError(retry_after=1.0), make_state(extensions))
+    pause = policy.claim_retry(RateLimitError(retry_after=1.0), make_state(extensions))
 
     assert (pause is not None) is is_paused
 
@@ -93,8 +93,8 @@ def test_account_is_paused_for_at_most_ten_times(extensions: int, *, is_paused: 
 def test_shorter_pause_during_a_longer_one_lasts_as_long_as_that() -> None:
     policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=None)
 
-    policy.find_pause(RateLimitError(retry_after=20.0), make_state())
-    pause = policy.find_pause(RateLimitError(retry_after=5.0), make_state())
+    policy.claim_retry(RateLimitError(retry_after=20.0), make_state())
+    pause = policy.claim_retry(RateLimitError(retry_after=5.0), make_state())
 
     assert pause == Pause(20.0, extends_deadline=True)
 
@@ -104,8 +104,8 @@ def test_overlapping_pauses_count_once_towards_max_pause() -> None:
     policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=20.0)
 
     for _ in range(8):
-        assert policy.find_pause(RateLimitError(retry_after=20.0), make_state()) is not None
-    assert policy.find_pause(RateLimitError(retry_after=20.5), make_state()) is None
+        assert policy.claim_retry(RateLimitError(retry_after=20.0), make_state()) is not None
+    assert policy.claim_retry(RateLimitError(retry_after=20.5), make_state()) is None
 
 
 def test_max_pause_bounds_the_sum_of_pauses(clock: Clock) -> None:
@@ -113,7 +113,7 @@ def test_max_pause_bounds_the_sum_of_pauses(clock: Clock) -> None:
     lasted = 0.0
 
     for _ in range(20):
-        pause = policy.find_pause(RateLimitError(retry_after=15.0), make_state())
+        pause = policy.claim_retry(RateLimitError(retry_after=15.0), make_state())
         if pause is not None:
             lasted += pause.seconds
             clock.now += pause.seconds
@@ -130,19 +130,19 @@ def test_pause_without_length_takes_from_the_retry_budget_unless_lanes_pause_alr
     while budget.take_retry():
         pass
 
-    assert policy.find_pause(at_once, make_state()) is None
-    policy.find_pause(RateLimitError(retry_after=5.0), make_state())
-    assert policy.find_pause(at_once, make_state()) == Pause(5.0, extends_deadline=True)
+    assert policy.claim_retry(at_once, make_state()) is None
+    policy.claim_retry(RateLimitError(retry_after=5.0), make_state())
+    assert policy.claim_retry(at_once, make_state()) == Pause(5.0, extends_deadline=True)
     assert clock.pauses == []
 
 
 def test_pause_that_max_pause_forbids_holds_no_lane_back(clock: Clock) -> None:
     policy = pacing.BulkRetryPolicy(RetryBudget(), max_pause=10.0)
 
-    assert policy.find_pause(RateLimitError(retry_after=11.0), make_state()) is None
+    assert policy.claim_retry(RateLimitError(retry_after=11.0), make_state()) is None
     assert policy.seconds_to_hold() == 0
     clock.now += 100
-    assert policy.find_pause(RateLimitError(retry_after=10.0), make_state()) is not None
+    assert policy.claim_retry(RateLimitError(retry_after=10.0), make_state()) is not None
 
 
 @pytest.mark.parametrize(("concurrency", "needed"), [(1, 5), (5, 5), (6, 6), (20, 20)])

@@ -1,6 +1,9 @@
-"""Makes one HTTP call within its promises; imports nothing of Mesh and no generated code.
+"""Makes one HTTP call, within its deadline and its number of attempts.
 
-A call of `engine.Caller` runs like this:
+Of this project, this package imports the error classes (`errors`) and nothing else, so that it can
+be lifted into another one. It knows neither Mesh's operations nor the generated code.
+
+A call of `engine.CallLoop` runs like this:
 
 1. `retries` counts the call for its budget, and says whether an attempt may begin.
 2. `waiting` signs the request, `slots` gives the call its turn, and `pool` lends it a connection,
@@ -10,12 +13,15 @@ A call of `engine.Caller` runs like this:
 4. `connection` finds out whether the answer's end was the end of what came in: only then does the
    pool keep the connection for another call.
 5. The operation judges the answer. If it is an error, or if none came (`failures`), `retries`
-   decides whether another attempt follows, and `attempts` reports it. If none came because too many
-   files are open (`descriptors`), that was no attempt: the call waits for another's connection.
-6. `redaction` removes secrets from the error that is raised in the end.
+   decides whether another attempt follows, and `attempts` reports it. If a connection could not be
+   opened because too many files are open (`descriptors`), nothing was sent and that was no attempt:
+   the call waits for a connection that another call has.
+6. `redaction` removes secrets from the text and the fields of the error that is raised in the end.
+   From the frames of its traceback they are removed by a decorator, which every public method
+   needs whose arguments are secret: `redaction.keeps_secrets_out_of_tracebacks`.
 
 Who ends a call at its deadline
-    `engine.Caller` fixes the deadline when the call begins, and passes it on. No single watchdog
+    `engine.CallLoop` fixes the deadline when the call begins, and passes it on. No single watchdog
     enforces it: each wait ends by then, and `engine` turns the end into a `MeshTimeoutError` that
     names what the call was waiting for.
 
@@ -25,16 +31,18 @@ Who ends a call at its deadline
       a task; a thread has only httpx's timeouts there.
     - For the secret that a caller's function returns: `waiting` ends it in a task if the function
       is async. Any other function cannot be interrupted: the call ends when it comes back.
-    - Between attempts: `retries` allows no pause beyond the deadline.
+    - Between attempts: `retries` allows no pause beyond the deadline. But a policy that paces a
+      whole run of calls can put the deadline off by as much as it makes the call wait
+      (`seconds_to_hold` and `extends_deadline` in `retries`).
 
     The look-up of a host's name cannot be interrupted in a thread either.
 
 What happens to the connection of a cancelled call
-    It is closed, and its slot goes to the next call. `engine.Caller` gives each connection back in
-    a `finally`, whatever ended the attempt: an answer, an error, a cancelled task or Ctrl-C. `pool`
-    keeps only a connection whose answer was read to its end, and closes any other, for the rest of
-    an answer may still arrive on it. A call that is cancelled while it waits for a slot gives up
-    its turn (`slots`).
+    It is closed, and its slot goes to the next call. `engine.CallLoop` gives each connection back
+    in a `finally`, whatever ended the attempt: an answer, an error, a cancelled task or Ctrl-C.
+    `pool` keeps only a connection whose answer was read to its end, and closes any other, for the
+    rest of an answer may still arrive on it. A call that is cancelled while it waits for a slot
+    gives up its turn (`slots`).
 
 How a connection is opened: `proxies` finds the proxy, `transports` puts httpx's transports on one
 connection, `socks` asks a SOCKS proxy to connect, `tls` makes the context that verifies,
@@ -42,6 +50,4 @@ connection, `socks` asks a SOCKS proxy to connect, `tls` makes the context that 
 handshakes.
 
 `httpx_clients` makes this look like httpx to generated code. `checks` has the checks of settings.
-Of this project, this package imports `errors` and nothing else, so that it can be lifted into
-another one.
 """

@@ -81,9 +81,8 @@ class BodyReader:
         return not self.problem
 
     def _decompress(self, gzip: _Decompressor, chunk: bytes) -> None:
-        max_length = (
-            MAX_BODY_BYTES - len(self._content) + 1
-        )  # the last byte shows that it is larger
+        # One byte more than the limit shows that the body is larger.
+        max_length = MAX_BODY_BYTES - len(self._content) + 1
         try:
             self._content += gzip.decompress(chunk, max_length)
         except zlib.error:
@@ -100,7 +99,9 @@ class BodyReader:
         if not self.problem:
             try:
                 value = decode(content)
-            except UnicodeError:
+            except UnicodeEncodeError:
+                self.problem = "its body holds an escape of half a surrogate pair, such as \\ud800"
+            except UnicodeDecodeError:
                 self.problem = "its body is not UTF-8 text"
             except (ValueError, ArithmeticError, RecursionError):  # the texts may quote the body
                 self.problem = "its body is not JSON, or not JSON that all readers agree about"

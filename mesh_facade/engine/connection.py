@@ -5,9 +5,9 @@ second holds a call for as long as it likes. And httpx does not compare the byte
 the bytes that the answer took, so what lies behind one answer is taken for the next. Here each wait
 gets what is left of the call's deadline, and each byte is counted.
 
-How threads and tasks open and use one is in `thread_connection` and `task_connection`. Who ends a
-call at its deadline, and what happens to the connection of a cancelled call, is said in
-`mesh_facade/engine/__init__.py`.
+`thread_connection` and `task_connection` show how threads and tasks open and use one. See
+`mesh_facade/engine/__init__.py` for who ends a call at its deadline, and for what happens to the
+connection of a cancelled call.
 """
 
 import contextlib
@@ -34,13 +34,14 @@ The connection of a larger answer is closed.
 MOST_BYTES_WRITTEN = 4 * 1024
 """Bytes that a thread writes at a time.
 
-httpcore gives each part of a write the same timeout anew, if the system takes it in parts. So few
-bytes fit into any socket that has room at all: there is one part, and one timeout.
+If the system takes only part of a write, httpcore begins the timeout anew for the rest. A piece as
+small as this is normally taken whole, so that one timeout bounds it.
 """
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")  # as h11 reads it, which takes bare line feeds too
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _HEAD_END = b"\r\n\r\n"
+_END_OF_CHUNKED_BODY = b"0\r\n\r\n"
 
 
 class Connection:
@@ -50,17 +51,16 @@ class Connection:
         home: The idle connections that it returns to; set by the pool.
         deadline_at: When the current call must end, as `time.monotonic()` counts.
         heeds_deadline: Whether its own waits end at the deadline.
-        is_open: Whether it was ever opened; it stays True after `close`.
-        is_reused: Whether it was open before the current call.
+        has_begun_opening: Whether a call has ever begun to open it. That can have failed, and the
+            connection can be closed by now.
+        is_reused: Whether an earlier call has used it.
         is_clean: Whether another call may use it: the answer was read to its end, and its last byte
-            is the last that came in. False from the beginning of a call until then.
+            is the last that came in. False from the sending of a request until then.
         is_nested: Whether it is TLS within TLS: what lies behind an answer cannot be seen there.
         has_received: Whether anything has come in since the current call began.
         idle_since: When it was last given back to the pool.
-        cause: Why it could not be opened; httpcore's proxies drop the cause of their errors.
-        lacks_descriptor: Whether the system had no descriptor left to open it; set by the engine.
-        may_be_replaced: In that case, whether the call may ask for a connection again; set by the
-            pool.
+        cause: Why it could not be opened; None if it could. httpcore's proxies drop the cause of
+            their errors.
     """
 
     home: "Home"
@@ -68,14 +68,12 @@ class Connection:
 
     def __init__(self) -> None:
         self.deadline_at = math.inf
-        self.is_open = False
+        self.has_begun_opening = False
         self.is_reused = False
         self.is_clean = False
         self.is_nested = False
         self.idle_since = 0.0
         self.cause: BaseException | None = None
-        self.lacks_descriptor = False
-        self.may_be_replaced = False
         self._received = bytearray()
 
     @property
@@ -83,11 +81,10 @@ class Connection:
         return bool(self._received)
 
     def begin(self, deadline_at: float, home: "Home") -> None:
-        """Forget the last call, and begin the next one."""
+        """Lend it to a call: set its deadline, and forget what came in during the last call."""
         self.deadline_at = deadline_at
         self.home = home
-        self.is_reused = self.is_open
-        self.is_clean = False
+        self.is_reused = self.has_begun_opening
         self._received.clear()
 
     def send(self, request: httpx.Request) -> httpx.Response:
@@ -197,11 +194,13 @@ class HeadJoiner:
         self._head = b""
 
     def join(self, data: bytes) -> bytes:
-        """Return what to write now: nothing for a head; the head and the body for a body.
+        """Take what httpcore writes, and return what to write now.
 
-        httpcore writes the whole head at once, and the first part of the body next.
+        That is nothing for a head, and the head with the body for the body: httpcore writes the
+        whole head at once, and the body next. A request without a body is sent too: after it,
+        httpcore writes nothing (`b""`), and that releases the head.
         """
-        if data.endswith(_HEAD_END):
+        if data.endswith(_HEAD_END) and data != _END_OF_CHUNKED_BODY:
             self._head += data
             return b""
         joined = self._head + data
@@ -225,15 +224,15 @@ class SocketConnection(Connection):
         self._head = HeadJoiner()
 
     def _begin_opening(self) -> None:
-        """Mark it as open.
+        """Note that it is being opened, which happens once.
 
         Raises:
             httpcore.ConnectError: It was opened before: httpcore's proxies would replace a
                 connection that they find closed, and the pool would not know of the new one.
         """
-        if self.is_open:
+        if self.has_begun_opening:
             raise httpcore.ConnectError("the connection was closed")
-        self.is_open = True
+        self.has_begun_opening = True
 
     def _first_hop(self, host: str, port: int) -> tuple[str, int]:
         """Return the host and port to connect to: those of the SOCKS proxy, if there is one."""

@@ -1,7 +1,7 @@
-"""Whether a connection failed because this process, or the system, has too many files open.
+"""Whether something failed because this process, or the system, has too many files open.
 
-That is a shortage on this side and no fault of the network. It passes as soon as another connection
-comes free.
+That is a shortage on this side and no fault of the network. For a connection it passes as soon as
+another one comes free.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ def is_out_of_descriptors(error: Exception, cause: BaseException | None) -> bool
     """Return True if an error means that no descriptor was left.
 
     Args:
-        error: The error that httpx has raised; its causes count too.
+        error: The error that was raised; its causes count too.
         cause: A further cause that the connection knows of.
     """
     for each in [*causes_of(error), *causes_of(cause)]:

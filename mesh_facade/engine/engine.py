@@ -1,9 +1,8 @@
 """Runs calls: attempts, the deadline, and what follows an attempt that failed.
 
-`Engine` is what all operations of a client share. `Caller` runs the calls of one operation, by its
-own judgement of answers and its own policy of retries. Whether another attempt follows is decided
-in `retries`. Who ends a call at its deadline, and what happens to the connection of a cancelled
-call, is said in `mesh_facade/engine/__init__.py`.
+`Engine` is what all operations of a client share. `CallLoop` runs the calls of one operation: it
+has that operation's judge of answers, and its policy of retries (`retries`). See
+`mesh_facade/engine/__init__.py` for how a call runs, and for who ends it at its deadline.
 """
 
 import functools
@@ -35,7 +34,7 @@ from mesh_facade.engine.waiting import Authentication, StopSignal, Waiting
 from mesh_facade.errors import MeshConnectionError, MeshError, MeshTimeoutError
 
 TIMER_TOLERANCE = 0.01
-"""Seconds before the deadline from which on it counts as passed: timers may end early."""
+"""A deadline counts as passed this many seconds early, because timers may end early."""
 SHORTEST_WAIT = 0.001
 """Seconds: the least that is passed as a timeout, because httpx takes 0 for no timeout at all."""
 
@@ -94,7 +93,8 @@ class _Progress:
         attempts: How many attempts have been made.
         deadline_extensions: How many pauses have put off its deadline.
         must_be_new: Whether the next attempt must take a new connection.
-        lacked_descriptor: Whether a connection could not be opened for want of a descriptor.
+        lacked_descriptor: Whether a connection could not be opened because too many files were
+            open.
     """
 
     deadline_at: float
@@ -104,8 +104,23 @@ class _Progress:
     lacked_descriptor: bool = False
 
 
+@attrs.define
+class _Sent:
+    """A request that was sent once.
+
+    Attributes:
+        result: The answer, or the error if there is none.
+        connection: The connection that it was sent on, which was given back to the pool.
+        began_at: When it was sent, as `time.monotonic()` counts.
+    """
+
+    result: Answer | MeshConnectionError
+    connection: Connection
+    began_at: float
+
+
 @attrs.frozen
-class Caller:
+class CallLoop:
     """Runs the calls of one operation.
 
     Attributes:
@@ -126,16 +141,17 @@ class Caller:
         json_body: object,
         options: dict[str, object],
     ) -> httpx.Request:
-        """Build the request that the generated code asks for, from arguments as httpx takes them.
+        """Build the request that the generated code asks for.
 
-        httpx's own client would add cookies to it, and take three times as long.
+        httpx's own client would add cookies to it, and take three times as long. It would also add
+        a Content-Type to a JSON body: here the headers of the generated code must name it.
 
         Args:
             method: The HTTP method.
             path: The path, relative to the engine's `base_url`.
             headers: Further headers; None for none.
-            json_body: The body as JSON; None for no body.
-            options: Further arguments of `httpx.Request`.
+            json_body: A value to be sent as JSON; None for no body.
+            options: Further arguments of `httpx.Request`, such as `params`.
         """
         engine = self.engine
         generated_headers = tuple((headers or {}).items())
@@ -152,7 +168,7 @@ class Caller:
         request.read()  # a transport of the caller's may look at its content
         return request
 
-    async def call(self, request: httpx.Request) -> AcceptedAnswer:
+    async def run(self, request: httpx.Request) -> AcceptedAnswer:
         """Send a request until an answer is accepted, and log the call.
 
         Exceptions of the caller's `client_secret` and `on_attempt` functions propagate.
@@ -176,34 +192,29 @@ class Caller:
         progress = _Progress(time.monotonic() + self.engine.deadline)
         while True:
             await self._hold(progress)
-            connection = await self._connect(request, progress)
-            began_at = time.monotonic()
-            result = await self._attempt(request, connection)
-            if connection.lacks_descriptor:  # nothing was sent, so this was no attempt
-                if not connection.may_be_replaced:
-                    raise self._shortage_error(progress)
-                progress.lacked_descriptor = True
-                progress.must_be_new = False  # it waits for a connection that is in use now
-                continue
+            sent = await self._send_once(request, progress)
+            if sent is None:
+                continue  # nothing was sent, so this was no attempt
             error: MeshError | None
-            if isinstance(result, MeshError):
-                error = result
+            if isinstance(sent.result, MeshError):
+                error = sent.result
             else:
-                error = self.judge(result)
+                error = self.judge(sent.result)
                 if error is None:
                     progress.attempts += 1
-                    self._report_success(progress.attempts, began_at)
-                    return AcceptedAnswer(result, progress.attempts)
+                    self._report_success(progress.attempts, sent.began_at)
+                    return AcceptedAnswer(sent.result, progress.attempts)
             # A fault on a kept connection may be a failover: then all connections that were idle
             # when this attempt began are dead too.
+            connection = sent.connection
             progress.must_be_new = isinstance(error, MeshConnectionError) and connection.is_reused
             if progress.must_be_new:
-                connection.home.close_idle_since_before(began_at)
+                connection.home.close_idle_since_before(sent.began_at)
             if self._was_stale(connection, error):
                 continue  # on a new connection; `retries` says why this costs no attempt
             progress.attempts += 1
             error.attempts = progress.attempts
-            another_follows = await self._pause_after(error, began_at, progress)
+            another_follows = await self._pause_after(error, sent.began_at, progress)
             if not another_follows:
                 break
         redact(error, self.engine.authentication.secrets_in(request))
@@ -211,7 +222,7 @@ class Caller:
 
     async def _pause_after(self, error: MeshError, began_at: float, progress: _Progress) -> bool:
         """Report a failed attempt, and pause; return True if another attempt follows."""
-        pause = self.retry_policy.find_pause(error, self._state(progress))
+        pause = self.retry_policy.claim_retry(error, self._state(progress))
         self._report_failure(progress.attempts, began_at, error, pause)
         if pause is None:
             return False
@@ -273,7 +284,7 @@ class Caller:
         try:
             await self.engine.waiting.sign(request, authentication, seconds)
             # A secret function that blocks is not interrupted: it may come back too late.
-            is_late = authentication.needs_await and _has_passed(deadline_at)
+            is_late = authentication.has_secret_function and _has_passed(deadline_at)
         except TimeoutError:
             is_late = _has_passed(deadline_at)
             if not is_late:  # the caller's secret function has raised it
@@ -288,26 +299,66 @@ class Caller:
             MeshTimeoutError: None came free before the deadline.
             MeshError: The client is closed.
         """
+        is_late = time.monotonic() >= progress.deadline_at  # a pause may last a little too long
         try:
             return await self.engine.pool.acquire(
                 progress.deadline_at, must_be_new=progress.must_be_new
             )
         except TimeoutError:
             pass  # raised below, where it is not the context of another error
+        if is_late:
+            raise self._deadline_error("answer")
         error = self._deadline_error("free connection")
         if progress.lacked_descriptor:
             error = MeshTimeoutError(f"{error}: {self._describe_shortage()}")
         raise error
 
-    async def _attempt(
-        self, request: httpx.Request, connection: Connection
-    ) -> Answer | MeshConnectionError:
-        """Send a request once, and give the connection back; return the answer or the error.
+    async def _send_once(self, request: httpx.Request, progress: _Progress) -> _Sent | None:
+        """Wait for a connection, send a request on it once, and give the connection back.
 
-        The connection is given back in any case, if the call is cancelled too. `pool.release`
-        closes it unless its answer was read to its end.
+        The connection is given back even if the call is cancelled. `pool.release` closes it unless
+        its answer was read to its end.
+
+        Return None if nothing was sent, and the call is to try again: the policy has put all
+        attempts on hold, or too many files are open to open the connection.
+
+        Raises:
+            MeshTimeoutError: The deadline has passed.
+            MeshError: The client is closed, the caller's secret function has returned something
+                that cannot be a key, or too many files are open and nothing can be waited for.
+        """
+        connection = await self._connect(request, progress)
+        is_short = False
+        may_try_again = True
+        try:  # from here on, Ctrl-C must not lose the connection's slot
+            if self.retry_policy.seconds_to_hold() > 0:  # since this call waits for its connection
+                return None
+            began_at = time.monotonic()
+            result = await self._exchange(request, connection)
+            is_short = result is None
+        finally:
+            if is_short:
+                may_try_again = self.engine.pool.release_for_lack_of_descriptor(connection)
+            else:
+                self.engine.pool.release(connection)
+        if result is not None:
+            return _Sent(result, connection, began_at)
+        if not may_try_again:
+            raise self._shortage_error(progress)
+        progress.lacked_descriptor = True
+        progress.must_be_new = False  # it waits for a connection that is in use now
+        return None
+
+    async def _exchange(
+        self, request: httpx.Request, connection: Connection
+    ) -> Answer | MeshConnectionError | None:
+        """Send a request on a connection; return the answer, or the error if there is none.
+
+        Return None if the connection could not be opened because too many files are open. Then
+        nothing was sent.
         """
         engine = self.engine
+        connection.is_clean = False  # until its answer has been read to its end
         remaining = max(SHORTEST_WAIT, connection.deadline_at - time.monotonic())
         wait = min(engine.timeout, remaining)
         request.extensions = {
@@ -315,13 +366,17 @@ class Caller:
         }
         try:
             return await engine.waiting.exchange(connection, request, remaining)
-        except (httpx.RequestError, OSError) as raised:  # OSError: from a caller's transport
+        except (httpx.HTTPError, OSError) as raised:  # OSError: from a caller's transport
             failure = raised
-            connection.lacks_descriptor = is_out_of_descriptors(raised, connection.cause)
-        finally:
-            engine.pool.release(connection)
+        is_short = is_out_of_descriptors(failure, connection.cause)
+        # Only a connection of our own knows a cause, and only if it could not be opened. What a
+        # transport of the caller's has sent before it failed is unknown.
+        if is_short and connection.cause is not None:
+            return None
         if _has_passed(connection.deadline_at):
             return self._deadline_error("answer")
+        if is_short:
+            return MeshConnectionError(f"the connection failed: {self._describe_shortage()}")
         return connection_error(failure, connection.cause, engine.timeout)
 
     def _was_stale(self, connection: Connection, error: MeshError) -> bool:
@@ -396,5 +451,5 @@ def _prepare(
 
 
 def _has_passed(deadline_at: float) -> bool:
-    """Return True if a deadline has passed, or is as good as passed."""
+    """Return True if a deadline has passed, or will within `TIMER_TOLERANCE`."""
     return time.monotonic() > deadline_at - TIMER_TOLERANCE

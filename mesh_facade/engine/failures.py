@@ -1,6 +1,7 @@
 """Turns a failure of the connection into one of our errors.
 
-The texts of other libraries are not repeated: they may quote what was sent.
+The texts of other libraries are not repeated, because they may quote what was sent. Only the reason
+that the system gives (`strerror`) is.
 """
 
 import re
@@ -32,13 +33,15 @@ def connection_error(
     if refusal is not None:
         return refusal
     kind = type(error).__name__
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return MeshTimeoutError(f"no answer within the timeout of {timeout:g} s ({kind})")
     error_class = MeshConnectionError
     reason = ""
     for each in [*causes_of(error), *causes_of(cause)]:
         if isinstance(each, OSError) and each.strerror:
             reason = f": {each.strerror}"
+        if isinstance(each, UnicodeError):
+            reason = ": a label of the host's name is empty or too long"
         if type(each) in _TLS_REFUSALS:
             error_class = MeshTLSError
     return error_class(f"the connection failed ({kind}){reason}")

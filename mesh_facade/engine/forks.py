@@ -1,4 +1,4 @@
-"""Lets a fork wait until no other thread is in the middle of a TLS handshake.
+"""Lets a fork wait, for a second at most, until no other thread is in a TLS handshake.
 
 A child has none of its parent's threads, but it has OpenSSL's locks as these threads held them: its
 own first handshake would then hang for ever, beyond the reach of any deadline.
@@ -8,7 +8,7 @@ import os
 import threading
 
 LONGEST_WAIT = 1.0
-"""Seconds that a fork waits for handshakes to end."""
+"""Seconds that a fork waits for handshakes to end; then it goes on all the same."""
 
 
 class HandshakeGuard:
@@ -29,7 +29,11 @@ class HandshakeGuard:
             self._changed.notify_all()
 
     def before_fork(self) -> None:
-        """Wait until no other thread is in a handshake, and let none begin."""
+        """Wait until no other thread is in a handshake, at most for `LONGEST_WAIT`.
+
+        While it waits, further handshakes can begin, and it waits for these too. From its return
+        until the end of the fork none can begin.
+        """
         self._changed.acquire()
         self._changed.wait_for(self._is_free, LONGEST_WAIT)
 

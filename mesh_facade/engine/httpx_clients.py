@@ -1,14 +1,15 @@
 """The httpx clients that generated operations run on.
 
 Generated code calls `request()` on the httpx client that it is given. These clients run a call of
-the engine then. They return only answers that were accepted, and raise MeshError for the rest.
+the engine there (`CallLoop`). They return an answer only if it was accepted, and else raise
+MeshError.
 """
 
 from typing import cast
 
 import httpx
 
-from mesh_facade.engine.engine import AcceptedAnswer, Caller
+from mesh_facade.engine.engine import AcceptedAnswer, CallLoop
 from mesh_facade.engine.strict_json import JSON
 from mesh_facade.engine.waiting import run_blocking
 
@@ -38,41 +39,44 @@ class AcceptedResponse(httpx.Response):
         del kwargs
         return self._answer_value
 
+    def __repr__(self) -> str:  # httpx's reads what its constructor would have set
+        return f"<AcceptedResponse [{self.status_code}]>"
+
 
 class EngineClient(httpx.Client):
     """Runs a generated operation's sync function."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, call_loop: CallLoop) -> None:
         super().__init__(transport=httpx.BaseTransport())  # never used, but cheaper than none
-        self._caller = caller
+        self._call_loop = call_loop
 
     def request(self, method: str, url: httpx.URL | str, **options: object) -> httpx.Response:
-        return self.send(_build(self._caller, method, url, options))
+        return self.send(_build(self._call_loop, method, url, options))
 
     def send(self, request: httpx.Request, **options: object) -> httpx.Response:
         del options
-        return AcceptedResponse(run_blocking(self._caller.call(request)))
+        return AcceptedResponse(run_blocking(self._call_loop.run(request)))
 
 
 class AsyncEngineClient(httpx.AsyncClient):
     """Runs a generated operation's async function."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, call_loop: CallLoop) -> None:
         super().__init__(transport=httpx.AsyncBaseTransport())  # never used, but cheaper than none
-        self._caller = caller
+        self._call_loop = call_loop
 
     async def request(self, method: str, url: httpx.URL | str, **options: object) -> httpx.Response:
-        return await self.send(_build(self._caller, method, url, options))
+        return await self.send(_build(self._call_loop, method, url, options))
 
     async def send(self, request: httpx.Request, **options: object) -> httpx.Response:
         del options
-        return AcceptedResponse(await self._caller.call(request))
+        return AcceptedResponse(await self._call_loop.run(request))
 
 
 def _build(
-    caller: Caller, method: str, url: httpx.URL | str, options: dict[str, object]
+    call_loop: CallLoop, method: str, url: httpx.URL | str, options: dict[str, object]
 ) -> httpx.Request:
     """Build a request from the arguments of `request()`."""
     headers = cast("dict[str, str] | None", options.pop("headers", None))
     json_body = options.pop("json", None)
-    return caller.build_request(method, str(url), headers, json_body, options)
+    return call_loop.build_request(method, str(url), headers, json_body, options)

@@ -78,8 +78,10 @@ def _exchange_errors() -> Generator[None]:
         raise httpcore.ReadError("the connection broke") from error
 
 
-class NestedTlsStream(httpcore.NetworkStream):
-    """TLS on a stream for threads. Its constructor verifies the server, and agrees on keys.
+class NestedTlsStream:
+    """TLS on a connection of a thread. Its constructor verifies the server, and agrees on keys.
+
+    Only the connection uses it: httpcore gets the connection itself as its stream.
 
     Args:
         raw: The connection to the proxy.
@@ -134,11 +136,6 @@ class NestedTlsStream(httpcore.NetworkStream):
                 written = self._run(functools.partial(self._memory.tls.write, rest), timeout)
                 rest = rest[written:]
 
-    def get_extra_info(self, info: str) -> object:
-        if info == "ssl_object":
-            return self._memory.tls
-        return None
-
     def _run(self, operation: Callable[[], T], timeout: float | None) -> T:
         """Run an operation of TLS until it has all that it needs from the server.
 
@@ -167,8 +164,8 @@ class NestedTlsStream(httpcore.NetworkStream):
             self._raw.write_raw(data, timeout)
 
 
-class AsyncNestedTlsStream(httpcore.AsyncNetworkStream):
-    """TLS on a stream for tasks; its handshake is a step of its own."""
+class AsyncNestedTlsStream:
+    """TLS on a connection of a task; its handshake is a step of its own."""
 
     def __init__(
         self, raw: AsyncRawStream, ssl_context: ssl.SSLContext, server_hostname: str | None
@@ -212,14 +209,6 @@ class AsyncNestedTlsStream(httpcore.AsyncNetworkStream):
                 write = functools.partial(self._memory.tls.write, rest)
                 written = await self._run(write, timeout)
                 rest = rest[written:]
-
-    async def aclose(self) -> None:
-        """Do nothing: the connection below is closed by the pool."""
-
-    def get_extra_info(self, info: str) -> object:
-        if info == "ssl_object":
-            return self._memory.tls
-        return None
 
     async def _run(self, operation: Callable[[], T], timeout: float | None) -> T:
         """Run an operation of TLS until it has all that it needs; raise as its sibling above."""

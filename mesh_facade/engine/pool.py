@@ -10,8 +10,8 @@ has been idle for less than `KEEP_IDLE`, and if nothing came in since (`Home.tak
 follows a fault or a timeout on a kept connection takes none of them.
 
 Two threads cannot get one connection: taking it from the stack removes it, and removing from a
-deque is atomic. What happens to the connection of a cancelled call is said in
-`mesh_facade/engine/__init__.py`.
+deque is atomic. See `mesh_facade/engine/__init__.py` for what happens to the connection of a
+cancelled call.
 """
 
 import math
@@ -25,9 +25,15 @@ from mesh_facade.engine.waiting import EndOfLoop, HomeKey, StopSignal, Waiting
 from mesh_facade.errors import MeshError
 
 KEEP_IDLE = 30.0
-"""Seconds after which an unused connection is closed rather than used again."""
+"""Seconds after which an unused connection is closed rather than used again.
+
+No timer does that: the next call does, when it takes or gives back a connection.
+"""
 RESTORE_AFTER = 1.0
-"""Seconds without a shortage of descriptors after which slots come back into use, one by one."""
+"""Seconds without a shortage of descriptors after which slots come back into use.
+
+No timer does that either: each connection that is given back then restores one slot.
+"""
 
 
 class Home:
@@ -51,7 +57,10 @@ class Home:
         self._idle.append(connection)
 
     def take(self) -> Connection | None:
-        """Return the connection used last that is still silent; None if there is none."""
+        """Return the connection used last that has nothing to read; None if there is none.
+
+        Those used later that have something to read are closed.
+        """
         while True:
             try:
                 connection = self._idle.pop()
@@ -93,11 +102,12 @@ class Home:
         self.close_expired()
 
     def make_room(self) -> bool:
-        """Make room for a call that found no descriptor for its connection; take its slot.
+        """Make room for a call that could not open its connection: too many files are open.
 
-        If other calls are under way, the slot is taken out of use. That leaves a slot for each
-        descriptor, and the call can wait for its turn to get one of the others' connections. If no
-        other call is under way, idle connections are closed.
+        The call loses its slot. If other calls are under way, that slot is taken out of use, and
+        all free slots with it. That leaves a slot for each connection now open, and the call can
+        wait for its turn to get one of these. If no other call is under way, the idle connections
+        are closed.
 
         Return True if the call may try again, False if there is nothing to wait for.
         """
@@ -150,18 +160,17 @@ class ConnectionPool:
         if home is None:
             home = await self._make_home(key)
         await home.slots.acquire(deadline_at - time.monotonic())
-        if self.is_closed:
-            home.slots.release()
-            raise MeshError("this client is closed")
         try:
             connection = self._take_or_open(home, must_be_new=must_be_new)
+            connection.begin(deadline_at, home)
         except BaseException:  # KeyboardInterrupt too: a lost slot would be lost for good
             home.slots.release()
             raise
-        connection.begin(deadline_at, home)
         return connection
 
     def _take_or_open(self, home: Home, *, must_be_new: bool) -> Connection:
+        if self.is_closed:
+            raise MeshError("this client is closed")
         home.close_expired()
         if not must_be_new:
             kept = home.take()
@@ -173,20 +182,27 @@ class ConnectionPool:
         """Give back the slot, and keep the connection if it may be used again.
 
         The engine calls this however an attempt ends. A call that was cancelled, or whose answer
-        broke off, left its connection unclean: that is closed.
+        broke off, left its connection unclean: that is closed. A kept connection on which nothing
+        was sent this time is still clean.
         """
         home = connection.home
-        if connection.lacks_descriptor:
-            connection.close()
-            connection.may_be_replaced = home.make_room()
-            return
-        if connection.is_clean and not self.is_closed:
-            home.put(connection)
-        else:
-            connection.close()
-        home.close_expired()
-        home.restore_slot()
-        home.slots.release()
+        try:
+            if connection.is_clean and not self.is_closed:
+                home.put(connection)
+            else:
+                connection.close()
+            home.close_expired()
+            home.restore_slot()
+        finally:
+            home.slots.release()
+
+    def release_for_lack_of_descriptor(self, connection: Connection) -> bool:
+        """Give back a connection that could not be opened because too many files are open.
+
+        Return True if the call may try again, False if there is nothing to wait for.
+        """
+        connection.close()
+        return connection.home.make_room()
 
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed when its call ends.

@@ -20,7 +20,7 @@ import urllib.request
 
 import httpx
 
-from mesh_facade.engine.checks import is_loopback
+from mesh_facade.engine.checks import is_loopback, is_well_formed
 from mesh_facade.errors import MeshConfigurationError
 
 _PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
@@ -122,6 +122,8 @@ def _can_be_used(proxy: httpx.Proxy) -> bool:
     """Return True if its scheme, host and port are valid, and SOCKS can carry its credentials."""
     url = proxy.url
     if url.scheme not in _SCHEMES or not re.fullmatch(r"[^\s%]+", url.host):
+        return False
+    if not is_well_formed(url.raw_host.decode("ascii")):
         return False
     if url.port is not None and not 0 < url.port <= _LARGEST_PORT:
         return False

@@ -4,10 +4,13 @@ import base64
 import functools
 import inspect
 import json
+import math
 import re
+import sys
 import traceback
 from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar, cast
+from decimal import Decimal
+from typing import ParamSpec, TypeAlias, TypeVar, cast
 from urllib.parse import quote, quote_plus
 
 from mesh_facade.errors import MeshError
@@ -16,6 +19,11 @@ _SHORTEST_REDACTED = 8  # redacting shorter secrets would mangle ordinary words
 _DEEPEST_REDACTED = 100  # levels of nesting; anything deeper is redacted as a whole
 _LONGEST_PATTERN = 2000  # characters; compiling a much longer pattern takes seconds
 _REDACTED = "[redacted]"
+_BYTES_OF_BASE64_GROUP = 3
+_BITS_OF_BASE64_LETTER = 6
+_ANY_BASE64_LETTER = "[A-Za-z0-9+/_-]?"
+
+Members: TypeAlias = dict[str, object] | list[object] | tuple[object, ...]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,27 +31,97 @@ T = TypeVar("T")
 
 def redact(error: MeshError, secrets: Iterable[str]) -> None:
     """Replace the secrets that a server echoed, in the text and the fields of an error."""
-    spellings: set[str] = set()
-    for secret in secrets:
-        spellings |= _spellings(secret)
-    if not spellings:
+    long_enough = [secret for secret in secrets if len(secret) >= _SHORTEST_REDACTED]
+    if not long_enough:
         return
-    longest_first = sorted(spellings, key=len, reverse=True)
-    alternatives = "|".join(_pattern(spelling) for spelling in longest_first)
-    pattern = re.compile(alternatives, re.IGNORECASE | re.DOTALL)
-    error.args = tuple(_redacted(argument, pattern) for argument in error.args)
+    redactor = _Redactor(long_enough)
+    error.args = tuple(redactor.redact_value(argument) for argument in error.args)
     for name, value in list(vars(error).items()):
-        setattr(error, name, _redacted(value, pattern, depth=1))
+        setattr(error, name, redactor.redact_value(value, depth=1))
+
+
+class _Redactor:
+    """Replaces secrets in texts, in whatever spelling, and in all that holds texts."""
+
+    def __init__(self, secrets: list[str]) -> None:
+        spellings: set[str] = set()
+        self._within_base64: dict[str, str] = {}
+        for secret in secrets:
+            spellings |= _spellings(secret)
+            self._within_base64 |= _patterns_within_base64(secret)
+        longest_first = sorted(spellings, key=len, reverse=True)
+        alternatives = "|".join(_pattern(spelling) for spelling in longest_first)
+        self._pattern = re.compile(alternatives, re.IGNORECASE | re.DOTALL)
+
+    def redact_value(self, value: object, depth: int = 0) -> object:
+        """Return a copy of a value in which the secrets are replaced in all texts."""
+        if isinstance(value, str):
+            return self._redact_text(value)
+        if isinstance(value, Decimal):
+            return self._redact_number(value)
+        if isinstance(value, (dict, list, tuple)):
+            return self._redact_members(cast("Members", value), depth)
+        return value
+
+    def _redact_members(self, value: Members, depth: int) -> object:
+        if depth > _DEEPEST_REDACTED:
+            return _REDACTED
+        if isinstance(value, dict):
+            return {
+                self.redact_value(key): self.redact_value(member, depth + 1)
+                for key, member in value.items()
+            }
+        items = [self.redact_value(item, depth + 1) for item in value]
+        if isinstance(value, tuple):
+            return tuple(items)
+        return items
+
+    def _redact_number(self, value: Decimal) -> object:
+        """Return a number, or a text in its place if it holds a secret that consists of digits."""
+        if self._pattern.search(str(value)):
+            return _REDACTED
+        return value
+
+    def _redact_text(self, text: str) -> str:
+        text = self._pattern.sub(_REDACTED, text)
+        for letters, pattern in self._within_base64.items():
+            if letters in text:  # almost never, and compiling the patterns takes long
+                text = re.sub(pattern, _REDACTED, text, flags=re.DOTALL)
+        return text
 
 
 def _spellings(secret: str) -> set[str]:
     """Return a secret as it is, URL-quoted, JSON-escaped and in base64."""
-    if len(secret) < _SHORTEST_REDACTED:
-        return set()
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
     url_safe = encoded.replace("+", "-").replace("/", "_")
     in_json = json.dumps(secret)[1:-1]
     return {secret, quote(secret, ""), quote_plus(secret), in_json, encoded, url_safe}
+
+
+def _patterns_within_base64(secret: str) -> dict[str, str]:
+    """Return patterns for a secret within a longer text that is in base64, such as `id:secret`.
+
+    Each stands under the letters that a text must hold for the pattern to match.
+
+    Base64 makes four letters of three bytes. So the letters depend on how many bytes of the same
+    three come before the secret: none, one or two. A letter at either end can hold bits of the text
+    around the secret too, so any letter matches there.
+    """
+    patterns: dict[str, str] = {}
+    secret_bytes = secret.encode()
+    for bytes_before in range(_BYTES_OF_BASE64_GROUP):
+        encoded = base64.b64encode(b"\0" * bytes_before + secret_bytes).decode()
+        first = math.ceil(8 * bytes_before / _BITS_OF_BASE64_LETTER)
+        end = 8 * (bytes_before + len(secret_bytes)) // _BITS_OF_BASE64_LETTER
+        letter_before = ""
+        if bytes_before > 0:
+            letter_before = _ANY_BASE64_LETTER
+        letters = encoded[first:end]
+        url_safe = letters.replace("+", "-").replace("/", "_")
+        for spelling in (letters, url_safe):
+            pattern = letter_before + _pattern(spelling) + _ANY_BASE64_LETTER
+            patterns[spelling[:_LONGEST_PATTERN]] = pattern
+    return patterns
 
 
 def _pattern(spelling: str) -> str:
@@ -51,26 +129,6 @@ def _pattern(spelling: str) -> str:
     if len(spelling) <= _LONGEST_PATTERN:
         return re.escape(spelling)
     return re.escape(spelling[:_LONGEST_PATTERN]) + ".*"
-
-
-def _redacted(value: object, pattern: re.Pattern[str], depth: int = 0) -> object:
-    """Return a copy of a value in which the pattern is replaced in all strings."""
-    if isinstance(value, str):
-        return pattern.sub(_REDACTED, value)
-    if not isinstance(value, (dict, list, tuple)):
-        return value
-    if depth > _DEEPEST_REDACTED:
-        return _REDACTED
-    if isinstance(value, dict):
-        members = cast("dict[str, object]", value)
-        return {
-            _redacted(key, pattern): _redacted(member, pattern, depth + 1)
-            for key, member in members.items()
-        }
-    items = [_redacted(item, pattern, depth + 1) for item in cast("list[object]", value)]
-    if isinstance(value, tuple):
-        return tuple(items)
-    return items
 
 
 def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
@@ -119,20 +177,35 @@ def empty_frames(error: BaseException) -> None:
 
     An error of this package loses its traceback and its context altogether: they only show the
     inside of the package. Any other error, such as KeyboardInterrupt or a bug, keeps its traceback.
+
+    An error that the caller is handling meanwhile is the context of all that is raised here. Its
+    frames, and those that it leads to, are the caller's, and are left alone.
     """
     if isinstance(error, MeshError):
         traceback.clear_frames(error.__traceback__)
         error.with_traceback(None)
         error.__context__ = None
-    seen: list[BaseException] = []  # errors can lead to each other in circles
-    found: list[BaseException | None] = [error]
+    of_caller: list[BaseException] = []
+    handled = sys.exception()
+    if handled is not error:  # it is, if this is called where the error was caught
+        of_caller = [each for each in _errors_reachable_from(handled, []) if each is not error]
+    for each in _errors_reachable_from(error, of_caller):
+        traceback.clear_frames(each.__traceback__)
+
+
+def _errors_reachable_from(
+    error: BaseException | None, left_out: list[BaseException]
+) -> list[BaseException]:
+    """Return an error and all that it leads to, without those that are left out."""
+    reachable: list[BaseException] = []  # errors can lead to each other in circles
+    found = [error]
     while found:
         each = found.pop()
-        if each is None or each in seen:
+        if each is None or each in reachable or each in left_out:
             continue
-        seen.append(each)
-        traceback.clear_frames(each.__traceback__)
+        reachable.append(each)
         found.append(each.__cause__)
         found.append(each.__context__)
         if isinstance(each, BaseExceptionGroup):
             found.extend(cast("BaseExceptionGroup[BaseException]", each).exceptions)
+    return reachable

@@ -1,6 +1,6 @@
 """Whether a failed attempt is followed by another one, and how long to wait before it.
 
-`RetryPolicy.find_pause` decides that; `engine.Caller` asks it after each attempt that failed.
+`RetryPolicy.claim_retry` decides that, after each attempt that failed (`engine.CallLoop`).
 
 Sending a request again because the server had closed a kept connection is not a retry: it counts
 neither as an attempt nor against the budget. It is bounded all the same:
@@ -77,8 +77,9 @@ class Pause:
 
     Attributes:
         seconds: How long it is.
-        extends_deadline: Whether it puts off the call's deadline by as much, and the attempt before
-            it does not count.
+        extends_deadline: Whether the call's deadline is put off by as much. The attempt before such
+            a pause does not count towards `max_attempts`. This is for policies that pace a whole
+            run of calls, such as one that waits for a `Retry-After` with all of them.
     """
 
     seconds: float
@@ -91,8 +92,8 @@ class CallState:
 
     Attributes:
         attempts: How many have been made.
-        max_attempts: How many it may make, not counting those before a pause that put off its
-            deadline.
+        max_attempts: How many counted attempts it may make. An attempt that is followed by a pause
+            that extends the deadline is not counted.
         deadline_extensions: How many such pauses there were.
         seconds_left: How far away its deadline is.
     """
@@ -116,20 +117,25 @@ class RetryPolicy:
     def seconds_to_hold(self) -> float:
         """Return how many seconds an attempt must wait before it begins; 0 if it may begin now.
 
-        Such a wait puts off the call's deadline by as much.
+        The call's deadline is put off by as much. This is for policies that pace a whole run of
+        calls: here no attempt ever waits.
         """
         return 0.0
 
-    def find_pause(self, error: MeshError, state: CallState) -> Pause | None:
-        """Return the wait before the next attempt; None if there is none, and the error is raised.
+    def claim_retry(self, error: MeshError, state: CallState) -> Pause | None:
+        """Decide whether another attempt follows, and take it out of the retry budget.
 
-        There is no wait that would end after the call's deadline.
+        Return the pause before it, which ends before the call's deadline; None if no attempt
+        follows, so that the error is raised.
         """
         counted_attempts = state.attempts - state.deadline_extensions
         if counted_attempts >= state.max_attempts or not is_transient(error):
             return None
         seconds = _seconds_before_retry(error, counted_attempts)
-        if seconds >= state.seconds_left or not self.budget.take_retry():
+        if seconds >= state.seconds_left:
+            return None
+        is_paid_for = self.budget.take_retry()
+        if not is_paid_for:
             return None
         return Pause(seconds)
 
@@ -145,7 +151,7 @@ class RetryPolicy:
 class NeverRetry(RetryPolicy):
     """For operations that change something: their requests are never sent twice."""
 
-    def find_pause(self, error: MeshError, state: CallState) -> Pause | None:
+    def claim_retry(self, error: MeshError, state: CallState) -> Pause | None:
         del error, state
         return None
 

@@ -1,7 +1,7 @@
 """Slots: how many calls of a client run at once, in the order in which they came.
 
-A call holds a slot for as long as it has a connection. `pool` acquires and releases them. What ends
-the wait for one, a deadline or a cancelled call, is said in `mesh_facade/engine/__init__.py`.
+A call holds a slot for as long as it has a connection. `pool` acquires and releases them. See
+`mesh_facade/engine/__init__.py` for what ends the wait for one: a deadline, or a cancelled call.
 """
 
 import asyncio
@@ -54,17 +54,22 @@ class _CountedSlots(Slots, Generic[TurnT]):
         self._lock = threading.Lock()
 
     async def acquire(self, seconds: float) -> None:
-        with self._lock:
-            if self._free > 0 and seconds > 0:
-                self._free -= 1
-                self._in_use += 1
-                return
-            turn = self._make_turn()
-            self._turns.append(turn)
+        has_slot = False
+        turn: TurnT | None = None
         try:
+            with self._lock:
+                if self._free > 0 and seconds > 0:
+                    self._free -= 1
+                    self._in_use += 1
+                    has_slot = True
+                    return
+                turn = self._make_turn()
+                self._turns.append(turn)
             await self._wait_for(turn, seconds)
-        except BaseException:
-            if not self._give_up(turn):  # the slot came in the last moment: pass it on
+        except BaseException:  # KeyboardInterrupt too, which may come when the slot was just taken
+            if turn is not None:
+                has_slot = not self._give_up(turn)  # it may have come in the last moment
+            if has_slot:
                 self.release()
             raise
 

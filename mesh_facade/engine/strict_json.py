@@ -31,8 +31,10 @@ def decode(body: bytes) -> JSON:
     finds out which.
 
     Raises:
-        ValueError: The text is not UTF-8 (UnicodeError) or not JSON, an object has a key twice, a
-            constant such as NaN is not JSON, or a string holds half of a surrogate pair.
+        UnicodeDecodeError: The text is not UTF-8.
+        UnicodeEncodeError: A string holds half of a surrogate pair, written as an escape.
+        ValueError: The text is not JSON, an object has a key twice, or a constant such as NaN is
+            not JSON.
         ArithmeticError: An exponent is beyond what Decimal can hold.
         RecursionError: The text is nested too deeply.
     """

@@ -1,8 +1,8 @@
 """A connection that a task waits for, on asyncio's transports, within the call's deadline.
 
 Like its sibling for threads it is httpcore's network backend and stream in one. It does not stand
-on anyio's streams, as httpcore's own backend does: on those a call takes three times as long. The
-whole of what ends a call is in `mesh_facade/engine/__init__.py`.
+on anyio's streams, as httpcore's own backend does: on those a call takes three times as long. See
+`mesh_facade/engine/__init__.py` for all that ends a call.
 """
 
 import asyncio
@@ -294,5 +294,5 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
                     return await awaitable
             except TimeoutError as error:
                 raise httpcore.ConnectTimeout("connecting took too long") from error
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # UnicodeError: no host can have that name
                 raise httpcore.ConnectError("connecting failed") from error

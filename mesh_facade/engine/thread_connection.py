@@ -2,8 +2,8 @@
 
 It is httpcore's network backend and stream in one. So every connect, handshake, read and write of a
 call passes through here, whether a proxy is in between or not, and none waits for longer than is
-left until the deadline. Only the system's look-up of a host's name cannot be cut short. The whole
-of what ends a call is in `mesh_facade/engine/__init__.py`.
+left until the deadline. Only the system's look-up of a host's name cannot be cut short. See
+`mesh_facade/engine/__init__.py` for all that ends a call.
 """
 
 import contextlib
@@ -68,12 +68,20 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
         """Connect to the first address of a host that answers; each has a share of the time.
 
-        The look-up of the name comes first: what it takes is not there to be shared.
+        The time is what the look-up of the host's name has left of it.
         """
-        address_count = _count_addresses(host, port)
-        seconds = self._bounded(timeout) / address_count
         with self.recording_cause():
-            self._stream = httpcore.SyncBackend().connect_tcp(host, port, seconds)
+            addresses = _look_up(host, port)
+        seconds = self._bounded(timeout) / len(addresses)
+        for address in addresses[:-1]:
+            with contextlib.suppress(httpcore.ConnectTimeout, httpcore.ConnectError):
+                self._connect_to(address, port, seconds)
+                return
+        self._connect_to(addresses[-1], port, seconds)
+
+    def _connect_to(self, address: str, port: int, seconds: float) -> None:
+        with self.recording_cause():
+            self._stream = httpcore.SyncBackend().connect_tcp(address, port, seconds)
 
     def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
         """Send what a negotiation with a SOCKS proxy asks for, and pass it the replies."""
@@ -152,9 +160,14 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         return left
 
 
-def _count_addresses(host: str, port: int) -> int:
-    """Return how many addresses a host has; 1 if it cannot be looked up."""
+def _look_up(host: str, port: int) -> list[str]:
+    """Return the addresses of a host.
+
+    Raises:
+        httpcore.ConnectError: The host is unknown, or no host can have that name.
+    """
     try:
-        return len(socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP))
-    except OSError:
-        return 1  # connecting will fail the same way, and say why
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError("the host's name could not be looked up") from error
+    return [str(address[0]) for *_, address in found]

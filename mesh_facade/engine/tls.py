@@ -7,6 +7,7 @@ import ssl
 import certifi
 import httpx
 
+from mesh_facade.engine.descriptors import describe_descriptor_limit, is_out_of_descriptors
 from mesh_facade.errors import MeshConfigurationError
 
 
@@ -34,8 +35,14 @@ def find_ssl_context(verify: object, *, is_tls: bool) -> ssl.SSLContext:
     is_verified = verify and is_tls
     try:
         return _make_context(_fingerprint(), verify=is_verified)
-    except OSError:
-        pass  # raised below, where it is not the context of another error
+    except OSError as error:
+        failure = error
+    # Raised outside of the `except` block, where it is not the context of another error.
+    if is_out_of_descriptors(failure, None):
+        raise MeshConfigurationError(
+            "the certificates cannot be read, because too many files are open "
+            f"{describe_descriptor_limit()}: raise the limit, or close files"
+        )
     raise MeshConfigurationError(_describe_problem())
 
 
@@ -74,7 +81,8 @@ def _stamps_in(folder: str) -> list[object]:
 
 
 @functools.lru_cache(maxsize=8)
-def _make_context(_fingerprint: tuple[object, ...], *, verify: bool) -> ssl.SSLContext:
+def _make_context(cache_key: tuple[object, ...], *, verify: bool) -> ssl.SSLContext:
+    del cache_key  # it is there for `lru_cache`
     return httpx.create_ssl_context(verify=verify)
 
 

@@ -5,8 +5,8 @@ blocks where `TaskWaiting` awaits, so a coroutine that waits through it never su
 `run_blocking` runs it to its end with one `send`, without an event loop. That saves a second copy
 of every decision, and costs less than a microsecond a call.
 
-Who ends a call at its deadline, and what happens to the connection of a cancelled call, is said in
-`mesh_facade/engine/__init__.py`.
+See `mesh_facade/engine/__init__.py` for who ends a call at its deadline, and for what happens to
+the connection of a cancelled call.
 """
 
 import asyncio
@@ -46,10 +46,10 @@ class Authentication(Protocol):
     """Signs requests: an `httpx.Auth` that can also name the secrets that it has added.
 
     Attributes:
-        needs_await: Whether a function of the caller's returns the secret; it may be async.
+        has_secret_function: Whether a function of the caller's, sync or async, returns the secret.
     """
 
-    needs_await: bool
+    has_secret_function: bool
 
     def auth_flow(
         self, request: httpx.Request
@@ -175,7 +175,7 @@ class Waiting(ABC):
 
     @abstractmethod
     def current_home_key(self) -> HomeKey:
-        """Return where connections that are opened now can be used.
+        """Return the key of the current process and, for tasks, of the running event loop.
 
         Raises:
             MeshError: They are for tasks, and no event loop is running.
@@ -209,7 +209,7 @@ class Waiting(ABC):
         for no longer than `seconds`.
 
         Raises:
-            httpx.RequestError: No answer came, or it broke off.
+            httpx.HTTPError: No answer came, or it broke off.
             OSError: The same, from a caller's transport. TimeoutError is one.
         """
 
@@ -276,7 +276,7 @@ class TaskWaiting(Waiting):
     async def sign(
         self, request: httpx.Request, authentication: Authentication, seconds: float
     ) -> None:
-        if not authentication.needs_await:
+        if not authentication.has_secret_function:
             next(authentication.auth_flow(request))
             return
         self.current_home_key()  # asyncio.timeout would say less about a missing event loop

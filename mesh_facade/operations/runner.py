@@ -12,7 +12,7 @@ import attrs
 from mesh_connect_client import Client
 from mesh_connect_client.types import Response
 
-from mesh_facade.engine.engine import Caller, Engine
+from mesh_facade.engine.engine import CallLoop, Engine
 from mesh_facade.engine.httpx_clients import ATTEMPTS_HEADER, AsyncEngineClient, EngineClient
 from mesh_facade.engine.redaction import redact
 from mesh_facade.engine.retries import NeverRetry, RetryPolicy
@@ -53,12 +53,12 @@ class Runner:
             if not operation.is_safe_to_repeat:
                 policy = NeverRetry(policy.budget)
             client = Client(base_url=self.engine.base_url)
-            self._set_engine(client, Caller(self.engine, operation.judge, policy))
+            self._set_engine(client, CallLoop(self.engine, operation.judge, policy))
             # setdefault is atomic: threads that get here at once share the first one's client.
             client = self._clients.setdefault(operation, client)
         return client
 
-    def _set_engine(self, client: Client, caller: Caller) -> None:
+    def _set_engine(self, client: Client, call_loop: CallLoop) -> None:
         """Let the generated client send its requests through the engine."""
         raise NotImplementedError
 
@@ -77,8 +77,8 @@ class ThreadRunner(Runner):
             raise
         return _result(operation, response)
 
-    def _set_engine(self, client: Client, caller: Caller) -> None:
-        client.set_httpx_client(EngineClient(caller))
+    def _set_engine(self, client: Client, call_loop: CallLoop) -> None:
+        client.set_httpx_client(EngineClient(call_loop))
 
 
 class TaskRunner(Runner):
@@ -99,8 +99,8 @@ class TaskRunner(Runner):
             raise
         return _result(operation, response)
 
-    def _set_engine(self, client: Client, caller: Caller) -> None:
-        client.set_async_httpx_client(AsyncEngineClient(caller))
+    def _set_engine(self, client: Client, call_loop: CallLoop) -> None:
+        client.set_async_httpx_client(AsyncEngineClient(call_loop))
 
 
 def _result(operation: Operation[P, R], response: Response[Any]) -> CallResult[R]:

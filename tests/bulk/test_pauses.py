@@ -136,3 +136,25 @@ def test_retry_waits_for_the_end_of_a_pause(mode: Mode) -> None:
 
     assert {each.error for each in outcomes} == {None}
     assert min(answered_at[2:]) - answered_at[0] >= 0.3
+
+
+def test_lane_that_waits_for_a_connection_keeps_the_pause_of_all_lanes(mode: Mode) -> None:
+    began_at: list[float] = []
+    limited_at: list[float] = []
+
+    def begin(token: str) -> float:
+        began_at.append(time.monotonic())
+        return 0.02 if token == "token-0" else 0.2
+
+    def answer(_: str) -> httpx.Response:
+        if limited_at:
+            return response()
+        limited_at.append(time.monotonic())
+        return rate_limited(0.6)
+
+    caller = mode.client(transport=CountingTransport(answer, begin), max_connections=2)
+    outcomes = read_all(caller, make_accounts(10), concurrency=10)
+
+    assert {each.error for each in outcomes} == {None}
+    seconds_after_the_limit = [began - limited_at[0] for began in began_at]
+    assert [each for each in seconds_after_the_limit if 0.1 < each < 0.6] == []

@@ -15,9 +15,10 @@ import httpcore
 import httpx
 import pytest
 
-from mesh_facade import AsyncMeshClient
+from mesh_facade import AsyncMeshClient, MeshClient
 from mesh_facade.engine import thread_connection
 from mesh_facade.engine.connection import Connection
+from mesh_facade.engine.failures import connection_error
 from mesh_facade.engine.pool import ConnectionPool, Home
 from mesh_facade.engine.slots import ThreadSlots
 from mesh_facade.engine.task_connection import TaskConnection
@@ -140,21 +141,61 @@ def test_connecting_gets_the_time_that_the_name_look_up_has_left(
             waits.append(timeout)
             raise httpcore.ConnectError("refused")
 
-    def look_up_slowly(_host: str, _port: int) -> int:
+    def look_up_slowly(_host: str, _port: int) -> list[str]:
         connection.deadline_at -= 20
-        return 2
+        return ["192.0.2.1", "192.0.2.2"]
 
     connection = ThreadConnection(
         httpx.URL("https://mesh.example"), ssl.create_default_context(), None
     )
     connection.begin(time.monotonic() + 30, Home(ThreadSlots(1)))
     monkeypatch.setattr(httpcore, "SyncBackend", Backend)
-    monkeypatch.setattr(thread_connection, "_count_addresses", look_up_slowly)
+    monkeypatch.setattr(thread_connection, "_look_up", look_up_slowly)
 
     with pytest.raises(httpcore.ConnectError, match="refused"):
         connection.connect_tcp("mesh.example", 443, timeout=30.0)
 
-    assert waits == [pytest.approx(5, abs=0.5)]
+    assert waits == [pytest.approx(5, abs=0.5), pytest.approx(5, abs=0.5)]
+
+
+@pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
+@pytest.mark.parametrize("host", ["mesh..example", f"{'m' * 64}.example"])
+def test_name_that_no_host_can_have_fails_like_an_unknown_host(
+    connection_class: Any, host: str
+) -> None:
+    url = httpx.URL("https://mesh.example")
+    connection = connection_class(url, ssl.create_default_context(), None)
+    connection.begin(time.monotonic() + 5, Home(ThreadSlots(1)))
+
+    async def open_it() -> None:
+        opening = connection.connect_tcp(host, 443)
+        if inspect.isawaitable(opening):
+            await opening
+
+    with pytest.raises(httpcore.ConnectError) as caught:
+        asyncio.run(open_it())
+
+    error = connection_error(caught.value, connection.cause, 10.0)
+    assert str(error) == (
+        "the connection failed (ConnectError): a label of the host's name is empty or too long"
+    )
+
+
+def test_thread_looks_a_host_up_once_per_connection(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+    hosts: list[object] = []
+
+    def look_up_here(host: Any, *arguments: Any, **options: Any) -> Any:
+        hosts.append(host)
+        return look_up("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_here)
+    with MeshClient(**KEYS, base_url=serve().url.replace("127.0.0.1", "localhost")) as mesh:
+        assert mesh.get_account_balance(TOKEN, "coinbase")
+
+    assert hosts.count("localhost") == 1
 
 
 def test_cause_of_an_address_that_refused_does_not_explain_a_later_step() -> None:

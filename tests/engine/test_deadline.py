@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mesh_facade import AsyncMeshClient, MeshTimeoutError
+from mesh_facade.engine.waiting import StopSignal
 from tests.engine.support import HEAD_OF_LONG_ANSWER
 from tests.stopwatch import Stopwatch
-from tests.support import KEYS, TOKEN, Peer, Script, silent_port
+from tests.support import KEYS, OK, TOKEN, Peer, Script, response, silent_port
 
 if TYPE_CHECKING:
     from tests.conftest import Clock, Mode, Serve
@@ -81,8 +82,13 @@ def test_connecting_to_an_unresponsive_port_ends_at_the_deadline(
     mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with silent_port() as port:
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))] * 4
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)  # one after the other
+
+        def look_up(host: object, *_: object, **__: object) -> list[tuple[object, ...]]:
+            """Find four addresses of the name, which are tried in turn, and one of an address."""
+            found = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+            return [found] * (4 if host == "localhost" else 1)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
         caller = mode.client(base_url=f"http://localhost:{port}", deadline=0.25, max_attempts=1)
 
         with Stopwatch() as watch, pytest.raises(MeshTimeoutError):
@@ -133,3 +139,24 @@ def test_secret_function_that_outlasts_the_deadline_is_named(mode: Mode, clock: 
 
     assert caught.value.attempts == 0
     assert script.requests == []
+
+
+def test_pause_that_outlasts_the_deadline_is_not_taken_for_a_lack_of_connections(
+    mode: Mode, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait_too_long(signal: StopSignal, seconds: float) -> bool:
+        clock.sleep(seconds + 2)
+        return signal.is_set()
+
+    async def wait_too_long_in_task(signal: StopSignal, seconds: float) -> bool:
+        return wait_too_long(signal, seconds)
+
+    monkeypatch.setattr(StopSignal, "wait", wait_too_long)
+    monkeypatch.setattr(StopSignal, "wait_in_task", wait_too_long_in_task)
+    script = Script(response(503, b"", {"Retry-After": "29"}), OK)
+
+    match = r"^no answer within the deadline of 30 s$"
+    with pytest.raises(MeshTimeoutError, match=match) as caught:
+        mode.client(deadline=30, transport=script).read()
+
+    assert caught.value.attempts == 1

@@ -275,13 +275,9 @@ def test_idle_connections_make_room_for_a_call_that_needs_a_new_one(
 
     async def make_room() -> list[bool]:
         connection = await engine.pool.acquire(time.monotonic() + 1, must_be_new=True)
-        connection.lacks_descriptor = True
-        engine.pool.release(connection)
-        first = connection.may_be_replaced
+        first = engine.pool.release_for_lack_of_descriptor(connection)
         connection = await engine.pool.acquire(time.monotonic() + 1, must_be_new=True)
-        connection.lacks_descriptor = True
-        engine.pool.release(connection)
-        return [first, connection.may_be_replaced]
+        return [first, engine.pool.release_for_lack_of_descriptor(connection)]
 
     run = mode.run if mode.is_async else run_blocking
 

@@ -9,14 +9,14 @@ import httpx
 import pytest
 
 from mesh_facade import MeshError
-from mesh_facade.engine.engine import Caller
+from mesh_facade.engine.engine import CallLoop
 from mesh_facade.engine.retries import RetryBudget, RetryPolicy
 from mesh_facade.engine.waiting import StopSignal, run_blocking
 from tests.operations.support import build_engine
 from tests.support import OK, Script
 
 if TYPE_CHECKING:
-    from tests.conftest import Clock, Mode
+    from tests.conftest import Clock, Mode, Serve
 
 
 class HoldingPolicy(RetryPolicy):
@@ -35,7 +35,7 @@ class HoldingPolicy(RetryPolicy):
 def call(mode: Mode, script: Script, policy: RetryPolicy, stopped: StopSignal) -> int:
     """Make a call; return the number of its attempts."""
     engine = attrs.evolve(build_engine(mode, script), stopped=stopped)
-    calling = Caller(engine, lambda _: None, policy).call(
+    calling = CallLoop(engine, lambda _: None, policy).run(
         httpx.Request("POST", "https://mesh.example", json={})
     )
     if mode.is_async:
@@ -51,6 +51,30 @@ def test_held_attempt_begins_after_all_waits_and_keeps_its_deadline(
 
     assert attempts == 1
     assert clock.pauses == [20.0, 25.0]  # 45 s, longer than the deadline of 30 s
+
+
+def test_attempt_is_held_if_the_hold_began_while_it_waited_for_a_connection(
+    mode: Mode, clock: Clock
+) -> None:
+    attempts = call(mode, Script(OK), HoldingPolicy(0.0, 20.0, 20.0), StopSignal())
+
+    assert attempts == 1
+    assert clock.pauses == [20.0]
+
+
+def test_held_attempt_leaves_its_idle_connection_to_later_calls(mode: Mode, serve: Serve) -> None:
+    server = serve()
+    caller = mode.client(base_url=server.url)
+    caller.read()
+    policy = HoldingPolicy(0.0, 0.01, 0.01)
+    calling = CallLoop(caller.client._runner.engine, lambda _: None, policy).run(
+        httpx.Request("POST", server.url, json={})
+    )
+
+    accepted = mode.run(calling) if mode.is_async else run_blocking(calling)
+
+    assert accepted.attempts == 1
+    assert (server.connections, len(server.requests)) == (1, 2)
 
 
 def test_held_attempt_raises_mesh_error_when_the_client_is_closed(mode: Mode) -> None:

@@ -141,8 +141,3 @@ def test_error_of_tls_is_not_hidden_by_a_server_that_no_longer_listens() -> None
 def test_wait_that_takes_too_long_is_a_timeout(stream: Stream) -> None:
     with pytest.raises(httpcore.ReadTimeout):
         stream.read()
-
-
-def test_stream_tells_of_its_encryption_and_of_nothing_else(stream: Stream) -> None:
-    assert stream.stream.get_extra_info("ssl_object").version().startswith("TLS")
-    assert stream.stream.get_extra_info("socket") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sys
 import threading
 import time
@@ -16,6 +17,8 @@ import pytest
 
 from mesh_facade import AccountBalance, AsyncMeshClient, MeshClient, MeshError, MeshTimeoutError
 from mesh_facade.engine import pool
+from mesh_facade.engine.connection import Connection
+from mesh_facade.engine.waiting import HomeKey, ThreadWaiting, run_blocking
 from tests.conftest import Mode, Serve
 from tests.engine.support import answer_with_number_in_token, in_parallel
 from tests.support import KEYS, TOKEN, Peer, cash_body, response
@@ -61,6 +64,16 @@ def test_simultaneous_first_calls_of_threads_share_one_set_of_slots() -> None:
                     assert [call.result() for call in calls] == [1] * 8
     finally:
         sys.setswitchinterval(interval)
+
+
+def test_threads_that_make_a_home_at_once_use_the_first_one() -> None:
+    connections = pool.ConnectionPool(ThreadWaiting(), Connection, 1)
+    key = HomeKey(os.getpid())
+
+    first = run_blocking(connections._make_home(key))
+    second = run_blocking(connections._make_home(key))
+
+    assert second is first
 
 
 def test_max_connections_is_never_exceeded_and_waiting_calls_get_their_turn(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import json
+import traceback
+from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -13,7 +16,7 @@ import pytest
 from mesh_facade import BadRequestError, MeshAPIError, MeshError
 from mesh_facade.engine.redaction import redact
 from tests.leaks import find_secrets, texts_reachable_from
-from tests.support import CLIENT_ID, CLIENT_SECRET, TOKEN, Script, envelope, response
+from tests.support import CLIENT_ID, CLIENT_SECRET, OK, TOKEN, Script, envelope, response
 
 if TYPE_CHECKING:
     from tests.conftest import Mode
@@ -125,3 +128,58 @@ def test_secrets_within_lists_and_tuples_are_redacted() -> None:
     error = MeshAPIError("text", error_data=[("a-secret-value", 1), ["in a-secret-value"]])
     redact(error, ["a-secret-value"])
     assert error.error_data == [("[redacted]", 1), ["in [redacted]"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("a-secret-with-???>>>", "[redacted]="),
+        ("i:a-secret-with-???>>>", "aT[redacted]=="),
+        ("id:a-secret-with-???>>>", "aWQ6[redacted]="),
+        ("ids:a-secret-with-???>>>", "aWRzO[redacted]"),
+        ("id:a-secret-with-???>>>||", "aWQ6[redacted]8fA=="),
+        ("id:a-secret-with-???>>>!!!", "aWQ6[redacted]hISE="),
+    ],
+)
+def test_secret_within_a_longer_base64_text_is_redacted(text: str, redacted: str) -> None:
+    encoded = base64.b64encode(text.encode()).decode()
+    url_safe = base64.urlsafe_b64encode(text.encode()).decode()
+    error = MeshError(f"{encoded} and {url_safe}")
+
+    redact(error, ["a-secret-with-???>>>"])
+
+    assert str(error) == f"{redacted} and {redacted}"
+
+
+def test_secret_that_is_echoed_as_a_number_is_redacted(mode: Mode) -> None:
+    body = b'{"status": "badRequest", "errorData": {"token": 123456789012, "other": 987654321.5}}'
+
+    with pytest.raises(BadRequestError) as caught:
+        mode.client(transport=Script(response(400, body))).read("123456789012")
+
+    assert caught.value.error_data == {"token": "[redacted]", "other": Decimal("987654321.5")}
+
+
+def test_error_that_the_caller_is_handling_keeps_its_frames(mode: Mode) -> None:
+    def fail_with_a_local_variable() -> None:
+        of_caller = "kept"
+        raise LookupError(of_caller)
+
+    script = Script(OK)
+    caller = mode.client(transport=script, on_attempt=raise_key_error)
+    handled: BaseException | None = None
+    with contextlib.suppress(LookupError):
+        try:
+            fail_with_a_local_variable()
+        except LookupError as error:
+            handled = error
+            caller.read()
+
+    assert handled is not None
+    assert len(script.requests) == 1
+    innermost = [frame for frame, _ in traceback.walk_tb(handled.__traceback__)][-1]
+    assert innermost.f_locals == {"of_caller": "kept"}
+
+
+def raise_key_error(_: object) -> None:
+    raise KeyError("of on_attempt")

@@ -54,8 +54,8 @@ def test_pause_that_ends_with_the_deadline_is_not_made() -> None:
     policy = RetryPolicy(RetryBudget())
     error = RateLimitError(retry_after=5.0)
 
-    assert policy.find_pause(error, CallState(1, 3, 0, seconds_left=5.0)) is None
-    assert policy.find_pause(error, CallState(1, 3, 0, seconds_left=5.1)) == Pause(5.0)
+    assert policy.claim_retry(error, CallState(1, 3, 0, seconds_left=5.0)) is None
+    assert policy.claim_retry(error, CallState(1, 3, 0, seconds_left=5.1)) == Pause(5.0)
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ def test_connection_error_that_is_not_transient_is_not_retried() -> None:
     error.is_transient = False
 
     assert not is_transient(error)
-    assert RetryPolicy(RetryBudget()).find_pause(error, make_state()) is None
+    assert RetryPolicy(RetryBudget()).claim_retry(error, make_state()) is None
 
 
 @pytest.mark.parametrize(("attempts", "is_retried"), [(1, True), (2, True), (3, False), (4, False)])
 def test_attempts_end_at_max_attempts(attempts: int, *, is_retried: bool) -> None:
-    pause = RetryPolicy(RetryBudget()).find_pause(ServerError(), make_state(attempts))
+    pause = RetryPolicy(RetryBudget()).claim_retry(ServerError(), make_state(attempts))
 
     assert (pause is not None) is is_retried
 
@@ -98,8 +98,8 @@ def test_attempts_end_at_max_attempts(attempts: int, *, is_retried: bool) -> Non
 def test_attempts_before_a_pause_of_all_lanes_do_not_count() -> None:
     policy = RetryPolicy(RetryBudget())
 
-    assert policy.find_pause(ServerError(), make_state(9, deadline_extensions=7)) is not None
-    assert policy.find_pause(ServerError(), make_state(10, deadline_extensions=7)) is None
+    assert policy.claim_retry(ServerError(), make_state(9, deadline_extensions=7)) is not None
+    assert policy.claim_retry(ServerError(), make_state(10, deadline_extensions=7)) is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_longest_backoff_doubles_up_to_eight_seconds(
 ) -> None:
     monkeypatch.setattr(random, "uniform", max)
 
-    pause = RetryPolicy(RetryBudget()).find_pause(
+    pause = RetryPolicy(RetryBudget()).claim_retry(
         ServerError(), make_state(attempts, max_attempts=9)
     )
 
@@ -120,17 +120,17 @@ def test_longest_backoff_doubles_up_to_eight_seconds(
 def test_retry_after_replaces_the_backoff() -> None:
     policy = RetryPolicy(RetryBudget())
 
-    assert policy.find_pause(ServerError(retry_after=12.5), make_state()) == Pause(12.5)
-    assert policy.find_pause(RateLimitError(retry_after=0.0), make_state()) == Pause(0.0)
+    assert policy.claim_retry(ServerError(retry_after=12.5), make_state()) == Pause(12.5)
+    assert policy.claim_retry(RateLimitError(retry_after=0.0), make_state()) == Pause(0.0)
 
 
 def test_no_retry_is_taken_from_the_budget_if_none_is_made() -> None:
     budget = RetryBudget()
     policy = RetryPolicy(budget)
 
-    assert policy.find_pause(BadRequestError(), make_state()) is None
-    assert policy.find_pause(ServerError(), make_state(3)) is None
-    assert policy.find_pause(ServerError(retry_after=31.0), make_state()) is None
+    assert policy.claim_retry(BadRequestError(), make_state()) is None
+    assert policy.claim_retry(ServerError(), make_state(3)) is None
+    assert policy.claim_retry(ServerError(retry_after=31.0), make_state()) is None
 
     assert count_retries(budget) == 10
 
@@ -139,7 +139,7 @@ def test_empty_budget_allows_no_retry() -> None:
     budget = RetryBudget()
     count_retries(budget)
 
-    assert RetryPolicy(budget).find_pause(ServerError(), make_state()) is None
+    assert RetryPolicy(budget).claim_retry(ServerError(), make_state()) is None
 
 
 def test_ten_calls_pay_for_one_retry() -> None:
@@ -174,7 +174,7 @@ def test_never_retry_makes_no_retry_and_takes_none_from_the_budget(error: MeshEr
     budget = RetryBudget()
     policy = NeverRetry(budget)
 
-    assert policy.find_pause(error, make_state()) is None
+    assert policy.claim_retry(error, make_state()) is None
     assert not policy.may_reopen()
     assert count_retries(budget) == 10
 

@@ -66,3 +66,10 @@ def test_response_error_does_not_quote_the_body() -> None:
         with pytest.raises(MeshResponseError) as caught:
             read(body)
         assert "canary" not in str(caught.value)
+
+
+def test_escape_of_half_a_surrogate_pair_is_named() -> None:
+    body = cash_body("1").replace(b"USD", b"\\ud800")
+
+    with pytest.raises(MeshResponseError, match="holds an escape of half a surrogate pair"):
+        read(body)

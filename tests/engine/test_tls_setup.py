@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -212,3 +214,52 @@ def test_folder_that_cannot_be_read_is_named(
 
     with pytest.raises(MeshConfigurationError, match=r"^SSL_CERT_DIR names no folder"):
         mode.client()
+
+
+def test_lack_of_descriptors_is_not_blamed_on_certifi(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> ssl.SSLContext:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(ssl, "create_default_context", refuse)
+
+    with pytest.raises(MeshConfigurationError, match="too many files are open") as caught:
+        mode.client()
+
+    assert caught.value.__context__ is None
+
+
+PROGRAM_WITHOUT_DESCRIPTORS = """
+import contextlib
+import resource
+from mesh_facade import MeshClient, MeshConfigurationError
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+opened = []
+with contextlib.suppress(OSError):
+    while True:
+        opened.append(open("/dev/null"))
+try:
+    MeshClient("client-id", "client-secret")
+except MeshConfigurationError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_too_many_open_files_are_named_when_certificates_cannot_be_read() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM_WITHOUT_DESCRIPTORS],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={"PYTHONPATH": ":".join(sys.path), "PATH": ""},
+    )
+
+    assert run.stderr == ""
+    assert run.stdout.strip() == (
+        "the certificates cannot be read, because too many files are open (ulimit -n: 64): raise "
+        "the limit, or close files"
+    )

@@ -12,7 +12,7 @@ from mesh_connect_client import Client
 from mesh_connect_client.api.balance import get_account_balance
 from mesh_connect_client.models import BalanceBrokerBaseRequest
 
-from mesh_facade.engine.engine import Caller
+from mesh_facade.engine.engine import CallLoop
 from mesh_facade.engine.httpx_clients import AsyncEngineClient, EngineClient
 from mesh_facade.operations.account_balance import GET_ACCOUNT_BALANCE
 from mesh_facade.operations.runner import Runner
@@ -99,13 +99,13 @@ def test_generated_operation_calls_request_on_the_given_httpx_client(
 
 def test_engine_clients_are_httpx_clients_that_send_requests(mode: Mode) -> None:
     script = Script(OK)
-    caller = Caller(build_engine(mode, script), lambda _: None, build_retry_policy())
+    call_loop = CallLoop(build_engine(mode, script), lambda _: None, build_retry_policy())
     request = httpx.Request("POST", "https://mesh.example/x", json={})
 
     if mode.is_async:
-        answer = mode.run(AsyncEngineClient(caller).send(request))
+        answer = mode.run(AsyncEngineClient(call_loop).send(request))
     else:
-        answer = EngineClient(caller).send(request)
+        answer = EngineClient(call_loop).send(request)
 
     assert issubclass(EngineClient, httpx.Client)
     assert issubclass(AsyncEngineClient, httpx.AsyncClient)

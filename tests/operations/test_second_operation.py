@@ -15,7 +15,7 @@ import pytest
 
 from mesh_facade import MeshError, MeshResponseError, ServerError
 from mesh_facade.engine.bodies import Answer
-from mesh_facade.engine.engine import Caller
+from mesh_facade.engine.engine import CallLoop
 from mesh_facade.engine.httpx_clients import AsyncEngineClient, EngineClient
 from mesh_facade.engine.retries import NeverRetry, RetryBudget, RetryPolicy
 from mesh_facade.engine.strict_json import JSONObject
@@ -61,12 +61,12 @@ def read_portfolio(mode: Mode, portfolio: Any, script: Script, policy: RetryPoli
     def judge(answer: Answer) -> MeshError | None:
         return envelope.judge(answer, find_portfolio_problem)
 
-    caller = Caller(build_engine(mode, script), judge, policy)
+    call_loop = CallLoop(build_engine(mode, script), judge, policy)
     client, operation = portfolio()
     if mode.is_async:
-        client.set_async_httpx_client(AsyncEngineClient(caller))
+        client.set_async_httpx_client(AsyncEngineClient(call_loop))
         return mode.run(operation.asyncio_detailed(client=client, user_id="user 1&2"))
-    client.set_httpx_client(EngineClient(caller))
+    client.set_httpx_client(EngineClient(call_loop))
     return operation.sync_detailed(client=client, user_id="user 1&2")
 
 

@@ -1,0 +1,130 @@
+"""Ctrl-C at a moment when a call has just got its slot: the slot is not lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from mesh_facade.engine.connection import Connection
+from mesh_facade.engine.engine import CallLoop
+from mesh_facade.engine.pool import ConnectionPool, Home
+from mesh_facade.engine.retries import RetryBudget, RetryPolicy
+from mesh_facade.engine.slots import ThreadSlots
+from mesh_facade.engine.waiting import ThreadWaiting, run_blocking
+from tests.operations.support import build_engine
+from tests.support import OK, Script
+
+if TYPE_CHECKING:
+    from tests.conftest import Mode
+
+
+class InterruptedLock:
+    """A lock; Ctrl-C comes when it is released for the first time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._was_interrupted = False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        if not self._was_interrupted:
+            self._was_interrupted = True
+            raise KeyboardInterrupt
+
+
+class InterruptedConnection(Connection):
+    """A connection; Ctrl-C comes when it is lent, or when it is closed."""
+
+    def __init__(self, interrupted_method: str) -> None:
+        super().__init__()
+        self._interrupted_method = interrupted_method
+
+    def begin(self, deadline_at: float, home: Home) -> None:
+        super().begin(deadline_at, home)
+        self._interrupt("begin")
+
+    def close(self) -> None:
+        self._interrupt("close")
+
+    def _interrupt(self, method: str) -> None:
+        if method == self._interrupted_method:
+            raise KeyboardInterrupt
+
+
+class InterruptedPolicy(RetryPolicy):
+    """Ctrl-C comes when the second hold is asked for, which is after the connection was lent."""
+
+    def __init__(self) -> None:
+        super().__init__(RetryBudget())
+        self._holds = 0
+
+    def seconds_to_hold(self) -> float:
+        self._holds += 1
+        if self._holds == 2:
+            raise KeyboardInterrupt
+        return 0.0
+
+
+def test_slot_is_not_lost_to_an_interrupt_when_it_was_just_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slots = ThreadSlots(1)
+    monkeypatch.setattr(slots, "_lock", InterruptedLock())
+
+    with pytest.raises(KeyboardInterrupt):
+        run_blocking(slots.acquire(1))
+
+    run_blocking(slots.acquire(0.2))
+
+
+def test_turn_is_not_lost_to_an_interrupt_when_it_was_just_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slots = ThreadSlots(1)
+    run_blocking(slots.acquire(1))
+    monkeypatch.setattr(slots, "_lock", InterruptedLock())
+
+    with pytest.raises(KeyboardInterrupt):
+        run_blocking(slots.acquire(1))
+
+    slots.release()
+    run_blocking(slots.acquire(0.2))
+
+
+def test_slot_is_not_lost_to_an_interrupt_while_the_connection_is_lent() -> None:
+    pool = ConnectionPool(ThreadWaiting(), lambda: InterruptedConnection("begin"), 1)
+
+    for _ in range(2):  # with the slot lost, the second would wait for it and time out
+        with pytest.raises(KeyboardInterrupt):
+            run_blocking(pool.acquire(time.monotonic() + 0.2, must_be_new=False))
+
+
+def test_slot_is_not_lost_to_an_interrupt_while_the_connection_is_closed() -> None:
+    pool = ConnectionPool(ThreadWaiting(), lambda: InterruptedConnection("close"), 1)
+
+    for _ in range(2):
+        connection = run_blocking(pool.acquire(time.monotonic() + 0.2, must_be_new=False))
+        with pytest.raises(KeyboardInterrupt):
+            pool.release(connection)
+
+
+def test_slot_is_not_lost_to_an_interrupt_just_before_an_attempt(mode: Mode) -> None:
+    engine = build_engine(mode, Script(OK))  # it has one slot
+    request = httpx.Request("POST", "https://mesh.example", json={})
+
+    def run(policy: RetryPolicy) -> Any:
+        calling = CallLoop(engine, lambda _: None, policy).run(request)
+        return mode.run(calling) if mode.is_async else run_blocking(calling)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(InterruptedPolicy())
+
+    [home] = engine.pool._homes.values()
+    assert home.slots._free == 1
