@@ -53,12 +53,12 @@ class Runner:
             if not operation.is_safe_to_repeat:
                 policy = NeverRetry(policy.budget)
             client = Client(base_url=self.engine.base_url)
-            self._set_engine(client, CallLoop(self.engine, operation.judge, policy))
+            self._attach_engine(client, CallLoop(self.engine, operation.judge, policy))
             # setdefault is atomic: threads that get here at once share the first one's client.
             client = self._clients.setdefault(operation, client)
         return client
 
-    def _set_engine(self, client: Client, call_loop: CallLoop) -> None:
+    def _attach_engine(self, client: Client, call_loop: CallLoop) -> None:
         """Let the generated client send its requests through the engine."""
         raise NotImplementedError
 
@@ -77,7 +77,7 @@ class ThreadRunner(Runner):
             raise
         return _result(operation, response)
 
-    def _set_engine(self, client: Client, call_loop: CallLoop) -> None:
+    def _attach_engine(self, client: Client, call_loop: CallLoop) -> None:
         client.set_httpx_client(EngineClient(call_loop))
 
 
@@ -99,7 +99,7 @@ class TaskRunner(Runner):
             raise
         return _result(operation, response)
 
-    def _set_engine(self, client: Client, call_loop: CallLoop) -> None:
+    def _attach_engine(self, client: Client, call_loop: CallLoop) -> None:
         client.set_async_httpx_client(AsyncEngineClient(call_loop))
 
 
