@@ -3,9 +3,12 @@
 A run reads at most `concurrency` accounts at a time, each in a lane. In `_ThreadRun` a lane is a
 thread that reads one account after another; in `_TaskRun` it is a task that reads one account.
 
-The two classes stand side by side on purpose. What a run decides is written once, in `_Run` and in
-`pacing.py`. The rest is how lanes are started, awaited and stopped, and in this threads and tasks
-have little in common: a thread cannot be cancelled, and only a task can wait for an async iterable.
+What a run decides is written once, in `_Run` and in `pacing.py`. How lanes are started, awaited and
+stopped is written twice, because threads and tasks differ in that: a thread cannot be cancelled,
+and only a task can wait for an async iterable.
+
+Local variables that refer to tokens are deleted before a frame waits or raises an error. Tools that
+report errors print the local variables of all frames in a traceback.
 """
 
 import asyncio
@@ -31,11 +34,11 @@ from mesh_facade import link_payload
 from mesh_facade.balances import AccountBalance
 from mesh_facade.engine.attempts import current_key
 from mesh_facade.engine.checks import check_count, check_seconds
-from mesh_facade.engine.redaction import empty_frames
+from mesh_facade.engine.redaction import empty_frames, keeps_secrets_out_of_tracebacks
 from mesh_facade.engine.waiting import StopSignal
 from mesh_facade.errors import MeshError
 from mesh_facade.operations.account_balance import GET_ACCOUNT_BALANCE, Broker
-from mesh_facade.operations.runner import Runner, TaskRunner, ThreadRunner
+from mesh_facade.operations.runner import CallResult, Runner, TaskRunner, ThreadRunner
 from mesh_facade.pacing import BulkRetryPolicy, RefusedKeys
 
 
@@ -54,6 +57,7 @@ class LinkedAccount:
     key: Any = None
 
     @classmethod
+    @keeps_secrets_out_of_tracebacks
     def from_link_payload(cls, payload: Mapping[str, object]) -> list["LinkedAccount"]:
         """Return the accounts that a user linked, from the payload that Mesh Link handed over.
 
@@ -101,7 +105,7 @@ class FailedOutcome:
     Attributes:
         account: The account.
         balance: None.
-        error: What `get_account_balance` would have raised.
+        error: The exception that `get_account_balance` would have raised.
         attempts: How many attempts were made, as `error.attempts` says; 0 if `error` is not a
             MeshError.
         elapsed: Seconds from the account's start to its end, pauses included.
@@ -125,7 +129,7 @@ def read_in_threads(
     concurrency: int,
     max_pause: float | None,
 ) -> Generator[Outcome, None, None]:
-    """Start a run in threads; see `MeshClient.get_account_balances`."""
+    """Return a generator that reads accounts in threads; see `MeshClient.get_account_balances`."""
     return _ThreadRun(runner, accounts, concurrency, max_pause).outcomes()
 
 
@@ -136,7 +140,10 @@ def read_in_tasks(
     concurrency: int,
     max_pause: float | None,
 ) -> AsyncGenerator[Outcome, None]:
-    """Start a run in tasks; see `AsyncMeshClient.get_account_balances`."""
+    """Return a generator that reads accounts in tasks.
+
+    See `AsyncMeshClient.get_account_balances`.
+    """
     return _TaskRun(runner, accounts, concurrency, max_pause).outcomes()
 
 
@@ -144,8 +151,9 @@ class _Run:
     """The state and the decisions of a run that both modes share.
 
     Attributes:
-        concurrency: How many accounts are read at a time.
-        stop_signal: Ends the pauses of all lanes; it is set along with the client's own signal.
+        concurrency: How many accounts are read at a time; less than asked for if the system allows
+            no more threads.
+        stop_signal: Ends the pauses of all lanes. Setting the client's signal sets this one too.
         policy: Decides about retries and pauses.
         engine: The client's engine, with `stop_signal` in place of the client's signal.
         is_drawing_over: No more accounts are drawn. Those in flight still get their outcomes.
@@ -167,18 +175,21 @@ class _Run:
     def stop_drawing(self, error: Exception | None) -> None:
         """Draw no more accounts, because the input has ended or because of an error."""
         self.is_drawing_over = True
-        if self.error is None:  # the first error is kept, even if the input had ended before
+        if self.error is None:  # a later error does not replace the first
             self.error = error
 
     def record(self, outcome: Outcome) -> None:
-        """Count an outcome; end the run if the API keys are evidently refused."""
+        """Count an outcome; draw no more accounts if the API keys are evidently refused."""
         account = outcome.account
         if self._refused_keys.record(account.auth_token, account.broker, outcome.error):
             self.stop_drawing(outcome.error)
 
 
 def _check_account(account: object) -> None:
-    """Raise TypeError unless an item of the caller's input is an account; this ends the run."""
+    """Raise TypeError if an item of the caller's input is not an account.
+
+    Lanes call this, not the loops that draw: so the accounts before that item still get outcomes.
+    """
     if not isinstance(account, LinkedAccount):
         kind = type(account).__name__
         raise TypeError(f"accounts must be LinkedAccounts, but one of them is a {kind}")
@@ -190,13 +201,28 @@ def _failed_outcome(account: LinkedAccount, error: Exception, began_at: float) -
     if isinstance(error, MeshError):
         attempts = error.attempts
     elapsed = time.monotonic() - began_at
-    return FailedOutcome(account, None, error, attempts, elapsed)
+    return FailedOutcome(
+        account=account, balance=None, error=error, attempts=attempts, elapsed=elapsed
+    )
 
 
-def _without_own_frames(error: Exception) -> Exception:
-    """Remove this module's frames from an error of the caller's input: they refer to tokens."""
+def _successful_outcome(
+    account: LinkedAccount, result: CallResult[AccountBalance], began_at: float
+) -> SuccessfulOutcome:
+    """Return the outcome of an account that was read."""
+    return SuccessfulOutcome(
+        account=account,
+        balance=result.value,
+        error=None,
+        attempts=result.attempts,
+        elapsed=time.monotonic() - began_at,
+    )
+
+
+def _remove_own_frames(error: Exception) -> Exception:
+    """Remove this module's frames from an error of the caller's input, and return the error."""
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_globals is globals():
+    while traceback is not None and traceback.tb_frame.f_globals["__name__"] == __name__:
         traceback = traceback.tb_next
     return error.with_traceback(traceback)
 
@@ -204,9 +230,10 @@ def _without_own_frames(error: Exception) -> Exception:
 class _ThreadRun(_Run):
     """A run whose lanes are threads.
 
-    The thread that iterates draws accounts and puts them into one queue. Lanes take them from
-    there, and put outcomes into another queue. Lanes are daemon threads, so that a program may end
-    while one waits for an answer. (The threads of a ThreadPoolExecutor would keep it from ending.)
+    The thread of the caller's loop draws accounts from the input, and puts them into one queue.
+    Lanes take them from there, and put outcomes into another queue. Lanes are daemon threads, so
+    that a program may end while one waits for an answer. (The threads of a ThreadPoolExecutor would
+    keep it from ending.)
     """
 
     def __init__(
@@ -227,25 +254,30 @@ class _ThreadRun(_Run):
         self._finished: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
 
     def outcomes(self) -> Generator[Outcome, None, None]:
-        """Yield an outcome for each account; then raise what ended the run early, if anything."""
+        """Yield an outcome for each account.
+
+        Raises:
+            AuthenticationError: The API keys are evidently refused.
+            TypeError: An item of the input is not a LinkedAccount.
+            Exception: Whatever the input raised.
+        """
+        outcome = None
         try:
             self._fill_lanes()
             while self._in_flight > 0:
-                finished = self._finished.get()
-                self._in_flight -= 1
-                if isinstance(finished, Exception):  # the lane was not given a LinkedAccount
-                    self.stop_drawing(finished)
-                elif isinstance(finished, BaseException):  # SystemExit, for example
-                    raise finished
-                else:
-                    self.record(finished)
-                    yield finished
-                del finished  # it refers to a token, and the wait for the next one can be long
+                outcome = self._take_outcome()
+                if outcome is not None:
+                    self.record(outcome)
+                    yield outcome
+                outcome = None  # the wait for the next one can be long
                 self._fill_lanes()
+        except BaseException as interruption:  # Ctrl-C, for example
+            empty_frames(interruption)
+            raise
         finally:
             self._stop()
-        error = self.error
-        del self  # it refers to tokens, and a traceback holds this frame
+            error = self.error
+            del self, outcome
         if error is not None:
             raise error
 
@@ -258,13 +290,28 @@ class _ThreadRun(_Run):
                 self.stop_drawing(None)
                 return
             except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
-                self.stop_drawing(_without_own_frames(error))
+                self.stop_drawing(_remove_own_frames(error))
                 return
             self._in_flight += 1
             if self._in_flight > len(self._threads):
                 self._start_thread()
             # The caller's context variables, such as request ids, hold in the lane too.
             self._drawn.put((contextvars.copy_context(), account))
+
+    def _take_outcome(self) -> Outcome | None:
+        """Wait for an outcome, and return it; if a lane raised TypeError, end the run instead.
+
+        Raises:
+            BaseException: A lane met SystemExit, for example.
+        """
+        finished = self._finished.get()
+        self._in_flight -= 1
+        if isinstance(finished, Exception):  # a TypeError of `_check_account`
+            self.stop_drawing(finished)
+            return None
+        if isinstance(finished, BaseException):
+            raise finished
+        return finished
 
     def _start_thread(self) -> None:
         """Start another lane; if the system allows no more threads, go on with those there are."""
@@ -278,7 +325,7 @@ class _ThreadRun(_Run):
             self._threads.remove(thread)
             if not self._threads:
                 raise
-            self.concurrency = len(self._threads)
+            self.concurrency = len(self._threads)  # these read what has been drawn, too
 
     def _work(self) -> None:
         """Read accounts as they are drawn, until None comes. The thread of each lane runs this."""
@@ -294,10 +341,10 @@ class _ThreadRun(_Run):
                 empty_frames(error)
                 finished = error
             self._finished.put(finished)
-            del drawn, context, account, finished  # they refer to a token
+            del drawn, context, account, finished
 
     def _read(self, account: LinkedAccount) -> Outcome:
-        """Read an account; its error is its outcome. TypeError if it is not a LinkedAccount."""
+        """Read an account and return its outcome; raise TypeError if it is not a LinkedAccount."""
         _check_account(account)
         current_key.set(account.key)
         began_at = time.monotonic()
@@ -306,8 +353,7 @@ class _ThreadRun(_Run):
         except Exception as error:  # noqa: BLE001 — it is the account's outcome
             empty_frames(error)
             return _failed_outcome(account, error, began_at)
-        elapsed = time.monotonic() - began_at
-        return SuccessfulOutcome(account, result.value, None, result.attempts, elapsed)
+        return _successful_outcome(account, result, began_at)
 
     def _stop(self) -> None:
         """End pauses, wait for calls in flight, and drop their outcomes."""
@@ -348,14 +394,21 @@ class _TaskRun(_Run):
             self._async_accounts = aiter(accounts)
         else:
             self._accounts = iter(accounts)
-        self._free_lanes = asyncio.Semaphore(concurrency)  # what the drawing task waits for
-        # A lane returns its outcome, and the drawing task None: one type, as one queue takes both.
+        self._free_lanes = asyncio.Semaphore(concurrency)  # the drawing task waits for one
+        # Lanes and the drawing task go through one queue, so they share a type. The drawing task
+        # returns None.
         self._drawing: asyncio.Task[Outcome | None] | None = None
         self._lanes: set[asyncio.Task[Outcome | None]] = set()
         self._finished: asyncio.Queue[asyncio.Task[Outcome | None]] = asyncio.Queue()
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """Yield an outcome for each account; then raise what ended the run early, if anything."""
+        """Yield an outcome for each account.
+
+        Raises:
+            AuthenticationError: The API keys are evidently refused.
+            TypeError: An item of the input is not a LinkedAccount.
+            Exception: Whatever the input raised.
+        """
         task = None
         outcome = None
         try:
@@ -369,13 +422,16 @@ class _TaskRun(_Run):
                 if outcome is not None:
                     self.record(outcome)
                     yield outcome
-                task = None  # they refer to a token, and the wait for the next one can be long
+                task = None  # the wait for the next one can be long
                 outcome = None
                 self._refill()
+        except BaseException as interruption:  # a cancellation, for example
+            empty_frames(interruption)
+            raise
         finally:
             await self._stop()
-        error = self.error
-        del self, task, outcome  # they refer to tokens, and a traceback holds this frame
+            error = self.error
+            del self, task, outcome
         if error is not None:
             raise error
 
@@ -388,7 +444,7 @@ class _TaskRun(_Run):
             self._drawing.add_done_callback(self._finished.put_nowait)
 
     def _refill(self) -> None:
-        """Have an account drawn for a lane that has become free."""
+        """Let an account be drawn for a lane that has become free."""
         if self._async_accounts is None:
             self._fill_lanes()
         else:
@@ -403,7 +459,7 @@ class _TaskRun(_Run):
                 self.stop_drawing(None)
                 return
             except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
-                self.stop_drawing(_without_own_frames(error))
+                self.stop_drawing(_remove_own_frames(error))
                 return
             self._start_lane(account)
 
@@ -425,7 +481,7 @@ class _TaskRun(_Run):
         try:
             drawing.result()
         except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
-            self.stop_drawing(_without_own_frames(error))
+            self.stop_drawing(_remove_own_frames(error))
             return
         self.stop_drawing(None)
 
@@ -443,7 +499,7 @@ class _TaskRun(_Run):
         lane.add_done_callback(self._finished.put_nowait)
 
     def _take_outcome(self, lane: asyncio.Task[Outcome | None]) -> Outcome | None:
-        """Return a lane's outcome; None if it was not given a LinkedAccount, which ends the run."""
+        """Return a lane's outcome; if it raised TypeError, end the run and return None."""
         self._lanes.discard(lane)
         try:
             return lane.result()
@@ -453,7 +509,7 @@ class _TaskRun(_Run):
             return None
 
     async def _read(self, account: LinkedAccount) -> Outcome:
-        """Read an account; its error is its outcome. TypeError if it is not a LinkedAccount."""
+        """Read an account and return its outcome; raise TypeError if it is not a LinkedAccount."""
         _check_account(account)
         current_key.set(account.key)
         began_at = time.monotonic()
@@ -462,11 +518,10 @@ class _TaskRun(_Run):
         except Exception as error:  # noqa: BLE001 — it is the account's outcome
             empty_frames(error)
             return _failed_outcome(account, error, began_at)
-        elapsed = time.monotonic() - began_at
-        return SuccessfulOutcome(account, result.value, None, result.attempts, elapsed)
+        return _successful_outcome(account, result, began_at)
 
     async def _stop(self) -> None:
-        """Cancel what is in flight, and drop it."""
+        """Cancel the drawing task and all calls in flight, and drop their outcomes."""
         self.is_drawing_over = True
         self.stop_signal.set()
         tasks = list(self._lanes)

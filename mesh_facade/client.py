@@ -7,8 +7,8 @@ call is carried out (connections, deadlines, retries) is in `mesh_facade/engine/
 Both constructors list all options, and both clients have all methods, on purpose: so editors and
 type checkers know them, and a TypeError names the class and the method that were called.
 
-Options and arguments are secret. So every public method that can raise an error is decorated with
-`keeps_secrets_out_of_tracebacks`.
+Options and arguments are secret. So the public methods that take them are decorated with
+`keeps_secrets_out_of_tracebacks`. While a bulk run is iterated, `bulk` sees to that.
 """
 
 import functools
@@ -104,12 +104,13 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
             pauses. It cannot interrupt a look-up of the host's name, or your secret function.
         max_attempts: How many attempts a call may make. Connection faults, timeouts, rate limits,
             server errors and HTTP 408 lead to another one; other errors are raised at once. The
-            retry budget of a client, one retry for ten calls and ten in reserve, can allow fewer.
+            retry budget of the client can allow fewer: it begins with 10 retries, and ten calls
+            add one.
         max_connections: How many calls run at once, each on a connection of its own; others wait
             for their turn. If the process may open fewer files, fewer run at once.
         proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://` (without a scheme,
             `http://`); if None, the variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` decide, as
-            curl reads them. One that cannot be used is skipped, with a warning in the log.
+            curl reads them. A variable that cannot be used is skipped, with a warning in the log.
         verify: Whether to verify the certificates of the server and of an `https://` proxy, or an
             `ssl.SSLContext`, which may hold a client certificate.
         transport: Your own httpx transport instead of the connections kept here; closing the
@@ -174,7 +175,7 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         Raises:
             TypeError: An argument is not a string; nothing was sent.
             ValueError: An argument is empty or cannot be sent; nothing was sent.
-            MeshConnectionError: No answer came back.
+            MeshConnectionError: No complete answer came.
             MeshResponseError: An answer came back, but not as Mesh's spec allows it.
             MeshAPIError: Mesh answered with an error; the subclass says which.
             MeshConfigurationError: Your secret function returned something that cannot be a key.
@@ -245,10 +246,10 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         return self._sibling(timeout, deadline, max_attempts)
 
     def close(self) -> None:
-        """Close idle connections now, and those in use when their calls end.
+        """Close idle connections now; a connection in use is closed when its call ends.
 
-        It does not wait for these calls. Their pauses end at once. A transport of your own is
-        closed at once. Closing twice is fine.
+        This does not wait for calls, but it ends their pauses. A transport of your own is closed at
+        once. Closing twice is fine.
         """
         self._runner.engine.pool.close()
         if self._transport is not None:
@@ -345,10 +346,10 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         return self._sibling(timeout, deadline, max_attempts)
 
     async def aclose(self) -> None:
-        """Close idle connections now, and those in use when their calls end.
+        """Close idle connections now; a connection in use is closed when its call ends.
 
-        It does not wait for these calls. Their pauses end at once. A transport of your own is
-        closed at once. Closing twice is fine.
+        This does not wait for calls, but it ends their pauses. A transport of your own is closed at
+        once. Closing twice is fine.
         """
         self._runner.engine.pool.close()
         if self._transport is not None:

@@ -99,8 +99,8 @@ def _check_key(name: str, value: object) -> str:
     if inspect.iscoroutine(value):
         value.close()  # or Python warns that it was never awaited
         raise MeshConfigurationError(
-            f"{name} is a coroutine: only AsyncMeshClient can await one, and it takes the async "
-            "function itself"
+            f"{name} is a coroutine: pass the async function itself, without calling it, to "
+            "AsyncMeshClient; MeshClient cannot await it"
         )
     if not isinstance(value, str):
         raise MeshConfigurationError(f"{name} must be a string, not {type(value).__name__}")

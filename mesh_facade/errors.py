@@ -1,8 +1,8 @@
-"""What can go wrong: one class for each thing that a caller can do about it.
+"""The errors: one class for each kind of failure.
 
 MeshError
 ├── MeshConfigurationError(ValueError)   the client cannot be built as asked: keys, URL, options
-├── MeshConnectionError                  no usable answer came back: refused, reset, truncated, DNS
+├── MeshConnectionError                  no complete answer came: refused, reset, truncated, DNS
 │   ├── MeshTimeoutError                 one wait exceeded `timeout`, or the call its `deadline`
 │   └── MeshTLSError                     certificate or protocol refused; never retried
 ├── MeshResponseError                    the answer is not what Mesh's spec allows
@@ -21,9 +21,10 @@ it never does. That is decided in `mesh_facade/engine/retries.py`. An operation 
 repeat is never sent twice, whatever the error.
 
 Every error can be pickled and copied. None holds a secret, nor leads to one through its cause,
-context or traceback: `mesh_facade/engine/redaction.py` sees to that. The text of an error,
+context or traceback: `mesh_facade/engine/redaction.py` sees to that. (Secrets of less than 8
+characters are not redacted from Mesh's texts: ordinary words would suffer.) The text of an error,
 `str(error)`, is ours: it holds the HTTP status and the codes of Mesh's spec. Mesh's own free text,
-which may name a person, is in `message` and `display_message` alone.
+which may name a person, is in `message` and `display_message`, never in `str(error)`.
 """
 
 from typing import Any
@@ -49,7 +50,7 @@ class MeshConfigurationError(MeshError, ValueError):
 
 
 class MeshConnectionError(MeshError):
-    """No usable answer came back: refused, reset, truncated, or an unknown host name.
+    """No complete answer came: refused, reset, truncated, or an unknown host name.
 
     Attributes:
         is_transient: True if another attempt may help. False if the certificate was refused

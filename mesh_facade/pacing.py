@@ -25,8 +25,8 @@ class BulkRetryPolicy(RetryPolicy):
 
     If Mesh answers 429 with a `Retry-After`, all lanes pause: no attempt of the run begins before
     the pause is over. A pause puts off the deadlines of the calls that wait for it, and uses up
-    none of their attempts. It uses up no retry budget either, except a `Retry-After` of 0. Other
-    failures are retried as in a single call.
+    none of their attempts. It uses up no retry budget either, unless its length is 0: then only the
+    budget limits how often the account is attempted. Other failures are retried as in a single call.
     """
 
     def __init__(self, budget: RetryBudget, max_pause: float | None) -> None:
@@ -45,8 +45,8 @@ class BulkRetryPolicy(RetryPolicy):
             return None
         if not self._hold_all_lanes(error.retry_after):
             return None
-        has_no_length = error.retry_after == 0 and self.seconds_to_hold() == 0
-        if has_no_length:  # only the budget bounds such retries
+        is_zero_pause = error.retry_after == 0 and self.seconds_to_hold() == 0
+        if is_zero_pause:  # only the budget bounds such retries
             is_paid_for = self.budget.take_retry()
             if not is_paid_for:
                 return None
@@ -71,9 +71,9 @@ class RefusedKeys:
 
     A 401 without `reconnect_required` can be about the keys or about the token: Mesh does not
     document which. Only several such answers in a row, for different accounts, are evidence: as
-    many as the run has lanes, but at least 5. Any other answer shows that the keys are accepted, or
-    tells nothing about them, so counting begins anew. An account without an answer, because the
-    network failed or its token could not be sent, changes nothing.
+    many as the run has lanes, but at least 5. Any other answer begins the count anew: in doubt, the
+    run goes on. An account without an answer, because the network failed or its token could not be
+    sent, does not change the count.
     """
 
     def __init__(self, concurrency: int) -> None:

@@ -54,8 +54,8 @@ def build_arguments(auth_token: str, broker: Broker) -> GeneratedArguments:
     return GeneratedArguments(keywords={"body": body}, secrets=(auth_token,))
 
 
-def find_problem(envelope: JSONObject) -> str | None:
-    """Return what is wrong with an envelope; None if it holds a balance as the spec allows it.
+def check_and_complete(envelope: JSONObject) -> str | None:
+    """Check an envelope: return what is wrong, or None if it holds a balance as the spec allows it.
 
     One malformed field is enough, in whatever row: `"1.50"`, `true` or `[]` for an amount, a number
     for a currency code. The call then raises MeshResponseError.
@@ -116,7 +116,7 @@ def _places_of_malformed_fields(
 
 
 class _ParsedRow(Protocol):
-    """A generated row after `find_problem`.
+    """A generated row after `check_and_complete`.
 
     The generated annotations say float or Unset. But numbers were decoded as Decimal, and what was
     missing was added as null.
@@ -129,7 +129,7 @@ class _ParsedRow(Protocol):
 
 
 class _ParsedContent(Protocol):
-    """A generated `content` after `find_problem`; `balances` is Unset, and so falsy, if missing."""
+    """A generated `content` after `check_and_complete`; a missing `balances` is Unset, so falsy."""
 
     balances: list[_ParsedRow] | None
     total_cash_usd_value: Decimal | None
@@ -158,7 +158,7 @@ def build_result(response: Response[Any]) -> AccountBalance:
 GET_ACCOUNT_BALANCE = Operation(
     generated=get_account_balance,
     build_arguments=build_arguments,
-    find_problem=find_problem,
+    check_and_complete=check_and_complete,
     build_result=build_result,
     is_safe_to_repeat=True,
 )

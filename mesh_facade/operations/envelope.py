@@ -7,7 +7,7 @@ Every other answer becomes one error. The first rule that applies decides its cl
    Mesh sends such a status with HTTP 200 too.
 2. If the HTTP status is not 2xx, the HTTP status decides. From 500 it means ServerError. A 4xx
    without a class of its own means MeshAPIError. Anything below 400 means MeshResponseError.
-3. If the status is `ok`, the content is not as the spec allows it: MeshResponseError.
+3. If the status is `ok`, the answer is no result because of its content: MeshResponseError.
 4. If the envelope has another status, it means MeshAPIError; if it has none, MeshResponseError.
 
 The case of a known status does not matter, because Mesh has changed the case of its enums before.
@@ -39,10 +39,11 @@ from mesh_facade.errors import (
 )
 from mesh_facade.operations.wire_names import WireNames
 
-FindProblem = Callable[[JSONObject], str | None]
-"""Checks an envelope with the status `ok`: returns what is wrong with it, or None if nothing is.
+CheckAndComplete = Callable[[JSONObject], str | None]
+"""Checks an envelope with the status `ok`, and adds fields that Mesh left out, as null.
 
-The text ends the sentence "Mesh's answer cannot be used: …".
+It returns what is wrong with the envelope, or None if nothing is. The text ends the sentence
+"Mesh's answer cannot be used: …".
 """
 
 
@@ -89,12 +90,12 @@ _OK = "ok"
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
-def judge(answer: Answer, find_problem: FindProblem) -> MeshError | None:
+def judge(answer: Answer, check_and_complete: CheckAndComplete) -> MeshError | None:
     """Return the error that an answer means; None if it holds a result.
 
     Args:
         answer: The answer.
-        find_problem: The operation's own check of an envelope with the status `ok`.
+        check_and_complete: The operation's own check of an envelope with the status `ok`.
     """
     envelope: JSONObject = {}
     if isinstance(answer.value, dict):
@@ -108,7 +109,7 @@ def judge(answer: Answer, find_problem: FindProblem) -> MeshError | None:
             return _response_error(answer, "it is neither a result nor an error")
         return _api_error(error_class, answer, envelope)
     if status == _OK:
-        problem = find_problem(envelope)
+        problem = check_and_complete(envelope)
         if problem is None:
             return None
         return _response_error(answer, problem)

@@ -49,18 +49,18 @@ class Operation(Generic[P, Result_co]):
         generated: The generated module that runs it.
         build_arguments: Checks a call's arguments, and turns them into those of the generated
             function. Raises TypeError or ValueError if they cannot be sent.
-        find_problem: Checks an envelope with the status `ok`: returns what is wrong with it, or
-            None if it holds a result. It may add fields that Mesh left out, as null.
+        check_and_complete: Checks an envelope with the status `ok`, and adds fields that Mesh left
+            out, as null. Returns what is wrong with the envelope, or None if it holds a result.
         build_result: Turns what the generated function returned into the result of the call.
         is_safe_to_repeat: True for a read. If False, no request is ever sent twice.
     """
 
     generated: GeneratedOperation
     build_arguments: Callable[P, GeneratedArguments]
-    find_problem: envelope.FindProblem
+    check_and_complete: envelope.CheckAndComplete
     build_result: Callable[[Response[Any]], Result_co]
     is_safe_to_repeat: bool
 
     def judge(self, answer: Answer) -> MeshError | None:
         """Return the error that an answer means; None if it holds a result."""
-        return envelope.judge(answer, self.find_problem)
+        return envelope.judge(answer, self.check_and_complete)

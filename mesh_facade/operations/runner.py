@@ -104,6 +104,6 @@ class TaskRunner(Runner):
 
 
 def _result(operation: Operation[P, R], response: Response[Any]) -> CallResult[R]:
-    # A generated function passes headers on, and nothing else that the engine could set.
+    # The engine reports attempts in a header, because a generated function passes headers through.
     attempts = int(response.headers[ATTEMPTS_HEADER])
     return CallResult(operation.build_result(response), attempts)

@@ -4,14 +4,36 @@
 may import the generated client.
 """
 
+from collections.abc import Iterable
+
 from mesh_connect_client.spec import API_KEY_HEADERS, SERVERS
 
 PRODUCTION = "production"
 SANDBOX = "sandbox"
 
-# The spec gives its servers no names, but the sandbox's address says what it is.
-SERVER_BY_ENVIRONMENT = {
-    (SANDBOX if "sandbox" in server else PRODUCTION): server for server in SERVERS
-}
+
+def sort_servers(servers: Iterable[str]) -> dict[str, str]:
+    """Return the server of each environment.
+
+    The spec gives its servers no names, but the sandbox's address says what it is.
+
+    Raises:
+        LookupError: There are two servers for one environment, so a choice must be made here.
+    """
+    server_by_environment: dict[str, str] = {}
+    for server in servers:
+        environment = PRODUCTION
+        if "sandbox" in server:
+            environment = SANDBOX
+        if environment in server_by_environment:
+            raise LookupError(
+                f"the spec has two servers for {environment}: say in "
+                "mesh_facade/operations/servers.py which one is meant"
+            )
+        server_by_environment[environment] = server
+    return server_by_environment
+
+
+SERVER_BY_ENVIRONMENT = sort_servers(SERVERS)
 CLIENT_ID_HEADER = API_KEY_HEADERS["Client-Id"]
 CLIENT_SECRET_HEADER = API_KEY_HEADERS["Client-Secret"]

@@ -14,7 +14,7 @@ class _Model(Protocol):
 
 
 class _Marker:
-    """A value of whatever type a generated `to_dict` expects: it is written as itself.
+    """An object that comes out of a generated `to_dict` as itself, whatever type the field has.
 
     For an enum, `to_dict` asks for its `value`, for another model for its `to_dict()`, for a time
     for its `isoformat()`, and for a list for its members.

@@ -81,8 +81,8 @@ def build_arguments(refresh_token: str, broker: BrokerType | str) -> GeneratedAr
     return GeneratedArguments(keywords={"body": body}, secrets=(refresh_token,))
 
 
-def find_problem(envelope: JSONObject) -> str | None:
-    """Return what keeps an envelope from being a result as the spec allows it; None if it is one.
+def check_and_complete(envelope: JSONObject) -> str | None:
+    """Check an envelope: return what is wrong, or None if it holds a result as the spec allows it.
 
     The fields that the result holds are checked. If Mesh left one out, it is added as null, so that
     the generated parser gives None for both.
@@ -126,14 +126,14 @@ def _malformed_pairs(pairs: JSON) -> Iterator[str]:
 
 
 class _ParsedPair(Protocol):
-    """A generated pair of tokens after `find_problem`."""
+    """A generated pair of tokens after `check_and_complete`."""
 
     access_token: str | None
     refresh_token: str | None
 
 
 class _ParsedContent(Protocol):
-    """A generated `content` after `find_problem`: nothing is Unset, and numbers are Decimals."""
+    """A generated `content` after `check_and_complete`: nothing is Unset, numbers are Decimals."""
 
     status: str
     broker_account_tokens: list[_ParsedPair] | None
@@ -157,7 +157,7 @@ def build_result(response: Response[Any]) -> RefreshedTokens:
 REFRESH_TOKEN = Operation(
     generated=generated_refresh_token,
     build_arguments=build_arguments,
-    find_problem=find_problem,
+    check_and_complete=check_and_complete,
     build_result=build_result,
     is_safe_to_repeat=False,
 )
