@@ -211,9 +211,14 @@ class Summary:
         kept = self.tally.kept
         if kept == 0:
             return None
+        if kept == 1:
+            return (
+                f"1 older failure with another reason stays in {self.output}: this answer says "
+                "nothing about the account"
+            )
         return (
-            f"{_count(kept, 'older failure')} with another reason stayed in {self.output}, because "
-            "these answers do not show anything about the accounts"
+            f"{kept} older failures with other reasons stay in {self.output}: these answers say "
+            "nothing about the accounts"
         )
 
     def _describe_unlisted_outcomes(self) -> str | None:
