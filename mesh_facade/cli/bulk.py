@@ -120,10 +120,10 @@ class BulkRun:
         tally: Tally,
     ) -> int:
         """Read the selected accounts, print the summary, and return the exit code."""
-        if not resumption.outcomes and tally.without_key > 0:
-            click.echo(describe_missing_keys(tally, accounts.name), err=True)
         selected = resumption.select(accounts)
         mesh = AsyncMeshClient(environment=self.environment)
+        if not resumption.outcomes and tally.without_key > 0:
+            click.echo(describe_missing_keys(tally, accounts.name), err=True)
         summary = Summary(tally, accounts.name, self.output, self.retry_failed)
         try:
             # If the run ends early, the generator is still reading the file of accounts. So it is

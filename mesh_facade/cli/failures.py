@@ -36,8 +36,9 @@ class Failure:
 
     @property
     def is_dead_token(self) -> bool:
-        """True if Mesh said that the user's token is the reason; see `reconnect_required`."""
-        return (self.error_type or "").lower() == "unauthorizedtoken"
+        """True if Mesh said that the user's token is the reason."""
+        # The facade's error decides, so that there is one rule for both.
+        return MeshAPIError(error_type=self.error_type).reconnect_required
 
     @property
     def may_mean_refused_keys(self) -> bool:
