@@ -45,8 +45,10 @@ def fetch_balances(
             be things that can be pickled.
 
     Raises:
-        MeshConfigurationError: Keys are among the options. If a worker's keys are missing or
-            refused, computing the bag raises as `MeshClient.get_account_balances` does.
+        MeshConfigurationError: Keys are among the options. If a worker's keys are missing,
+            computing the bag raises this error, too. If Mesh refuses them, computing the bag raises
+            `AuthenticationError` as `MeshClient.get_account_balances` does; in a partition with
+            fewer than 5 accounts, or fewer than `concurrency`, the error is each account's outcome.
     """
     variables = [variable for name, variable in _VARIABLE_BY_KEY.items() if name in options]
     if variables:

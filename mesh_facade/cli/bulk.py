@@ -10,9 +10,10 @@ import attrs
 import click
 from rich import console, progress
 
-from mesh_facade import AsyncMeshClient, LinkedAccount, Outcome
+from mesh_facade import AsyncMeshClient, AuthenticationError, LinkedAccount, Outcome
 from mesh_facade.cli.accounts import AccountsFile, open_accounts
-from mesh_facade.cli.exit_codes import INTERRUPTED, may_mean_refused_keys
+from mesh_facade.cli.exit_codes import INTERRUPTED, KEYS_REFUSED
+from mesh_facade.cli.failures import Failure
 from mesh_facade.cli.results import (
     STDOUT,
     OutcomeWriter,
@@ -23,7 +24,8 @@ from mesh_facade.cli.results import (
     open_output,
 )
 from mesh_facade.cli.resuming import Resumption
-from mesh_facade.cli.summary import Summary, Tally
+from mesh_facade.cli.summary import Summary, Tally, describe_missing_keys, is_answered
+from mesh_facade.cli.variables import check_keys_are_set
 
 
 @attrs.frozen
@@ -57,13 +59,13 @@ class BulkRun:
                 are those of other accounts.
             OSError: A file cannot be read or written.
             MeshConfigurationError: An environment variable or an option is missing or wrong.
-            AuthenticationError: Mesh evidently refuses the API keys.
         """
+        check_keys_are_set()
         if self.output != STDOUT:
             check_output_name(self.output)  # before stdin is read, which may take long
         with open_accounts(self.accounts) as accounts:
             # This also finds every mistake in the file before the first request is sent.
-            tally = Tally(total=sum(1 for _ in accounts.read_records()))
+            tally = _count_accounts(accounts)
             if tally.total == 0:
                 raise ValueError(
                     f"{accounts.name} holds no account: CSV or JSON lines are expected"
@@ -77,7 +79,7 @@ class BulkRun:
         """Read the selected accounts into the output file, and return the exit code.
 
         Raises:
-            ValueError, OSError, MeshConfigurationError, AuthenticationError: See `run`.
+            ValueError, OSError, MeshConfigurationError: See `run`.
         """
         if accounts.is_same_file(self.output):
             raise ValueError(f"{self.output} is the input: choose another output")
@@ -120,15 +122,20 @@ class BulkRun:
         """Read the selected accounts, print the summary, and return the exit code."""
         selected = resumption.select(accounts)
         mesh = AsyncMeshClient(environment=self.environment)
+        if not resumption.outcomes and tally.without_key > 0:
+            click.echo(describe_missing_keys(tally, accounts.name), err=True)
+        summary = Summary(tally, accounts.name, self.output, self.retry_failed)
         try:
             # If the run ends early, the generator is still reading the file of accounts. So it is
             # closed here, before that file.
             with contextlib.closing(selected):
-                asyncio.run(self._write_outcomes(mesh, selected, writer, tally))
+                asyncio.run(self._write_outcomes(mesh, selected, resumption, writer, tally))
         except KeyboardInterrupt:
             self._report_interruption()
             return INTERRUPTED
-        summary = Summary(tally, accounts.name, self.output, self.retry_failed)
+        except AuthenticationError:
+            click.echo(f"error: {summary.describe_early_end()}", err=True)
+            return KEYS_REFUSED
         for line in summary.lines():
             click.echo(line, err=True)
         return tally.exit_code
@@ -136,37 +143,46 @@ class BulkRun:
     async def _write_outcomes(
         self,
         mesh: AsyncMeshClient,
-        accounts: Iterator[LinkedAccount],
+        selected: Iterator[LinkedAccount],
+        resumption: Resumption,
         writer: OutcomeWriter,
         tally: Tally,
     ) -> None:
         """Write outcomes as they arrive, and show a progress bar on a terminal.
 
         An answer 401 may mean that Mesh refuses the API keys, which says nothing about the account.
-        So such outcomes are held back until another outcome shows that Mesh accepts the keys. They
+        So such outcomes are held back until another answer shows that Mesh accepts the keys. They
         are not written if the run is interrupted or raises an exception first, and the next run
-        reads their accounts again. If the run ends normally, they are written.
+        reads their accounts again. If the run ends normally, they are written; but if there was no
+        other answer, an older failure that has another cause is kept.
+
+        Raises:
+            AuthenticationError: Mesh evidently refuses the API keys.
         """
         bar = self._make_progress_bar()
         total = tally.stored + tally.selected
         task_id = bar.add_task("", total=total, completed=tally.stored, failed=0, rate=0)
         held_back: list[Outcome] = []
         outcomes = mesh.get_account_balances(
-            accounts, concurrency=self.concurrency, max_pause=self.max_pause
+            selected, concurrency=self.concurrency, max_pause=self.max_pause
         )
         async with mesh, contextlib.aclosing(outcomes):
             with bar:
                 async for outcome in outcomes:
-                    held_back.append(outcome)
-                    if may_mean_refused_keys(outcome.error):
+                    if _may_mean_refused_keys(outcome):
+                        held_back.append(outcome)
                         continue
-                    _write_all(held_back, writer, tally)
+                    if is_answered(outcome):
+                        _write_all(held_back, writer, tally)
+                    _write_all([outcome], writer, tally)
                     bar.update(
                         task_id,
-                        completed=tally.stored + tally.read,
+                        completed=tally.stored + tally.tried,
                         failed=tally.failed,
                         rate=bar.tasks[task_id].speed or 0,
                     )
+        if tally.answered == 0:
+            held_back = _keep_older_failures(held_back, resumption, tally)
         _write_all(held_back, writer, tally)
 
     def _make_progress_bar(self) -> progress.Progress:
@@ -189,6 +205,46 @@ class BulkRun:
         if self.output == STDOUT:
             advice = "the same command starts again with the first account"
         click.echo(f"interrupted: {advice}", err=True)
+
+
+def _count_accounts(accounts: AccountsFile) -> Tally:
+    """Return a tally with the number of accounts, and of those without a key.
+
+    Raises:
+        ValueError: The file has a mistake.
+        OSError: The file cannot be read.
+    """
+    tally = Tally()
+    for record in accounts.read_records():
+        tally.total += 1
+        if not record.has_key:
+            tally.without_key += 1
+    return tally
+
+
+def _may_mean_refused_keys(outcome: Outcome) -> bool:
+    if outcome.error is None:
+        return False
+    return Failure.from_error(outcome.error).may_mean_refused_keys
+
+
+def _keep_older_failures(
+    refusals: list[Outcome], resumption: Resumption, tally: Tally
+) -> list[Outcome]:
+    """Return the outcomes to write, if every answer was a 401 that may be about the API keys.
+
+    The others are only counted. Their accounts keep the failure of an earlier run, because it says
+    more about the account.
+    """
+    to_write: list[Outcome] = []
+    for outcome in refusals:
+        older = resumption.outcomes.get(outcome.account.key)
+        if older is None or older.failure is None or older.failure.may_mean_refused_keys:
+            to_write.append(outcome)
+        else:
+            tally.add_read(outcome)
+            tally.kept += 1
+    return to_write
 
 
 def _write_all(outcomes: list[Outcome], writer: OutcomeWriter, tally: Tally) -> None:

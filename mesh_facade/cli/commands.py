@@ -1,7 +1,6 @@
 """The commands of `mesh-balance`, with their options and help texts."""
 
 import contextlib
-import difflib
 import json
 import os
 import sys
@@ -12,9 +11,17 @@ from typing import Any
 
 import click
 
-from mesh_facade import BadRequestError, BrokerType, MeshClient, __version__
+from mesh_facade import (
+    BadRequestError,
+    BrokerType,
+    MeshClient,
+    MeshConfigurationError,
+    __version__,
+)
+from mesh_facade.cli.broker_names import find_similar_broker, is_listed
 from mesh_facade.cli.exit_codes import REPORTED_ERRORS, judge
 from mesh_facade.cli.terminal import one_line, print_table
+from mesh_facade.cli.variables import check_keys_are_set, name_variables
 
 _HOUR = 3600
 
@@ -51,7 +58,10 @@ class CommandGroup(click.Group):
             except REPORTED_ERRORS as error:
                 verdict = judge(error)
                 notes = getattr(error, "__notes__", [])  # advice that the command has added
-                text = "".join([f"error: {error}{verdict.advice}", *notes])
+                message = str(error)
+                if isinstance(error, MeshConfigurationError):
+                    message = name_variables(message)
+                text = "".join([f"error: {message}{verdict.advice}", *notes])
                 click.echo(one_line(text), err=True)
                 ctx.exit(verdict.exit_code)
 
@@ -109,6 +119,7 @@ def get(broker: str, environment: str | None, *, as_json: bool) -> None:
     The user's auth token is taken from MESH_AUTH_TOKEN. Without that variable, a terminal is asked
     for it, and otherwise it is the first line of stdin.
     """
+    check_keys_are_set()  # before a terminal is asked for the token
     token = _find_auth_token()
     with MeshClient(environment=environment) as mesh:
         try:
@@ -125,13 +136,12 @@ def get(broker: str, environment: str | None, *, as_json: bool) -> None:
 
 def _suggest_broker(broker: str) -> str:
     """Return advice that names the most similar broker, or nothing if no misspelling is likely."""
-    names = [known.value for known in BrokerType]
-    if broker in names:
+    if is_listed(broker):
         return ""
-    similar = difflib.get_close_matches(broker, names, n=1)
-    if not similar:
+    similar = find_similar_broker(broker)
+    if similar is None:
         return "; `mesh-balance brokers` lists the known brokers"
-    return f"; did you mean the broker {similar[0]}?"
+    return f"; did you mean the broker {similar}?"
 
 
 def _find_auth_token() -> str:
@@ -167,7 +177,12 @@ def mock_server(port: int) -> None:
     """
     from mesh_facade.testing import FAULTS, MockServer  # noqa: PLC0415 — takes half a second
 
-    with contextlib.suppress(KeyboardInterrupt), MockServer(port=port) as mesh:
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+        try:
+            mesh = stack.enter_context(MockServer(port=port))
+        except OSError as error:
+            error.add_note("; choose another --port")
+            raise
         for fault in FAULTS:
             mesh.fails(fault, fault)
         for name, value in mesh.environment.items():
@@ -195,7 +210,10 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
         for result in results:
             mark = "FAIL" if result.exit_code else "ok"
             click.echo(f"{mark}  {result.name}: {result.detail}")
-    context.exit(max(result.exit_code for result in results))
+    failed = [result for result in results if result.exit_code]
+    if failed:
+        # The keys come first. They can be mended on this machine, so they decide.
+        context.exit(failed[0].exit_code)
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """`mesh-balance doctor`: checks keys, address, proxy, connection and clock of this machine."""
 
 import email.utils
+import http
 import os
 import ssl
 import time
@@ -12,6 +13,7 @@ import httpx
 from mesh_facade import MeshClient, MeshConfigurationError, MeshConnectionError, MeshError
 from mesh_facade.cli.exit_codes import judge
 from mesh_facade.cli.terminal import one_line
+from mesh_facade.cli.variables import check_keys_are_set, name_variables
 
 # Not public names: they connect as a client would, and say where to.
 from mesh_facade.engine.proxies import find_proxy
@@ -49,12 +51,13 @@ def _run_check(
     try:
         detail = check(environment)
     except (MeshError, OSError, ImportError) as error:
-        return CheckResult(name, judge(error).exit_code, one_line(str(error)))
+        return CheckResult(name, judge(error).exit_code, one_line(name_variables(str(error))))
     return CheckResult(name, 0, detail)
 
 
 def _check_keys(environment: str | None) -> str:
     """Check the keys and whatever else a client checks when it is built."""
+    check_keys_are_set()
     try:
         url = find_base_url(environment, None)
     except MeshConfigurationError:
@@ -107,7 +110,10 @@ def _check_connection(environment: str | None) -> str:
         raise MeshConfigurationError(
             f"this clock is {seconds_ahead:.0f} s ahead of {address}: set it"
         )
-    return f"{route} answers (HTTP {response.status_code}), and the clocks agree"
+    answer = f"HTTP {response.status_code}"
+    if response.status_code == http.HTTPStatus.UNAUTHORIZED:
+        answer += " to a request without keys, as expected"
+    return f"{route} answers ({answer}), and the clocks agree"
 
 
 def _format_address(url: httpx.URL) -> str:

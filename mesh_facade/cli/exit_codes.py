@@ -11,6 +11,7 @@ from mesh_facade import (
     MeshConfigurationError,
     MeshConnectionError,
     MeshError,
+    PermissionDeniedError,
     RateLimitError,
     ServerError,
 )
@@ -24,8 +25,10 @@ INTERRUPTED = 130
 REPORTED_ERRORS = (MeshError, ValueError, OSError, ImportError)
 """The errors that a command reports in one line; any other is a fault of ours, with a traceback."""
 
-_LINK_AGAIN = "; let the user link the account again"
-_SEE_DOCTOR = "; `mesh-balance doctor` tells more"
+KEYS_ADVICE = "check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment"
+CONNECTION_ADVICE = "`mesh-balance doctor` tells more"
+RECONNECT_ADVICE = "refresh the token, or if that fails let the user link the account again"
+PERMISSION_ADVICE = "ask Mesh for the permission to read balances"
 
 
 @attrs.frozen
@@ -38,9 +41,13 @@ class Verdict:
 
 # The first class that an error belongs to decides.
 _VERDICTS: Sequence[tuple[type[MeshError], Verdict]] = (
-    (AuthenticationError, Verdict(KEYS_REFUSED, _SEE_DOCTOR)),
-    (MeshConnectionError, Verdict(UNREACHABLE, _SEE_DOCTOR)),
-    (MeshConfigurationError, Verdict(USAGE, _SEE_DOCTOR)),
+    (
+        AuthenticationError,
+        Verdict(KEYS_REFUSED, f"; Mesh refused the API keys or the user's token: {KEYS_ADVICE}"),
+    ),
+    (PermissionDeniedError, Verdict(FAILED, f"; {PERMISSION_ADVICE}")),
+    (MeshConnectionError, Verdict(UNREACHABLE, f"; {CONNECTION_ADVICE}")),
+    (MeshConfigurationError, Verdict(USAGE)),
     (MeshError, Verdict(FAILED)),
 )
 
@@ -48,18 +55,13 @@ _VERDICTS: Sequence[tuple[type[MeshError], Verdict]] = (
 def judge(error: Exception) -> Verdict:
     """Return the exit code and the advice for an error that ended a command."""
     if isinstance(error, MeshAPIError) and error.reconnect_required:
-        return Verdict(FAILED, _LINK_AGAIN)
+        return Verdict(FAILED, f"; {RECONNECT_ADVICE}")
     if isinstance(error, RateLimitError | ServerError):
         return Verdict(FAILED, _advise_to_wait(error.retry_after))
     for error_class, verdict in _VERDICTS:
         if isinstance(error, error_class):
             return verdict
     return Verdict(USAGE)
-
-
-def may_mean_refused_keys(error: Exception | None) -> bool:
-    """Return True for a 401 that may be about the API keys rather than about a user's token."""
-    return error is not None and judge(error).exit_code == KEYS_REFUSED
 
 
 def _advise_to_wait(retry_after: float | None) -> str:

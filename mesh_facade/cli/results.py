@@ -28,6 +28,7 @@ import attrs
 from mesh_facade import LinkedAccount, MeshAPIError, MeshResponseError, Outcome
 from mesh_facade.cli import fingerprints
 from mesh_facade.cli.accounts import JSON
+from mesh_facade.cli.failures import Failure
 from mesh_facade.cli.terminal import one_line
 
 COLUMNS = (
@@ -83,13 +84,13 @@ class StoredOutcome:
     Attributes:
         key: The account's key.
         broker: The account's broker.
-        error: The name of the error's class; None if the account was read.
+        failure: Why the account could not be read; None if it was read.
         fingerprint: The fingerprint of the account's token and broker; see `fingerprints`.
     """
 
     key: str
     broker: str
-    error: str | None
+    failure: Failure | None
     fingerprint: str
 
     def belongs_to(self, account: LinkedAccount) -> bool:
@@ -282,8 +283,9 @@ class OutputFile:
         values: dict[str, JSON] = {}
         for column, cell in zip(COLUMNS, cells, strict=True):
             values[column] = unescape_formula(cell)
-        if values["error"] == "":  # CSV has no null
-            values["error"] = None
+        for column in ("error", "error_type"):
+            if values[column] == "":  # CSV has no null
+                values[column] = None
         return _make_stored_outcome(values)
 
     def _format(self, values: Mapping[str, JSON]) -> bytes:
@@ -297,8 +299,8 @@ def open_output(path: Path) -> Generator[OutputFile]:
     """Open an output file. If a killed run left a journal, merge it into the output first.
 
     Raises:
-        ValueError: The name has an unknown suffix, another run has locked the output or the
-            journal, or one of them holds anything but outcomes.
+        ValueError: The name has an unknown suffix, its folder does not exist, another run has
+            locked the output or the journal, or one of them holds anything but outcomes.
         OSError: A file cannot be opened, written, replaced or removed.
     """
     check_output_name(path)
@@ -334,13 +336,15 @@ def open_journal(output: OutputFile) -> Generator[OutputFile]:
 
 
 def check_output_name(path: Path) -> None:
-    """Raise ValueError unless the suffix is one of CSV or JSON lines."""
+    """Raise ValueError unless the suffix is one of CSV or JSON lines, and the folder exists."""
     suffix = path.suffix.lower()
     if suffix not in _CSV_SUFFIXES + _JSON_SUFFIXES:
         raise ValueError(
             f"{path}: cannot write {suffix} files. Choose a name that ends in .csv for CSV, or in "
             ".jsonl for JSON lines."
         )
+    if not path.parent.exists():
+        raise ValueError(f"{path}: the folder {path.parent} does not exist. Make the folder first.")
 
 
 def escape_formula(cell: str) -> str:
@@ -424,13 +428,16 @@ def _make_stored_outcome(values: Mapping[str, JSON]) -> StoredOutcome:
         KeyError: A value is missing.
         TypeError: A value has the wrong type.
     """
-    error = values["error"]
-    if error is not None:
-        error = _require_text(error)
+    failure = None
+    if values["error"] is not None:
+        error_type = values["error_type"]
+        if error_type is not None:
+            error_type = _require_text(error_type)
+        failure = Failure(_require_text(values["error"]), error_type)
     return StoredOutcome(
         key=_require_text(values["key"]),
         broker=_require_text(values["broker"]),
-        error=error,
+        failure=failure,
         fingerprint=_require_text(values["fingerprint"]),
     )
 

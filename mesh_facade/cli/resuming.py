@@ -7,7 +7,8 @@ with an error in three cases, because the output was written for other accounts 
 
 - An outcome has the key of an account, but was read with another token or broker. This is allowed
   if the account is read again, or if only the token differs and `--trust-keys` is given.
-- No outcome has the key of an account.
+- No outcome has the key of an account, or so few that the output was written for another file:
+  most outcomes belong to no account of this file, and most accounts of this file have no outcome.
 - An outcome was read for an account that has another key now.
 
 Outcomes whose keys are no longer in the file are kept, because a user may have unlinked an account.
@@ -85,6 +86,8 @@ class Resumption:
             tally.add_stored(outcome)
         if self.outcomes and len(unlisted) == len(self.outcomes):
             raise ValueError(self._describe_foreign_output(accounts))
+        if self._is_output_of_another_file(tally.total, len(unlisted)):
+            raise ValueError(self._describe_mixed_output(accounts, len(unlisted)))
         unproven.extend(unlisted.values())
         self._check_for_changed_keys(accounts, unproven[:_MAX_UNPROVEN_COMPARED])
         tally.unlisted = list(unlisted)
@@ -92,8 +95,20 @@ class Resumption:
     def _is_selected(self, outcome: StoredOutcome | None) -> bool:
         """Return True if this run reads an account with this outcome; None is no outcome yet."""
         if self.retry_failed:
-            return outcome is not None and outcome.error is not None
+            return outcome is not None and outcome.failure is not None
         return outcome is None
+
+    def _is_output_of_another_file(self, total: int, unlisted: int) -> bool:
+        """Return True if this run would mix the accounts of two files in one output.
+
+        Two files may share a few accounts. Then most outcomes belong to no account of this file,
+        and most accounts of this file have no outcome. One of both alone is no sign of a mistake:
+        many users may have unlinked their accounts, and many accounts may have been added.
+        """
+        if self.retry_failed:
+            return False  # such a run adds no account to the output
+        shared = len(self.outcomes) - unlisted
+        return unlisted > shared and total - shared > shared
 
     def _is_trusted(self, record: Record, outcome: StoredOutcome) -> bool:
         """Return True if `--trust-keys` lets an outcome with the record's key belong to it."""
@@ -130,12 +145,20 @@ class Resumption:
             "since. Choose another output."
         )
 
+    def _describe_mixed_output(self, accounts: AccountsFile, unlisted: int) -> str:
+        """Return the message for an output that shares only a few accounts with the file."""
+        return (
+            f"{accounts.name}: {unlisted} of {len(self.outcomes)} outcomes in {self.output} belong "
+            "to no account of this file, and most accounts of this file have no outcome there. So "
+            f"{self.output} was probably written for another file. Choose another output."
+        )
+
     def _describe_mismatch(
         self, accounts: AccountsFile, record: Record, outcome: StoredOutcome
     ) -> str:
         """Return the message for an outcome with the record's key, but another token or broker."""
         place = f"{accounts.name}, line {record.line_number}"
-        has_failed = outcome.error is not None
+        has_failed = outcome.failure is not None
         if not record.has_key:
             advice = "Choose another output; a column 'key' lets you change the order of the lines."
             if has_failed:
@@ -154,12 +177,12 @@ class Resumption:
                 "auth_token or broker. If you renewed or corrected them, add --retry-failed to "
                 "read the failed accounts again. Otherwise choose another output."
             )
-        if self.trust_keys:
+        if outcome.broker != record.account.broker:
             return (
                 f"{place}: {self.output} holds an outcome with this key and another broker. "
                 "Choose another output."
             )
         return (
-            f"{place}: {self.output} holds an outcome with this key and another auth_token or "
-            "broker. Choose another output or, if only tokens were renewed, add --trust-keys."
+            f"{place}: {self.output} holds an outcome with this key and another auth_token. "
+            "Choose another output or, if only tokens were renewed, add --trust-keys."
         )

@@ -6,13 +6,24 @@ from pathlib import Path
 
 import attrs
 
-from mesh_facade import Outcome
-from mesh_facade.cli.exit_codes import FAILED, KEYS_REFUSED, UNREACHABLE, may_mean_refused_keys
+from mesh_facade import MeshAPIError, MeshResponseError, Outcome
+from mesh_facade.cli.broker_names import find_similar_broker, is_listed
+from mesh_facade.cli.exit_codes import (
+    CONNECTION_ADVICE,
+    FAILED,
+    KEYS_ADVICE,
+    KEYS_REFUSED,
+    PERMISSION_ADVICE,
+    RECONNECT_ADVICE,
+    UNREACHABLE,
+)
+from mesh_facade.cli.failures import Failure
 from mesh_facade.cli.results import STDOUT, StoredOutcome
 from mesh_facade.cli.terminal import one_line
 
-_UNREACHABLE_ERRORS = ("MeshConnectionError", "MeshTimeoutError", "MeshTLSError")
 _MOST_KEYS_SHOWN = 3
+_MOST_CAUSES_SHOWN = 3
+_MOST_BROKERS_COMPARED = 3
 
 
 @attrs.define
@@ -21,39 +32,67 @@ class Tally:
 
     Attributes:
         total: The accounts of the file.
+        without_key: Those that have no key, so that the number of the record is their key.
         stored: Those whose outcomes the output holds and that are not read again.
         selected: Those that this run is to read.
-        read: Those that it has read.
+        tried: Those that it has read, or tried to read.
+        answered: Those of them for which Mesh answered, with a balance or an error.
+        unreachable: Those of them for which no usable answer came.
         refused: Those of them whose answer may mean that the API keys are refused.
-        failures: How often each error class is the outcome of an account, stored or read.
+        failed_now: Those of them that could not be read.
+        kept: Those of them whose older failure stays in the output.
+        unlisted_brokers: Their brokers that the spec does not list, where Mesh refused the request,
+            and how often.
+        failures: How often each cause made an account fail, in this run or in an earlier one.
         unlisted: The keys of outcomes in the output that belong to no account of the file.
     """
 
-    total: int
+    total: int = 0
+    without_key: int = 0
     stored: int = 0
     selected: int = 0
-    read: int = 0
+    tried: int = 0
+    answered: int = 0
+    unreachable: int = 0
     refused: int = 0
-    failures: collections.Counter[str] = attrs.field(factory=collections.Counter[str])
+    failed_now: int = 0
+    kept: int = 0
+    unlisted_brokers: collections.Counter[str] = attrs.field(factory=collections.Counter[str])
+    failures: collections.Counter[Failure] = attrs.field(factory=collections.Counter[Failure])
     unlisted: Sequence[str] = ()
 
     def add_stored(self, outcome: StoredOutcome) -> None:
         """Count an outcome that an earlier run wrote."""
         self.stored += 1
-        if outcome.error is not None:
-            self.failures[outcome.error] += 1
+        if outcome.failure is not None:
+            self.failures[outcome.failure] += 1
 
     def add_read(self, outcome: Outcome) -> None:
         """Count an outcome of this run."""
-        self.read += 1
+        self.tried += 1
+        if is_answered(outcome):
+            self.answered += 1
         if outcome.error is not None:
-            self.failures[type(outcome.error).__name__] += 1
-        if may_mean_refused_keys(outcome.error):
+            self._add_failure(Failure.from_error(outcome.error), str(outcome.account.broker))
+
+    def _add_failure(self, failure: Failure, broker: str) -> None:
+        self.failed_now += 1
+        self.failures[failure] += 1
+        if failure.is_unreachable:
+            self.unreachable += 1
+        if failure.may_mean_refused_keys:
             self.refused += 1
+        if failure.is_refused_request and not is_listed(broker):
+            self.unlisted_brokers[broker] += 1
+
+    @property
+    def read(self) -> int:
+        """How many accounts this run has read successfully."""
+        return self.tried - self.failed_now
 
     @property
     def failed(self) -> int:
-        """How many accounts have a failure as their outcome, stored or read."""
+        """How many accounts have a failure as their outcome, stored or of this run."""
         return self.failures.total()
 
     @property
@@ -63,13 +102,16 @@ class Tally:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of a run that was not interrupted."""
+        """The exit code of a run that was not interrupted.
+
+        Only this run shows whether Mesh can be reached and accepts the keys. An outcome of an
+        earlier run only shows whether its account failed.
+        """
         if self.failed == 0:
             return 0
-        unreachable = sum(self.failures[name] for name in _UNREACHABLE_ERRORS)
-        if unreachable == self.total:
+        if self.tried > 0 and self.unreachable == self.tried:
             return UNREACHABLE
-        if self.refused + unreachable == self.total:  # each answer that came was a refusal
+        if self.refused > 0 and self.refused == self.answered:
             return KEYS_REFUSED
         return FAILED
 
@@ -96,12 +138,19 @@ class Summary:
         others = [
             self._describe_skipped_accounts(),
             self._describe_failed_accounts(),
+            self._describe_causes(),
+            self._describe_kept_failures(),
             self._describe_unlisted_outcomes(),
-            self._advise_on_failures(),
         ]
         for line in others:
             if line is not None:
                 yield line
+        yield from self._advise_on_failures()
+
+    def describe_early_end(self) -> str:
+        """Return what to print if a run ends early because the API keys are refused."""
+        next_step = "run the same command again"
+        return _describe_refused_keys("one answer after another was HTTP 401", next_step)
 
     @property
     def _is_resumed(self) -> bool:
@@ -111,11 +160,18 @@ class Summary:
     def _describe_accounts(self) -> str:
         tally = self.tally
         if not self._is_resumed:
-            line = f"{_count(tally.read, 'account')} read, {tally.failed} failed"
+            line = f"{_count(tally.total, 'account')} read, 0 failed"
+            if tally.failed > 0:
+                line = f"{_count(tally.total, 'account')}: {tally.read} read, {tally.failed} failed"
             if self.output != STDOUT:
                 line += f": {self.output}"
             return line
         line = f"{tally.read} read, {tally.stored} already in {self.output}"
+        if tally.failed_now > 0:
+            line = (
+                f"{tally.read} read, {tally.failed_now} failed, {tally.stored} already in "
+                f"{self.output}"
+            )
         if tally.selected == 0:
             line += "; to read all accounts again, choose another output"
         return line
@@ -138,6 +194,33 @@ class Summary:
         total = _count(self.tally.total, "account")
         return f"{self.tally.failed} of {total} failed: see {self.output}"
 
+    def _describe_causes(self) -> str | None:
+        """Name the most frequent causes of failures, such as "2 ServerError, 1 NotFoundError"."""
+        failures = self.tally.failures
+        if not failures:
+            return None
+        shown = [f"{count} {cause}" for cause, count in failures.most_common(_MOST_CAUSES_SHOWN)]
+        line = "failures: " + ", ".join(shown)
+        others = len(failures) - _MOST_CAUSES_SHOWN
+        if others > 0:
+            line += f" and {_count(others, 'other cause')}"
+        return line
+
+    def _describe_kept_failures(self) -> str | None:
+        """Say which failures of an earlier run are kept, because a 401 would say less."""
+        kept = self.tally.kept
+        if kept == 0:
+            return None
+        if kept == 1:
+            return (
+                f"1 older failure with another reason stays in {self.output}: this answer says "
+                "nothing about the account"
+            )
+        return (
+            f"{kept} older failures with other reasons stay in {self.output}: these answers say "
+            "nothing about the accounts"
+        )
+
     def _describe_unlisted_outcomes(self) -> str | None:
         """Name the outcomes of accounts that are no longer in the file, such as unlinked ones."""
         keys = self.tally.unlisted
@@ -158,21 +241,80 @@ class Summary:
             "another output"
         )
 
-    def _advise_on_failures(self) -> str | None:
-        if self.tally.exit_code == KEYS_REFUSED:
+    def _advise_on_failures(self) -> Iterator[str]:
+        """Yield what the user should do, as far as the causes of the failures show it."""
+        tally = self.tally
+        if tally.failed == 0:
+            return
+        if tally.exit_code == KEYS_REFUSED:
             next_step = "add --retry-failed"
             if self.output == STDOUT or self.retry_failed:
                 next_step = "run the command again"
-            return (
-                "every answer was HTTP 401, so Mesh probably refuses the API keys: check "
-                "MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment (`mesh-balance doctor` "
-                f"tells more), then {next_step}"
-            )
-        if self.tally.failed == 0 or self.output == STDOUT or self.retry_failed:
-            return None
-        return (
-            "to read the failed accounts again, with new tokens if you have any, add --retry-failed"
-        )
+            yield _describe_refused_keys("every answer was HTTP 401", next_step)
+            return
+        if tally.tried == 0 and all(cause.may_mean_refused_keys for cause in tally.failures):
+            yield _describe_refused_keys("every failure is HTTP 401", "add --retry-failed")
+            return
+        yield from self._advise_on_causes()
+        if self.output != STDOUT and not self.retry_failed:
+            yield "to read the failed accounts again, add --retry-failed"
+
+    def _advise_on_causes(self) -> Iterator[str]:
+        tally = self.tally
+        if tally.exit_code == UNREACHABLE:
+            yield f"Mesh could not be reached: {CONNECTION_ADVICE}"
+        dead_tokens = 0
+        is_permission_missing = False
+        for cause, count in tally.failures.items():
+            if cause.is_dead_token:
+                dead_tokens += count
+            if cause.is_missing_permission:
+                is_permission_missing = True
+        if dead_tokens > 0:
+            yield f"{_count(dead_tokens, 'dead token')}: {RECONNECT_ADVICE}"
+        if is_permission_missing:
+            yield f"HTTP 403: {PERMISSION_ADVICE}"
+        if tally.unlisted_brokers:
+            yield _suggest_brokers(tally.unlisted_brokers)
+
+
+def is_answered(outcome: Outcome) -> bool:
+    """Return True if Mesh answered for this account, with a balance or an error."""
+    return outcome.error is None or isinstance(outcome.error, MeshAPIError | MeshResponseError)
+
+
+def describe_missing_keys(tally: Tally, accounts: str) -> str:
+    """Return the line for a file in which accounts have no key."""
+    if tally.without_key == tally.total:
+        return f"{accounts}: no column 'key': record numbers are the keys"
+    if tally.without_key == 1:
+        return f"{accounts}: 1 account has no key: its record number is its key"
+    return (
+        f"{accounts}: {tally.without_key} accounts have no key: their record numbers are their keys"
+    )
+
+
+def _describe_refused_keys(evidence: str, next_step: str) -> str:
+    return f"{evidence}, so Mesh probably refuses the API keys: {KEYS_ADVICE}, then {next_step}"
+
+
+def _suggest_brokers(unlisted: collections.Counter[str]) -> str:
+    """Return advice on brokers that the spec does not list, in requests that Mesh refused.
+
+    The brokers themselves are not quoted: if two columns are confused, they are tokens.
+    """
+    suggestions: list[str] = []
+    for broker, _ in unlisted.most_common(_MOST_BROKERS_COMPARED):
+        similar = find_similar_broker(broker)
+        if similar is not None and similar not in suggestions:
+            suggestions.append(similar)
+    advice = "`mesh-balance brokers` lists the known brokers"
+    if suggestions:
+        advice = f"did you mean {' or '.join(suggestions)}?"
+    count = unlisted.total()
+    if count == 1:
+        return f"1 account that Mesh refused has a broker that the spec does not list: {advice}"
+    return f"{count} accounts that Mesh refused have brokers that the spec does not list: {advice}"
 
 
 def _count(number: int, noun: str) -> str:

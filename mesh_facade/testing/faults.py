@@ -93,7 +93,7 @@ _ALL = (
     ),
     Fault(
         name="unauthorized-token",
-        description="400 with the error type `unauthorizedToken`: the user must link again",
+        description="400 with the error type `unauthorizedToken`: the user's token is dead",
         error=BadRequestError,
         answer=Answer(status=400, body=envelope("badRequest", "unauthorizedToken")),
     ),

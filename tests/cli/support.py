@@ -15,9 +15,11 @@ from click.testing import CliRunner, Result
 from mesh_facade import cli
 
 TOKEN = "a-token-that-nobody-else-may-see"
-RETRY_HINT = (
-    "to read the failed accounts again, with new tokens if you have any, add --retry-failed\n"
+RETRY_HINT = "to read the failed accounts again, add --retry-failed\n"
+DEAD_TOKEN_HINT = (
+    "1 dead token: refresh the token, or if that fails let the user link the account again\n"
 )
+ONE_DEAD_TOKEN = f"failures: 1 BadRequestError (unauthorizedToken)\n{DEAD_TOKEN_HINT}"
 PROGRAM = [sys.executable, "-m", "mesh_facade.cli"]
 
 

@@ -23,6 +23,8 @@ from mesh_facade import (
 from mesh_facade.cli import bulk
 from mesh_facade.testing import MockServer
 from tests.cli.support import (
+    DEAD_TOKEN_HINT,
+    ONE_DEAD_TOKEN,
     RETRY_HINT,
     TOKEN,
     read_lines,
@@ -41,7 +43,9 @@ def test_bulk_writes_one_outcome_per_account(in_process: MockServer, tmp_path: P
     result = run("bulk", str(accounts), "-o", str(output))
 
     assert result.exit_code == 1
-    assert result.stderr == f"5 accounts read, 1 failed: {output}\n{RETRY_HINT}"
+    assert result.stderr == (
+        f"5 accounts: 4 read, 1 failed: {output}\n{ONE_DEAD_TOKEN}{RETRY_HINT}"
+    )
     outcome_by_key = {line["key"]: line for line in read_lines(output)}
     assert sorted(outcome_by_key) == [f"account-{number}" for number in range(5)]
     assert outcome_by_key["account-1"]["rows"][0]["cash"] == "12345678901234567.89"
@@ -91,7 +95,12 @@ def test_refused_keys_end_the_run_and_are_not_written_as_outcomes(
     right = os.environ["MESH_CLIENT_SECRET"]
     monkeypatch.setenv("MESH_CLIENT_SECRET", "another-secret")
 
-    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 3
+    result = run("bulk", str(accounts), "-o", str(output))
+    assert result.exit_code == 3
+    assert result.stderr == (
+        f"error: one answer after another was HTTP 401, {KEYS_ARE_REFUSED}run the same command "
+        "again\n"
+    )
     assert output.read_text() == ""
 
     monkeypatch.setenv("MESH_CLIENT_SECRET", right)
@@ -109,8 +118,18 @@ def test_run_that_reaches_mesh_for_no_account_exits_with_code_four(
         in_process.fails(f"{TOKEN}-{number}", "reset")
     monkeypatch.setattr("mesh_facade.engine.retries.random.uniform", lambda _, __: 0.0)
 
-    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 4
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert result.exit_code == 4
+    assert result.stderr == (
+        f"3 accounts: 0 read, 3 failed: {output}\nfailures: 3 MeshConnectionError\n"
+        f"Mesh could not be reached: `mesh-balance doctor` tells more\n{RETRY_HINT}"
+    )
     assert {line["error"] for line in read_lines(output)} == {"MeshConnectionError"}
+    calls = len(in_process.calls)
+    again = run("bulk", str(accounts), "-o", str(output))
+    assert (again.exit_code, len(in_process.calls)) == (1, calls)
+    assert "could not be reached" not in again.stderr
 
 
 def test_progress_is_shown_on_a_terminal(mesh: MockServer, tmp_path: Path) -> None:
@@ -171,7 +190,10 @@ def test_unauthorized_answer_is_an_outcome_where_the_run_goes_on(
 
     errors = {line["key"]: line["error"] for line in read_lines(output)}
     assert (result.exit_code, mesh.calls) == (1, [])
-    assert result.stderr == f"5 accounts read, {len(refused)} failed: {output}\n{RETRY_HINT}"
+    assert result.stderr == (
+        f"5 accounts: {5 - len(refused)} read, {len(refused)} failed: {output}\n"
+        f"failures: {len(refused)} AuthenticationError\n{RETRY_HINT}"
+    )
     assert errors == {
         f"account-{number}": "AuthenticationError" if number in refused else None
         for number in range(5)
@@ -179,8 +201,8 @@ def test_unauthorized_answer_is_an_outcome_where_the_run_goes_on(
 
 
 KEYS_ARE_REFUSED = (
-    "every answer was HTTP 401, so Mesh probably refuses the API keys: check MESH_CLIENT_ID, "
-    "MESH_CLIENT_SECRET and the environment (`mesh-balance doctor` tells more), then "
+    "so Mesh probably refuses the API keys: check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the "
+    "environment, then "
 )
 
 
@@ -198,12 +220,12 @@ def test_small_file_with_refused_keys_exits_with_code_three_and_keeps_the_outcom
     printed = run("bulk", str(accounts))
 
     assert (first.exit_code, retried.exit_code, printed.exit_code) == (3, 3, 3)
-    counts = f"5 accounts read, 5 failed: {output}\n{KEYS_ARE_REFUSED}"
-    assert first.stderr == f"{counts}add --retry-failed\n"
-    assert retried.stderr == f"{counts}run the command again\n"
-    assert printed.stderr == (
-        f"5 accounts read, 5 failed\n{KEYS_ARE_REFUSED}run the command again\n"
-    )
+    causes = "failures: 5 AuthenticationError\n"
+    advice = f"{causes}every answer was HTTP 401, {KEYS_ARE_REFUSED}"
+    counts = f"5 accounts: 0 read, 5 failed: {output}\n"
+    assert first.stderr == f"{counts}{advice}add --retry-failed\n"
+    assert retried.stderr == f"{counts}{advice}run the command again\n"
+    assert printed.stderr == f"5 accounts: 0 read, 5 failed\n{advice}run the command again\n"
     assert [line["error"] for line in read_lines(output)] == ["AuthenticationError"] * 5
     monkeypatch.setenv("MESH_CLIENT_SECRET", right)
     assert run(*arguments, "--retry-failed").exit_code == 0
@@ -237,7 +259,10 @@ def test_dead_tokens_alone_do_not_look_like_refused_keys(
     result = run("bulk", str(accounts), "-o", str(output))
 
     assert (result.exit_code, mesh.calls) == (1, [])
-    assert result.stderr == f"1 account read, 1 failed: {output}\n{RETRY_HINT}"
+    assert result.stderr == (
+        f"1 account: 0 read, 1 failed: {output}\n"
+        f"failures: 1 AuthenticationError (unauthorizedToken)\n{DEAD_TOKEN_HINT}{RETRY_HINT}"
+    )
 
 
 def test_unauthorized_answers_before_refused_keys_are_not_written(

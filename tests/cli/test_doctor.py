@@ -20,7 +20,8 @@ def test_doctor_passes_without_sending_a_key(mesh: MockServer) -> None:
 
     assert result.exit_code == 0
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["ok", "ok"]
-    assert f"connection: {mesh.url.removeprefix('http://')} answers (HTTP 401)" in result.stdout
+    assert f"connection: {mesh.url.removeprefix('http://')} answers (HTTP 401 to " in result.stdout
+    assert "(HTTP 401 to a request without keys, as expected), and the clocks" in result.stdout
     assert [
         (call.method, dict(call.headers).keys() & mesh._contract.key_headers.keys())
         for call in mesh.calls
@@ -33,7 +34,7 @@ def test_doctor_marks_a_failed_check(mesh: MockServer, monkeypatch: pytest.Monke
     keys, connection = run("doctor").stdout.splitlines()
 
     assert len(mesh.calls) == 1
-    assert keys.startswith("FAIL  keys: client_id is missing")
+    assert keys.startswith("FAIL  keys: MESH_CLIENT_ID is missing")
     assert connection.startswith("ok  connection: ")
 
 
@@ -61,6 +62,18 @@ def test_doctor_names_an_unreachable_host(
     assert mesh.calls == []
     assert result.exit_code == 4
     assert "cannot reach 127.0.0.1:1 (ConnectError" in result.stdout
+
+
+def test_keys_decide_the_exit_code_of_doctor_if_both_checks_fail(
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESH_BASE_URL", "http://127.0.0.1:1")
+    monkeypatch.delenv("MESH_CLIENT_ID")
+
+    result = run("doctor")
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["FAIL", "FAIL"]
 
 
 def test_doctor_names_the_proxy_without_its_password(
@@ -188,7 +201,8 @@ def test_doctor_reports_a_wrong_base_url_once_and_checks_the_keys(
 
     assert (result.exit_code, mesh.calls) == (2, [])
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["ok", "FAIL"]
-    assert result.stdout.count("base_url") == 1
+    assert result.stdout.count("MESH_BASE_URL must look like https://host") == 1
+    assert "base_url" not in result.stdout
 
 
 def test_doctor_reports_a_wrong_environment_once(mesh: MockServer) -> None:

@@ -13,10 +13,14 @@ from tests.cli.support import TOKEN, run
 @pytest.mark.parametrize(
     ("failure", "exit_code", "advice"),
     [
-        ("unauthorized-token", 1, "link the account again"),
+        (
+            "unauthorized-token",
+            1,
+            "; refresh the token, or if that fails let the user link the account again",
+        ),
         ("server-failure-200", 1, "try again later"),
         ("rate-limited", 1, "try again later"),
-        ("permission-denied", 1, "HTTP 403"),
+        ("permission-denied", 1, "HTTP 403; ask Mesh for the permission to read balances"),
         ("not-json", 1, "cannot be used"),
         ("reset", 4, "`mesh-balance doctor` tells more"),
     ],
@@ -67,7 +71,10 @@ def test_refused_keys_exit_with_code_three(mesh: MockServer) -> None:
 
     assert mesh.calls
     assert result.exit_code == 3
-    assert "doctor" in result.stderr
+    assert result.stderr == (
+        "error: Mesh answered HTTP 401; Mesh refused the API keys or the user's token: check "
+        "MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment\n"
+    )
     assert "another-secret" not in result.output
 
 
@@ -77,7 +84,10 @@ def test_refused_keys_exit_with_code_three(mesh: MockServer) -> None:
         (["get"], "--broker"),
         (["get", "--broker", "x", "--token", "t"], "--token"),
         (["get", "--broker", "x"], "auth_token is empty"),
-        (["get", "--broker", "x", "--environment", "moon"], "environment must be one of"),
+        (
+            ["get", "--broker", "x", "--environment", "moon"],
+            "environment must be one of production, sandbox, not 'moon'\n",
+        ),
         (["bulk", "nowhere.csv", "-o", "x"], "nowhere.csv"),
         (["nothing"], "nothing"),
     ],
@@ -89,3 +99,48 @@ def test_wrong_usage_exits_with_code_two(
 
     assert (result.exit_code, mesh.calls) == (2, [])
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "subject"),
+    [
+        (["MESH_CLIENT_ID"], "MESH_CLIENT_ID is"),
+        (["MESH_CLIENT_SECRET"], "MESH_CLIENT_SECRET is"),
+        (["MESH_CLIENT_ID", "MESH_CLIENT_SECRET"], "MESH_CLIENT_ID and MESH_CLIENT_SECRET are"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["get", "--broker", "x"], ["bulk", "-"]])
+def test_missing_keys_are_all_named_at_once(
+    mesh: MockServer,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    missing: list[str],
+    subject: str,
+) -> None:
+    for name in missing:
+        monkeypatch.setenv(name, "")
+
+    result = run(*arguments, input=TOKEN)
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert result.stderr == f"error: {subject} missing: set your API keys in the environment\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("MESH_BASE_URL", "mesh.example", "MESH_BASE_URL must look like https://host\n"),
+        ("MESH_CLIENT_ID", "an id", "MESH_CLIENT_ID holds a space, a line break or another"),
+        ("MESH_CLIENT_SECRET", "a secret", "MESH_CLIENT_SECRET holds a space, a line break or"),
+    ],
+)
+def test_wrong_variable_is_named(
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    result = run("get", "--broker", "x", input=TOKEN)
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert result.stderr.startswith(f"error: {message}")
+    assert "doctor" not in result.stderr

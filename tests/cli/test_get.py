@@ -99,7 +99,10 @@ def test_dead_token_gives_no_hint_at_the_broker(mesh: MockServer) -> None:
     result = run("get", "--broker", "coinbse", input=TOKEN)
 
     assert result.exit_code == 1
-    assert result.stderr.endswith("; let the user link the account again\n")
+    assert "did you mean" not in result.stderr
+    assert result.stderr.endswith(
+        "; refresh the token, or if that fails let the user link the account again\n"
+    )
 
 
 def test_unknown_broker_is_asked_for_without_a_warning(mesh: MockServer) -> None:

@@ -66,3 +66,5 @@ def test_mock_server_refuses_an_unusable_port(shared: MockServer) -> None:
         result = run("mock-server", "--port", port)
         assert result.exit_code == 2
         assert message in result.stderr
+        if message == PORT_IS_TAKEN:
+            assert result.stderr.endswith("; choose another --port\n")

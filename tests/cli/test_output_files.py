@@ -62,13 +62,32 @@ def test_output_that_is_the_input_is_refused_and_left_unchanged(
     assert "accounts.jsonl is the input: choose another output" in result.stderr
 
 
+@skipped_on_windows("symbolic links need a privilege on Windows")
 def test_unwritable_output_is_reported_in_one_line(mesh: MockServer, tmp_path: Path) -> None:
     accounts = write_accounts(tmp_path / "accounts.csv", 2)
 
-    result = run("bulk", str(accounts), "-o", str(tmp_path / "nowhere" / "x.jsonl"))
+    output = tmp_path / "x.jsonl"
+    output.symlink_to(tmp_path / "nowhere" / "x.jsonl")
+
+    result = run("bulk", str(accounts), "-o", str(output))
 
     assert (result.exit_code, mesh.calls) == (2, [])
     assert "No such file or directory" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_output_in_a_missing_folder_is_refused_with_what_to_do(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    output = tmp_path / "nowhere" / "x.jsonl"
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert result.stderr == (
+        f"error: {output}: the folder {output.parent} does not exist. Make the folder first.\n"
+    )
 
 
 @skipped_on_windows("outputs are not locked on Windows")

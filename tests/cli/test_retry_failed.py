@@ -18,6 +18,7 @@ from mesh_facade.cli import results
 from mesh_facade.cli.results import OutputFile, open_output
 from mesh_facade.testing import MockServer
 from tests.cli.support import (
+    ONE_DEAD_TOKEN,
     PROGRAM,
     TOKEN,
     read_lines,
@@ -73,7 +74,8 @@ def test_failed_accounts_are_read_again_and_they_alone(
     assert tokens == [f"{TOKEN}-1", f"{TOKEN}-3"]
     assert result.exit_code == 1
     assert result.stderr == (
-        f"2 read, 3 already in {output}\n1 of 5 accounts failed: see {output}\n"
+        f"1 read, 1 failed, 3 already in {output}\n1 of 5 accounts failed: see {output}\n"
+        f"{ONE_DEAD_TOKEN}"
     )
     assert after.keys() == before.keys()
     assert [key for key, line in after.items() if line["error"]] == ["account-3"]

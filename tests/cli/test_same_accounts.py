@@ -12,7 +12,14 @@ import pytest
 from mesh_facade import LinkedAccount
 from mesh_facade.cli import fingerprints
 from mesh_facade.testing import MockServer
-from tests.cli.support import RETRY_HINT, TOKEN, read_lines, run, write_accounts
+from tests.cli.support import (
+    ONE_DEAD_TOKEN,
+    RETRY_HINT,
+    TOKEN,
+    read_lines,
+    run,
+    write_accounts,
+)
 
 WITHOUT_KEYS = ["auth_token,broker", f"{TOKEN}-1,coinbase", f"{TOKEN}-2,robinhood"]
 WITH_KEYS = ["auth_token,broker,key", f"{TOKEN}-1,coinbase,alice", f"{TOKEN}-2,robinhood,bob"]
@@ -104,13 +111,13 @@ def test_key_with_another_token_is_refused_unless_keys_are_trusted(
     assert (refused.exit_code, trusted.exit_code, mesh.calls) == (2, 0, [])
     assert refused.stderr == (
         f"error: {accounts}, line 3: {output} holds an outcome with this key and another "
-        "auth_token or broker. Choose another output or, if only tokens were renewed, add "
-        "--trust-keys.\n"
+        "auth_token. Choose another output or, if only tokens were renewed, add --trust-keys.\n"
     )
 
 
+@pytest.mark.parametrize("options", [[], ["--trust-keys"]])
 def test_key_with_another_broker_is_refused_even_if_keys_are_trusted(
-    mesh: MockServer, tmp_path: Path
+    mesh: MockServer, tmp_path: Path, options: list[str]
 ) -> None:
     accounts = tmp_path / "accounts.csv"
     output = tmp_path / "balances.jsonl"
@@ -119,10 +126,11 @@ def test_key_with_another_broker_is_refused_even_if_keys_are_trusted(
     mesh.calls.clear()
     write(accounts, [*WITH_KEYS[:2], f"{TOKEN}-2,coinbase,bob"])
 
-    result = run("bulk", str(accounts), "-o", str(output), "--trust-keys")
+    result = run("bulk", str(accounts), "-o", str(output), *options)
 
     assert (result.exit_code, mesh.calls) == (2, [])
     assert "an outcome with this key and another broker. Choose another output." in result.stderr
+    assert "--trust-keys" not in result.stderr
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
@@ -297,6 +305,61 @@ def test_outcomes_of_removed_accounts_are_kept_and_named(
     assert output.read_bytes().startswith(before)
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_output_of_another_file_that_shares_an_account_is_refused(
+    mesh: MockServer, tmp_path: Path, suffix: str
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / f"balances.{suffix}"
+    write(accounts, [*WITH_KEYS, f"{TOKEN}-3,coinbase,carol"])
+    run("bulk", str(accounts), "-o", str(output))
+    stored = output.read_bytes()
+    mesh.calls.clear()
+    write(accounts, [*WITH_KEYS[:2], f"{TOKEN}-4,coinbase,dave", f"{TOKEN}-5,coinbase,erin"])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls, output.read_bytes()) == (2, [], stored)
+    assert result.stderr == (
+        f"error: {accounts}: 2 of 3 outcomes in {output} belong to no account of this file, and "
+        f"most accounts of this file have no outcome there. So {output} was probably written for "
+        "another file. Choose another output.\n"
+    )
+
+
+def test_many_added_accounts_do_not_make_an_output_that_of_another_file(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    write(accounts, WITH_KEYS)
+    run("bulk", str(accounts), "-o", str(output))
+    mesh.calls.clear()
+    added = [f"{TOKEN}-{number},coinbase,user-{number}" for number in range(3, 9)]
+    write(accounts, [*WITH_KEYS[:2], *added])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, len(mesh.calls)) == (0, 6)
+
+
+def test_failed_accounts_are_read_again_although_most_accounts_changed(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    """Such a run adds no account to the output, so it cannot mix two files."""
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    mesh.fails(f"{TOKEN}-1", "not-found")
+    write(accounts, [*WITH_KEYS, f"{TOKEN}-3,coinbase,carol"])
+    run("bulk", str(accounts), "-o", str(output))
+    mesh.calls.clear()
+    write(accounts, [*WITH_KEYS[:2], f"{TOKEN}-4,coinbase,dave", f"{TOKEN}-5,coinbase,erin"])
+
+    result = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
+
+    assert (result.exit_code, len(mesh.calls)) == (1, 1)
+
+
 def test_last_line_of_a_file_without_keys_can_be_removed(mesh: MockServer, tmp_path: Path) -> None:
     accounts = tmp_path / "accounts.csv"
     output = tmp_path / "balances.jsonl"
@@ -363,7 +426,7 @@ def test_run_with_nothing_to_read_says_so(mesh: MockServer, tmp_path: Path) -> N
     assert (result.exit_code, mesh.calls) == (1, [])
     assert result.stderr == (
         f"0 read, 4 already in {output}; to read all accounts again, choose another output\n"
-        f"1 of 4 accounts failed: see {output}\n{RETRY_HINT}"
+        f"1 of 4 accounts failed: see {output}\n{ONE_DEAD_TOKEN}{RETRY_HINT}"
     )
 
 
@@ -416,7 +479,16 @@ def remove_fingerprints(output: Path) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-@pytest.mark.parametrize("broken", [{"key": 1}, {"error": 1}, {"broker": None}, {"fingerprint": 0}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"key": 1},
+        {"error": 1},
+        {"error": "NotFoundError", "error_type": 1},
+        {"broker": None},
+        {"fingerprint": 0},
+    ],
+)
 def test_json_line_with_other_types_is_not_an_outcome(
     mesh: MockServer, tmp_path: Path, broken: dict[str, object]
 ) -> None:

@@ -15,7 +15,14 @@ from mesh_facade import cli
 from mesh_facade.cli.bulk import BulkRun
 from mesh_facade.cli.results import COLUMNS, STDOUT, StandardOutput
 from mesh_facade.testing import MockServer
-from tests.cli.support import PROGRAM, TOKEN, run, skipped_on_windows, write_accounts
+from tests.cli.support import (
+    ONE_DEAD_TOKEN,
+    PROGRAM,
+    TOKEN,
+    run,
+    skipped_on_windows,
+    write_accounts,
+)
 
 
 @pytest.mark.parametrize("output", [[], ["-o", "-"]])
@@ -31,7 +38,7 @@ def test_outcomes_go_to_stdout_as_json_lines(
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     outcomes = {line["key"]: line for line in lines}
     assert result.exit_code == 1
-    assert result.stderr == "3 accounts read, 1 failed\n"
+    assert result.stderr == f"3 accounts: 2 read, 1 failed\n{ONE_DEAD_TOKEN}"
     assert sorted(outcomes) == ["account-0", "account-1", "account-2"]
     assert all(tuple(line) == COLUMNS for line in lines)
     assert outcomes["account-1"]["rows"][0]["cash"] == "12345678901234567.89"

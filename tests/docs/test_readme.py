@@ -68,7 +68,10 @@ def run(
         ("auth_token = ", "158.5\n10\n"),
         ("AsyncMeshClient", "{'USD': Decimal('158.5'), 'EUR': Decimal('10')}\n"),
         ("LinkedAccount", "0 10\n1 10\n2 10\n"),
-        ("reconnect_required", "The user must link the account again.\n"),
+        (
+            "reconnect_required",
+            "Refresh the token, or if that fails let the user link the account again.\n",
+        ),
     ],
     ids=["one balance", "asyncio", "many accounts", "errors"],
 )

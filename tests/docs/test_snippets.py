@@ -72,7 +72,10 @@ def test_error_snippet_of_readme_recognises_a_dead_token(
 ) -> None:
     mock_server.fails("unauthorized-token", "unauthorized-token")
     exec(blocks(README, "python")[3], {})  # noqa: S102 — it is our own
-    assert capsys.readouterr().out == "The user must link the account again.\n"
+    assert (
+        capsys.readouterr().out
+        == "Refresh the token, or if that fails let the user link the account again.\n"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of event loops that are closed

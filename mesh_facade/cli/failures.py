@@ -1,0 +1,62 @@
+"""Why an account could not be read: what `bulk` counts, and what an output file keeps of it."""
+
+from typing import Self
+
+import attrs
+
+from mesh_facade import MeshAPIError
+from mesh_facade.cli.terminal import one_line
+
+_UNREACHABLE_ERRORS = ("MeshConnectionError", "MeshTimeoutError", "MeshTLSError")
+
+
+@attrs.frozen
+class Failure:
+    """The cause of a failed outcome.
+
+    Attributes:
+        error: The name of the error's class.
+        error_type: Mesh's error type, such as `unauthorizedToken`; None if Mesh sent none.
+    """
+
+    error: str
+    error_type: str | None = None
+
+    @classmethod
+    def from_error(cls, error: Exception) -> Self:
+        """Return the cause that an error stands for."""
+        if isinstance(error, MeshAPIError):
+            return cls(type(error).__name__, error.error_type or None)
+        return cls(type(error).__name__)
+
+    @property
+    def is_unreachable(self) -> bool:
+        """True if no usable answer came."""
+        return self.error in _UNREACHABLE_ERRORS
+
+    @property
+    def is_dead_token(self) -> bool:
+        """True if Mesh said that the user's token is the reason."""
+        # The facade's error decides, so that there is one rule for both.
+        return MeshAPIError(error_type=self.error_type).reconnect_required
+
+    @property
+    def may_mean_refused_keys(self) -> bool:
+        """True for a 401 that may be about the API keys rather than about a user's token."""
+        return self.error == "AuthenticationError" and not self.is_dead_token
+
+    @property
+    def is_refused_request(self) -> bool:
+        """True for a 400 that is not about the user's token."""
+        return self.error == "BadRequestError" and not self.is_dead_token
+
+    @property
+    def is_missing_permission(self) -> bool:
+        """True for a 403."""
+        return self.error == "PermissionDeniedError"
+
+    def __str__(self) -> str:
+        """Return such as "BadRequestError (unauthorizedToken)"."""
+        if self.error_type is None:
+            return self.error
+        return f"{self.error} ({one_line(self.error_type)})"

@@ -1,0 +1,312 @@
+"""`mesh-balance bulk`: the end of a run says why accounts failed, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mesh_facade import (
+    AuthenticationError,
+    BadRequestError,
+    MeshConnectionError,
+    MeshTimeoutError,
+    NotFoundError,
+    Outcome,
+    ServerError,
+)
+from mesh_facade.cli import bulk
+from mesh_facade.testing import MockServer
+from tests.cli.support import DEAD_TOKEN_HINT, RETRY_HINT, TOKEN, read_lines, run, write_accounts
+from tests.cli.test_bulk_outcomes import KEYS_ARE_REFUSED, ScriptedClient, make_outcome
+
+
+def script(monkeypatch: pytest.MonkeyPatch, outcomes: list[Outcome]) -> None:
+    """Let the next runs yield these outcomes."""
+    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: ScriptedClient(outcomes))
+
+
+def wrong_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESH_CLIENT_SECRET", "another-secret")
+
+
+def read_errors(output: Path) -> dict[str, Any]:
+    return {line["key"]: (line["error"], line["error_type"]) for line in read_lines(output)}
+
+
+def test_refused_keys_of_a_resumed_run_exit_with_code_three(
+    in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older successes say nothing about the keys of this run."""
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / "balances.jsonl"
+    run("bulk", str(accounts), "-o", str(output))
+    write_accounts(accounts, 5)
+    wrong_keys(monkeypatch)
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, len(in_process.calls)) == (3, 5)
+    assert result.stderr == (
+        f"0 read, 2 failed, 3 already in {output}\n2 of 5 accounts failed: see {output}\n"
+        "failures: 2 AuthenticationError\n"
+        f"every answer was HTTP 401, {KEYS_ARE_REFUSED}add --retry-failed\n"
+    )
+
+
+def test_unreachable_server_of_a_resumed_run_exits_with_code_four(
+    in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.jsonl"
+    run("bulk", str(accounts), "-o", str(output))
+    write_accounts(accounts, 2)
+    in_process.fails(f"{TOKEN}-1", "reset")
+    monkeypatch.setattr("mesh_facade.engine.retries.random.uniform", lambda _, __: 0.0)
+
+    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 4
+
+
+def test_refused_keys_are_still_named_when_nothing_is_left_to_read(
+    in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    output = tmp_path / "balances.csv"
+    wrong_keys(monkeypatch)
+    run("bulk", str(accounts), "-o", str(output))
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, len(in_process.calls)) == (1, 2)
+    assert result.stderr == (
+        f"0 read, 2 already in {output}; to read all accounts again, choose another output\n"
+        f"2 of 2 accounts failed: see {output}\nfailures: 2 AuthenticationError\n"
+        f"every failure is HTTP 401, {KEYS_ARE_REFUSED}add --retry-failed\n"
+    )
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_retry_with_refused_keys_keeps_the_reasons_of_older_failures(
+    in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / f"balances.{suffix}"
+    arguments = ["bulk", str(accounts), "-o", str(output)]
+    in_process.fails(f"{TOKEN}-0", "unauthorized-token")
+    in_process.fails(f"{TOKEN}-1", "not-found")
+    in_process.fails(f"{TOKEN}-2", "unauthorized-keys")
+    run(*arguments)
+    before = sorted(output.read_bytes().splitlines())
+    right = os.environ["MESH_CLIENT_SECRET"]
+    wrong_keys(monkeypatch)
+
+    result = run(*arguments, "--retry-failed")
+
+    after = sorted(output.read_bytes().splitlines())
+    assert result.exit_code == 3
+    assert result.stderr == (
+        f"3 accounts: 0 read, 3 failed: {output}\nfailures: 3 AuthenticationError\n"
+        f"2 older failures with other reasons stay in {output}: these answers say nothing about "
+        f"the accounts\nevery answer was HTTP 401, {KEYS_ARE_REFUSED}run the command again\n"
+    )
+    assert len(set(after) & set(before)) == len(before) - 1  # the older 401 alone is replaced
+    assert len(after) == len(before)
+    monkeypatch.setenv("MESH_CLIENT_SECRET", right)
+    in_process.reset()
+    assert run(*arguments, "--retry-failed").exit_code == 0
+
+
+def test_retry_replaces_older_failures_where_other_answers_show_that_the_keys_are_accepted(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    output = tmp_path / "balances.jsonl"
+    not_found = NotFoundError("HTTP 404", error_type="gone")
+    script(monkeypatch, [make_outcome(0, not_found), make_outcome(1, not_found)])
+    run("bulk", str(accounts), "-o", str(output))
+    script(monkeypatch, [make_outcome(0, AuthenticationError("HTTP 401")), make_outcome(1, None)])
+
+    result = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
+
+    assert (result.exit_code, mesh.calls) == (1, [])
+    assert read_errors(output) == {
+        "account-0": ("AuthenticationError", None),
+        "account-1": (None, None),
+    }
+
+
+def test_one_older_failure_that_is_kept_is_named_in_the_singular(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.jsonl"
+    script(monkeypatch, [make_outcome(0, MeshTimeoutError("no answer"))])
+    run("bulk", str(accounts), "-o", str(output))
+    script(monkeypatch, [make_outcome(0, AuthenticationError("HTTP 401"))])
+
+    result = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
+
+    assert (result.exit_code, mesh.calls) == (3, [])
+    assert result.stderr.splitlines()[2] == (
+        f"1 older failure with another reason stays in {output}: this answer says nothing about "
+        "the account"
+    )
+
+
+def test_unauthorized_answers_are_held_back_until_an_answer_comes(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account without an answer does not show whether Mesh accepts the keys."""
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / "balances.jsonl"
+    refusal = AuthenticationError("HTTP 401")
+    outcomes = [make_outcome(0, refusal), make_outcome(1, MeshTimeoutError("no answer"))]
+    client = ScriptedClient(outcomes, refusal)
+    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: client)
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (3, [])
+    assert read_errors(output) == {"account-1": ("MeshTimeoutError", None)}
+
+
+def test_causes_are_named_by_frequency_and_their_advice_with_them(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 7)
+    output = tmp_path / "balances.jsonl"
+    errors = [
+        BadRequestError("HTTP 400", error_type="unauthorizedToken"),
+        *[MeshConnectionError("reset")] * 3,
+        *[ServerError("HTTP 500", error_type="a\x1bb")] * 2,
+        None,
+    ]
+    script(monkeypatch, [make_outcome(number, error) for number, error in enumerate(errors)])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (1, [])
+    assert result.stderr == (
+        f"7 accounts: 1 read, 6 failed: {output}\n"
+        "failures: 3 MeshConnectionError, 2 ServerError (a b), 1 BadRequestError "
+        f"(unauthorizedToken)\n{DEAD_TOKEN_HINT}{RETRY_HINT}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "others"), [(4, " and 1 other cause"), (6, " and 3 other causes")]
+)
+def test_at_most_three_causes_are_named(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, others: str
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", count)
+    outcomes = [
+        make_outcome(number, NotFoundError("HTTP 404", error_type=f"e{number}"))
+        for number in range(count)
+    ]
+    script(monkeypatch, outcomes)
+
+    result = run("bulk", str(accounts))
+
+    assert (result.exit_code, mesh.calls) == (1, [])
+    assert result.stderr == (
+        f"{count} accounts: 0 read, {count} failed\n"
+        f"failures: 1 NotFoundError (e0), 1 NotFoundError (e1), 1 NotFoundError (e2){others}\n"
+    )
+
+
+def test_missing_permission_is_to_be_asked_for(mesh: MockServer, tmp_path: Path) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    mesh.fails(f"{TOKEN}-0", "permission-denied")
+
+    result = run("bulk", str(accounts))
+
+    assert result.exit_code == 1
+    assert result.stderr.endswith("HTTP 403: ask Mesh for the permission to read balances\n")
+
+
+@pytest.mark.parametrize(
+    ("brokers", "advice"),
+    [
+        (
+            ["coinbse"],
+            (
+                "1 account that Mesh refused has a broker that the spec does not list: did you "
+                "mean coinbase?"
+            ),
+        ),
+        (
+            ["coinbse", "robinhod", "Coinbase", "coinbase"],
+            (
+                "3 accounts that Mesh refused have brokers that the spec does not list: did you "
+                "mean coinbase or robinhood?"
+            ),
+        ),
+        (
+            ["xyzzy"],
+            (
+                "1 account that Mesh refused has a broker that the spec does not list: "
+                "`mesh-balance brokers` lists the known brokers"
+            ),
+        ),
+    ],
+)
+def test_refused_brokers_that_the_spec_does_not_list_get_a_suggestion(
+    mesh: MockServer, tmp_path: Path, brokers: list[str], advice: str
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    lines = [f"{TOKEN}-{number},{broker},{number}" for number, broker in enumerate(brokers)]
+    accounts.write_text("\n".join(["auth_token,broker,key", *lines]))
+    for number in range(len(brokers)):
+        mesh.fails(f"{TOKEN}-{number}", "bad-request")
+
+    result = run("bulk", str(accounts), "--concurrency", "1")
+
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == advice
+
+
+@pytest.mark.parametrize("failure", ["unauthorized-token", "not-found"])
+def test_other_failures_of_an_unlisted_broker_get_no_suggestion(
+    mesh: MockServer, tmp_path: Path, failure: str
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    accounts.write_text(f"auth_token,broker,key\n{TOKEN},coinbse,1\n")
+    mesh.fails(TOKEN, failure)
+
+    assert "broker" not in run("bulk", str(accounts)).stderr
+    assert len(mesh.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "note"),
+    [
+        (
+            ["auth_token,broker,name", "a,coinbase,alice"],
+            "no column 'key': record numbers are the keys",
+        ),
+        (
+            ["auth_token,broker,key", "a,coinbase,alice", "b,coinbase,"],
+            "1 account has no key: its record number is its key",
+        ),
+        (
+            ["auth_token,broker,key", "a,coinbase,alice", "b,coinbase,", "c,coinbase,"],
+            "2 accounts have no key: their record numbers are their keys",
+        ),
+    ],
+)
+def test_first_run_says_which_accounts_have_no_key(
+    mesh: MockServer, tmp_path: Path, lines: list[str], note: str
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    accounts.write_text("\n".join(lines))
+
+    first = run("bulk", str(accounts), "-o", str(output))
+    second = run("bulk", str(accounts), "-o", str(output))
+
+    assert mesh.calls
+    assert first.stderr.splitlines()[0] == f"{accounts}: {note}"
+    assert note not in second.stderr
