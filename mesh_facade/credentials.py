@@ -89,6 +89,11 @@ def _check_returned_secret(value: object) -> str:
         raise MeshConfigurationError(
             "client_secret is missing: your function returned None or an empty string"
         )
+    if inspect.iscoroutine(value):
+        value.close()  # or Python warns that it was never awaited
+        raise MeshConfigurationError(
+            "client_secret is an async function, which only AsyncMeshClient can await"
+        )
     return _check_key("client_secret", value)
 
 
@@ -98,10 +103,7 @@ def _check_key(name: str, value: object) -> str:
         raise MeshConfigurationError(f"{name} is missing: pass {name}= or set MESH_{name.upper()}")
     if inspect.iscoroutine(value):
         value.close()  # or Python warns that it was never awaited
-        raise MeshConfigurationError(
-            f"{name} is a coroutine: pass the async function itself, without calling it, to "
-            "AsyncMeshClient; MeshClient cannot await it"
-        )
+        raise MeshConfigurationError(f"{name} is a coroutine: pass the async function itself")
     if not isinstance(value, str):
         raise MeshConfigurationError(f"{name} must be a string, not {type(value).__name__}")
     if not _KEY.fullmatch(value):

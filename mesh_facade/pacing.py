@@ -26,7 +26,8 @@ class BulkRetryPolicy(RetryPolicy):
     If Mesh answers 429 with a `Retry-After`, all lanes pause: no attempt of the run begins before
     the pause is over. A pause puts off the deadlines of the calls that wait for it, and uses up
     none of their attempts. It uses up no retry budget either, unless its length is 0: then only the
-    budget limits how often the account is attempted. Other failures are retried as in a single call.
+    budget limits how often the account is attempted. Other failures are retried as in a single
+    call.
     """
 
     def __init__(self, budget: RetryBudget, max_pause: float | None) -> None:

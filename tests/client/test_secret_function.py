@@ -153,3 +153,11 @@ def test_sync_client_refuses_an_async_secret_function(serve: Serve) -> None:
         mesh.get_account_balance(TOKEN, "coinbase")
 
     assert server.requests == []
+
+
+def test_coroutine_in_place_of_an_async_function_is_refused(mode: Mode) -> None:
+    async def secret() -> str:
+        return CLIENT_SECRET  # pragma: no cover — it is never awaited
+
+    with pytest.raises(MeshConfigurationError, match="pass the async function itself"):
+        mode.client(client_secret=secret())
