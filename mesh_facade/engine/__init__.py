@@ -1,13 +1,13 @@
 """Makes one HTTP call, within its deadline and its number of attempts.
 
-Of this project, this package imports the error classes (`errors`) and nothing else, so that it can
-be lifted into another one. It knows neither Mesh's operations nor the generated code.
+It imports only `errors` from this project, so that another project can take it over. It knows
+neither Mesh's operations nor the generated code.
 
 A call of `engine.CallLoop` runs like this:
 
 1. `retries` counts the call for its budget, and says whether an attempt may begin.
-2. `waiting` signs the request, `slots` gives the call its turn, and `pool` lends it a connection,
-   new or kept.
+2. `waiting` signs the request (it adds the API keys), `slots` gives the call its turn, and `pool`
+   lends it a connection, new or kept.
 3. The connection (`thread_connection` or `task_connection`) sends the request. `bodies` reads the
    answer within a limit, and `strict_json` decodes it.
 4. `connection` finds out whether the answer's end was the end of what came in: only then does the
@@ -17,8 +17,8 @@ A call of `engine.CallLoop` runs like this:
    opened because too many files are open (`descriptors`), nothing was sent and that was no attempt:
    the call waits for a connection that another call has.
 6. `redaction` removes secrets from the text and the fields of the error that is raised in the end.
-   From the frames of its traceback they are removed by a decorator, which every public method
-   needs whose arguments are secret: `redaction.keeps_secrets_out_of_tracebacks`.
+   The decorator `redaction.keeps_secrets_out_of_tracebacks` removes them from the frames of its
+   traceback. Every public method with secret arguments needs it.
 
 Who ends a call at its deadline
     `engine.CallLoop` fixes the deadline when the call begins, and passes it on. No single watchdog
@@ -35,14 +35,21 @@ Who ends a call at its deadline
       whole run of calls can put the deadline off by as much as it makes the call wait
       (`seconds_to_hold` and `extends_deadline` in `retries`).
 
-    The look-up of a host's name cannot be interrupted in a thread either.
+    The look-up of a host's name cannot be interrupted in a thread either. Nor can the caller's
+    `on_attempt`.
 
 What happens to the connection of a cancelled call
-    It is closed, and its slot goes to the next call. `engine.CallLoop` gives each connection back
+    It is closed, and its slot goes to the next call. (Behind a transport of the caller's,
+    connections are the transport's own matter.) `engine.CallLoop` gives each connection back
     in a `finally`, whatever ended the attempt: an answer, an error, a cancelled task or Ctrl-C.
     `pool` keeps only a connection whose answer was read to its end, and closes any other, for the
     rest of an answer may still arrive on it. A call that is cancelled while it waits for a slot
     gives up its turn (`slots`).
+
+What happens after a fork, and when an event loop ends
+    `pool` keeps connections apart by process and event loop. A child of a fork opens its own, and
+    closes its copies of its parent's idle ones without a word to the server. When an event loop
+    ends, its idle connections are closed; if it was closed without notice, at the next opportunity.
 
 How a connection is opened: `proxies` finds the proxy, `transports` puts httpx's transports on one
 connection, `socks` asks a SOCKS proxy to connect, `tls` makes the context that verifies,

@@ -1,4 +1,4 @@
-"""Checks of settings: each raises MeshConfigurationError, which says what to change."""
+"""Checks of settings. The error of a check says what to change."""
 
 import ipaddress
 import threading

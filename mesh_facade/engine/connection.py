@@ -2,8 +2,9 @@
 
 httpx's own connections do not suffice. Its timeouts bound one wait, so a server that sends a byte a
 second holds a call for as long as it likes. And httpx does not compare the bytes that came in with
-the bytes that the answer took, so what lies behind one answer is taken for the next. Here each wait
-gets what is left of the call's deadline, and each byte is counted.
+the bytes that the answer took, so it takes what follows one answer for the next answer. Here each
+wait gets what is left of the call's deadline, and a connection is used again only if its last
+answer ended with the last byte that came in.
 
 `thread_connection` and `task_connection` show how threads and tasks open and use one. See
 `mesh_facade/engine/__init__.py` for who ends a call at its deadline, and for what happens to the
@@ -48,15 +49,15 @@ class Connection:
     """One connection, and what is known of it.
 
     Attributes:
-        home: The idle connections that it returns to; set by the pool.
+        home: The idle connections that it returns to after a call; set by the pool.
         deadline_at: When the current call must end, as `time.monotonic()` counts.
         heeds_deadline: Whether its own waits end at the deadline.
         has_begun_opening: Whether a call has ever begun to open it. That can have failed, and the
             connection can be closed by now.
         is_reused: Whether an earlier call has used it.
         is_clean: Whether another call may use it: the answer was read to its end, and its last byte
-            is the last that came in. False from the sending of a request until then.
-        is_nested: Whether it is TLS within TLS: what lies behind an answer cannot be seen there.
+            is the last that came in. The engine sets it to False before it sends a request.
+        is_nested: Whether it is TLS within TLS: what follows an answer cannot be seen there.
         has_received: Whether anything has come in since the current call began.
         idle_since: When it was last given back to the pool.
         cause: Why it could not be opened; None if it could. httpcore's proxies drop the cause of
@@ -79,6 +80,11 @@ class Connection:
     @property
     def has_received(self) -> bool:
         return bool(self._received)
+
+    @property
+    def failed_to_open(self) -> bool:
+        """True if it could not be opened, so that nothing was sent on it."""
+        return self.cause is not None
 
     def begin(self, deadline_at: float, home: "Home") -> None:
         """Lend it to a call: set its deadline, and forget what came in during the last call."""
@@ -110,7 +116,7 @@ class Connection:
     def check_end_of(self, response: httpx.Response) -> None:
         """Set `is_clean` if the answer's last byte is the last byte that came in.
 
-        What lies behind it would be taken for the answer to the next call, which may be another
+        What follows it would be taken for the answer to the next call, which may be another
         user's. Where that cannot be told for sure, the connection is not used again.
         """
         if self.is_nested or not 0 < len(self._received) <= MOST_BYTES_KEPT:
@@ -211,8 +217,8 @@ class HeadJoiner:
 class SocketConnection(Connection):
     """A connection of our own: what is the same for threads and for tasks.
 
-    Its two subclasses are both of the things that httpcore asks for: the network backend, which
-    opens connections, and the stream on the one connection that it opens.
+    httpcore asks for two things: a network backend, which opens connections, and a stream, which
+    sends and receives on one. Each of the two subclasses is both, for its one connection.
     """
 
     def __init__(self, proxy: httpx.Proxy | None) -> None:

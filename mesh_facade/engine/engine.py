@@ -36,7 +36,7 @@ from mesh_facade.errors import MeshConnectionError, MeshError, MeshTimeoutError
 TIMER_TOLERANCE = 0.01
 """A deadline counts as passed this many seconds early, because timers may end early."""
 SHORTEST_WAIT = 0.001
-"""Seconds: the least that is passed as a timeout, because httpx takes 0 for no timeout at all."""
+"""Seconds: the least that is passed as a timeout. With 0, httpx would not even try."""
 
 Judge = Callable[[Answer], MeshError | None]
 """A function that returns the error that an answer means; None if the answer is accepted."""
@@ -174,7 +174,10 @@ class CallLoop:
         Exceptions of the caller's `client_secret` and `on_attempt` functions propagate.
 
         Raises:
-            MeshError: No attempt succeeded; it is the last one's error. Or the client is closed.
+            MeshError: No attempt succeeded: it is the error of the last one. Or no further attempt
+                could begin: the deadline passed while the call waited for the secret or for a
+                connection, the secret cannot be a key, too many files are open, or the client is
+                closed.
         """
         if not logs_calls():
             return await self._call(request)
@@ -299,7 +302,8 @@ class CallLoop:
             MeshTimeoutError: None came free before the deadline.
             MeshError: The client is closed.
         """
-        is_late = time.monotonic() >= progress.deadline_at  # a pause may last a little too long
+        # A pause may last a little too long. Then it is not the wait below that takes too long.
+        is_late = time.monotonic() >= progress.deadline_at
         try:
             return await self.engine.pool.acquire(
                 progress.deadline_at, must_be_new=progress.must_be_new
@@ -328,16 +332,16 @@ class CallLoop:
                 that cannot be a key, or too many files are open and nothing can be waited for.
         """
         connection = await self._connect(request, progress)
-        is_short = False
+        lacks_descriptor = False
         may_try_again = True
         try:  # from here on, Ctrl-C must not lose the connection's slot
             if self.retry_policy.seconds_to_hold() > 0:  # since this call waits for its connection
                 return None
             began_at = time.monotonic()
             result = await self._exchange(request, connection)
-            is_short = result is None
+            lacks_descriptor = result is None
         finally:
-            if is_short:
+            if lacks_descriptor:
                 may_try_again = self.engine.pool.release_for_lack_of_descriptor(connection)
             else:
                 self.engine.pool.release(connection)
@@ -368,14 +372,13 @@ class CallLoop:
             return await engine.waiting.exchange(connection, request, remaining)
         except (httpx.HTTPError, OSError) as raised:  # OSError: from a caller's transport
             failure = raised
-        is_short = is_out_of_descriptors(failure, connection.cause)
-        # Only a connection of our own knows a cause, and only if it could not be opened. What a
-        # transport of the caller's has sent before it failed is unknown.
-        if is_short and connection.cause is not None:
+        lacks_descriptor = is_out_of_descriptors(failure, connection.cause)
+        # What a transport of the caller's has sent before it failed is unknown.
+        if lacks_descriptor and connection.failed_to_open:
             return None
         if _has_passed(connection.deadline_at):
             return self._deadline_error("answer")
-        if is_short:
+        if lacks_descriptor:
             return MeshConnectionError(f"the connection failed: {self._describe_shortage()}")
         return connection_error(failure, connection.cause, engine.timeout)
 

@@ -1,4 +1,4 @@
-"""Lets a fork wait, for a second at most, until no other thread is in a TLS handshake.
+"""Makes a fork wait, for a second at most, until no other thread is in a TLS handshake.
 
 A child has none of its parent's threads, but it has OpenSSL's locks as these threads held them: its
 own first handshake would then hang for ever, beyond the reach of any deadline.

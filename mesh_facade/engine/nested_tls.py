@@ -119,7 +119,7 @@ class NestedTlsStream:
         with _exchange_errors():
             try:
                 return self._run(lambda: self._memory.tls.read(max_bytes), timeout)
-            except ssl.SSLEOFError:  # it ended without TLS's farewell: sockets report that so
+            except ssl.SSLEOFError:  # it ended without close_notify: an SSLSocket returns this too
                 return b""
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -150,8 +150,9 @@ class NestedTlsStream:
             except ssl.SSLWantReadError:
                 self._flush(timeout)
             except ssl.SSLError:
-                with contextlib.suppress(httpcore.WriteError, httpcore.WriteTimeout):
-                    self._flush(timeout)  # it says why, if the server still listens
+                # It tells the server why. What went wrong with TLS is the error that counts.
+                with contextlib.suppress(httpcore.NetworkError, httpcore.TimeoutException):
+                    self._flush(timeout)
                 raise
             else:
                 self._flush(timeout)
@@ -194,7 +195,7 @@ class AsyncNestedTlsStream:
         with _exchange_errors():
             try:
                 return await self._run(lambda: self._memory.tls.read(max_bytes), timeout)
-            except ssl.SSLEOFError:  # it ended without TLS's farewell: sockets report that so
+            except ssl.SSLEOFError:  # it ended without close_notify: an SSLSocket returns this too
                 return b""
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -217,7 +218,7 @@ class AsyncNestedTlsStream:
                 return operation()
             except ssl.SSLWantReadError:
                 pass
-            finally:  # writing waits for nothing, and raises nothing
+            finally:  # writing waits for nothing
                 data = self._memory.take_outgoing()
                 if data:
                     self._raw.write_raw(data)

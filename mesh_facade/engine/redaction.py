@@ -101,7 +101,7 @@ def _spellings(secret: str) -> set[str]:
 def _patterns_within_base64(secret: str) -> dict[str, str]:
     """Return patterns for a secret within a longer text that is in base64, such as `id:secret`.
 
-    Each stands under the letters that a text must hold for the pattern to match.
+    The keys are the letters that a text must contain before its pattern is tried.
 
     Base64 makes four letters of three bytes. So the letters depend on how many bytes of the same
     three come before the secret: none, one or two. A letter at either end can hold bits of the text
@@ -187,7 +187,7 @@ def empty_frames(error: BaseException) -> None:
         error.__context__ = None
     of_caller: list[BaseException] = []
     handled = sys.exception()
-    if handled is not error:  # it is, if this is called where the error was caught
+    if handled is not error:  # inside the `except` that caught it, the handled error is this one
         of_caller = [each for each in _errors_reachable_from(handled, []) if each is not error]
     for each in _errors_reachable_from(error, of_caller):
         traceback.clear_frames(each.__traceback__)

@@ -5,8 +5,8 @@
 Sending a request again because the server had closed a kept connection is not a retry: it counts
 neither as an attempt nor against the budget. It is bounded all the same:
 
-- It happens only if nothing came back. The second connection is a new one, so an attempt gets this
-  once. (An attempt that then finds no descriptor for a new connection may get it again.)
+- It happens only if nothing came back. The second connection is a new one, so this happens once in
+  an attempt (or again, if no descriptor is free for a new connection).
 - Each time uses up a kept connection, and a connection is kept only after a complete answer. So a
   server gets at most one such request for each answer that it gave.
 

@@ -2,7 +2,7 @@
 
 A transport class of our own would be simpler, but the tools that people rely on, OpenTelemetry's
 instrumentation and mocks for tests, patch `httpx.HTTPTransport` and would miss our calls. The price
-is one name that httpx does not promise, `_pool`: to it the transport hands its requests. A test
+is one name that httpx does not promise: `_pool`, to which a transport hands its requests. A test
 says what httpx may do with it, and runs weekly on the newest httpx.
 
 The two classes read alike. httpcore's classes for threads and for tasks have no type in common, so

@@ -26,13 +26,13 @@ class ServerInMemory:
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self.rubbish = b""
         self.has_ended = False
-        self.takes_nothing = False
+        self.refusal: Exception | None = None
         self.received = b""
 
     def write_raw(self, data: bytes, timeout: float | None = None) -> None:
         del timeout
-        if self.takes_nothing:
-            raise httpcore.WriteError("the connection broke")
+        if self.refusal is not None:
+            raise self.refusal
         self._incoming.write(data)
         for step in (self.tls.do_handshake, self._receive):
             try:
@@ -127,10 +127,20 @@ def test_bytes_that_are_not_tls_break_the_connection(stream: Stream) -> None:
     assert isinstance(caught.value.__cause__, ssl.SSLError)
 
 
-def test_error_of_tls_is_not_hidden_by_a_server_that_no_longer_listens() -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpcore.WriteError("the connection broke"),
+        httpcore.ReadTimeout("the deadline has passed"),
+    ],
+    ids=["closed", "too late"],
+)
+def test_error_of_tls_is_not_hidden_by_a_server_that_no_longer_listens(
+    refusal: Exception,
+) -> None:
     stream = Stream(is_async=False)
     stream.server.rubbish = RUBBISH
-    stream.server.takes_nothing = True
+    stream.server.refusal = refusal
 
     with pytest.raises(httpcore.ReadError) as caught:
         stream.read()
