@@ -169,6 +169,25 @@ def test_malformed_gzip_raises_response_error(mode: Mode, body: tuple[str, bytes
         mode.client(transport=script).read()
 
 
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (gzip.compress(OK)[:-8] + bytes(8), "its gzip encoding is damaged"),
+        (gzip.compress(OK) + b"x", "its body goes on behind the end of its gzip encoding"),
+    ],
+    ids=["damaged", "goes on"],
+)
+def test_error_says_what_is_wrong_with_the_gzip_encoding(
+    mode: Mode, body: bytes, problem: str
+) -> None:
+    script = Script(response(200, body, {"Content-Encoding": "gzip"}))
+
+    with pytest.raises(MeshResponseError) as caught:
+        mode.client(transport=script).read()
+
+    assert str(caught.value).endswith(f"cannot be used: {problem}")
+
+
 def test_refused_body_closes_its_connection_and_the_next_call_succeeds(
     mode: Mode, serve: Serve
 ) -> None:

@@ -19,6 +19,8 @@ from tests.leaks import find_secrets, texts_reachable_from
 from tests.support import CLIENT_ID, CLIENT_SECRET, OK, TOKEN, Script, envelope, response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import Mode
 
 
@@ -48,16 +50,25 @@ def test_deeply_nested_error_data_holds_no_secret(mode: Mode, depth: int, bracke
     assert type(copy.deepcopy(caught.value)) is BadRequestError
 
 
+def nest_in_list(value: object) -> object:
+    return [value]
+
+
+def nest_in_object(value: object) -> object:
+    return {"inner": value}
+
+
+@pytest.mark.parametrize("nest", [nest_in_list, nest_in_object])
 @pytest.mark.parametrize(("depth", "innermost"), [(100, 5), (101, "[redacted]")])
 def test_error_data_is_kept_down_to_its_hundredth_level(
-    mode: Mode, depth: int, innermost: object
+    mode: Mode, nest: Callable[[object], object], depth: int, innermost: object
 ) -> None:
     sent: object = 5
     for _ in range(depth):
-        sent = [sent]
+        sent = nest(sent)
     kept: object = innermost
     for _ in range(100):
-        kept = [kept]
+        kept = nest(kept)
     script = Script(response(400, envelope("badRequest", errorData=sent)))
 
     with pytest.raises(BadRequestError) as caught:

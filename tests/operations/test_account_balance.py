@@ -130,3 +130,34 @@ def test_request_id_of_a_balance_comes_from_the_headers(
     balance = mode.client(transport=Script(response(200, OK, headers))).read()
 
     assert balance.request_id == request_id
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (b'{"status": "ok", "content": 5}', "content"),
+        (b'{"status": "ok", "content": {"balances": 5}}', "content.balances"),
+        (b'{"status": "ok", "content": {"balances": [{}, 5]}}', "content.balances[1]"),
+        (
+            b'{"status": "ok", "content": {"balances": [{"cash": 1}, {"buyingPower": "1"}]}}',
+            "content.balances[1].buyingPower",
+        ),
+        (
+            b'{"status": "ok", "content": {"balances": [{"cash": 1}, {"currencyCode": 1}]}}',
+            "content.balances[1].currencyCode",
+        ),
+        (
+            b'{"status": "ok", "content": {"balances": [], "totalCashUsdValue": true}}',
+            "content.totalCashUsdValue",
+        ),
+        (b'{"status": "ok", "message": 5, "content": {"balances": []}}', "message"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_error_names_the_place_of_the_malformed_field(body: bytes, place: str) -> None:
+    with pytest.raises(MeshResponseError) as caught:
+        read(body)
+
+    assert str(caught.value) == (
+        f"Mesh's answer (HTTP 200) cannot be used: its {place} is not what Mesh's spec allows"
+    )
