@@ -71,11 +71,12 @@ def _find_problems_of_faulty_call(fault: Fault, observation: Observation) -> lis
         if outcome.value != OWN_AMOUNT[SECOND_USER]:
             problems.append(f"call {_describe(outcome)}, not {OWN_AMOUNT[SECOND_USER]}")
         return problems
+    error = outcome.error
     error_class = ERRORS[fault.verdict]
-    if type(outcome.error) is not error_class:
+    if type(error) is not error_class:
         problems.append(f"call {_describe(outcome)}, not {error_class.__name__}")
-    elif outcome.error.attempts != fault.attempts:
-        problems.append(f"counted {outcome.error.attempts} attempts, not {fault.attempts}")
+    if isinstance(error, MeshError) and error.attempts != fault.attempts:
+        problems.append(f"counted {error.attempts} attempts, not {fault.attempts}")
     return problems
 
 
