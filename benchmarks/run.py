@@ -9,6 +9,7 @@ import contextlib
 import datetime as dt
 import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from race import FOLDER, Contender, Race, race, race_programs, running_server, s
 from report import Report
 
 LATENCIES = [0.0, 0.02, 0.1]
+"""Seconds that the server waits before it answers. Most measurements use the first."""
 PACKAGES = [
     "mesh-facade",
     "httpx",
@@ -44,6 +46,7 @@ SYNC = {
     "http.client": "libraries.sync_http_client",
     "a socket": "libraries.sync_socket",
 }
+SYNC_PAIR = {"bare httpx": SYNC["bare httpx"], "facade": SYNC["facade"]}
 ASYNC = {
     "bare httpx": "libraries.async_httpx",
     "bare httpx2": "libraries.async_httpx2",
@@ -107,6 +110,10 @@ which read amounts as floats and check nothing. The target now compares whole ca
 arguments to their results, with the generated operation that reads exact numbers (Decimals). The
 generated operation with floats stays in the table."""
 
+NO_MEMORY_TARGET = """\
+At this scale there are only the small runs, so the growth of memory is not compared with its
+target."""
+
 WHAT_IS_POSSIBLE = """\
 The rows of pyreqwest and pyqwest, two HTTP libraries written in Rust, and of `http.client` and a
 plain socket show what is possible: they send the same request and decode the answer, with none of
@@ -114,109 +121,121 @@ the facade's checks, limits, retries or deadline."""
 
 
 class Bench:
-    """All measurements. Each adds its section to the report; `scale` shortens them."""
+    """All measurements. Each method adds its section and its targets to the report.
 
-    def __init__(self, urls: list[str], scale: float, report: Report) -> None:
+    `urls` are the server's URLs by its latency in seconds. `scale` is the part of the full number
+    of rounds that is run.
+    """
+
+    def __init__(self, urls: Mapping[float, str], scale: float, report: Report) -> None:
         self._urls = urls
-        self._url = urls[0]
+        self._url = urls[0.0]
         self._scale = scale
         self._report = report
 
-    def _rounds(self, full: int) -> int:
-        return max(3, round(full * self._scale))
-
-    def one_after_another(self) -> Race:
-        """Measure one call after another."""
-        sync = race(SYNC, 200, self._rounds(25), url=self._url)
-        tasks = race(ASYNC, 200, self._rounds(25), url=self._url)
-        races = {"sync": sync, "async": tasks}
+    def measure_sequential_calls(self) -> Race:
+        """Measure one call after another; return the race of the sync clients."""
+        sync_race = race(SYNC, 200, self._rounds(25), url=self._url)
+        async_race = race(ASYNC, 200, self._rounds(25), url=self._url)
+        races = {"sync": sync_race, "async": async_race}
         self._report.add_races("One call after another", races, WHAT_IS_POSSIBLE)
-        targets = {"bare httpx": 0.80, "bare httpx2": 1.00}
-        targets |= {"plaid": 0.65, "githubkit": 0.65, "openai": 0.65, "stripe": 0.65}
-        for base, at_most in targets.items():
-            measured = sync.ratio("facade", base)
-            self._report.add_target("one call after another, sync", base, at_most, measured)
-        for base, at_most in {"bare httpx": 0.90, "bare httpx2": 1.00}.items():
-            measured = tasks.ratio("facade", base)
-            self._report.add_target("one call after another, async", base, at_most, measured)
-        return sync
+        self._add_targets(
+            "one call after another, sync",
+            sync_race,
+            {
+                "bare httpx": 0.80,
+                "bare httpx2": 1.00,
+                "plaid": 0.65,
+                "githubkit": 0.65,
+                "openai": 0.65,
+                "stripe": 0.65,
+            },
+        )
+        self._add_targets(
+            "one call after another, async", async_race, {"bare httpx": 0.90, "bare httpx2": 1.00}
+        )
+        return sync_race
 
-    def at_once(self) -> dict[int, Race]:
-        """Measure many calls at once, and how their cost grows with the connections."""
-        tasks = {
+    def measure_simultaneous_calls(self) -> dict[int, Race]:
+        """Measure many calls at once; return the races of the async clients by their tasks."""
+        races_by_tasks = {
             10: self._race_tasks(TASKS, 10, calls=500, full_rounds=11),
             50: self._race_tasks(ALL_TASKS, 50, calls=500, full_rounds=11),
             200: self._race_tasks(ALL_TASKS, 200, calls=800, full_rounds=7),
             1000: self._race_tasks(TASKS, 1000, calls=2000, full_rounds=3),
         }
-        threads = race(THREADS, 500, self._rounds(11), url=self._url, concurrency=50)
-        races = {f"{width} tasks": each for width, each in tasks.items()}
-        races["50 threads"] = threads
+        thread_race = race(THREADS, 500, self._rounds(11), url=self._url, concurrency=50)
+        races = {f"{tasks} tasks": result for tasks, result in races_by_tasks.items()}
+        races["50 threads"] = thread_race
         self._report.add_races("Many calls at once", races)
-        add_target = self._report.add_target
-        for base, at_most in {"bare httpx": 0.25, "bare httpx2": 1.00}.items():
-            add_target("50 at once, async bulk", base, at_most, tasks[50].ratio("facade", base))
-        for base, at_most in {"bare httpx": 0.20, "bare httpx2": 1.00}.items():
-            add_target("200 at once, async bulk", base, at_most, tasks[200].ratio("facade", base))
-        for base, at_most in {"bare httpx": 0.75, "bare httpx2": 1.00}.items():
-            add_target("50 threads, sync bulk", base, at_most, threads.ratio("facade", base))
-        growth = tasks[1000].median("facade") / tasks[10].median("facade")
-        add_target("1,000 at once", "10 at once", 2.0, growth)
-        return tasks
+        self._add_targets(
+            "50 at once, async bulk", races_by_tasks[50], {"bare httpx": 0.25, "bare httpx2": 1.00}
+        )
+        self._add_targets(
+            "200 at once, async bulk",
+            races_by_tasks[200],
+            {"bare httpx": 0.20, "bare httpx2": 1.00},
+        )
+        self._add_targets(
+            "50 threads, sync bulk", thread_race, {"bare httpx": 0.75, "bare httpx2": 1.00}
+        )
+        growth = races_by_tasks[1000].median("facade") / races_by_tasks[10].median("facade")
+        self._report.add_target("1,000 at once", "10 at once", 2.0, growth)
+        return races_by_tasks
 
-    def _race_tasks(
-        self, set_ups: dict[str, str], width: int, *, calls: int, full_rounds: int
-    ) -> Race:
-        rounds = self._rounds(full_rounds)
-        return race(set_ups, calls, rounds, url=self._url, concurrency=width)
-
-    def latencies(self) -> None:
-        """Measure with a server that takes its time."""
-        sync = {"bare httpx": SYNC["bare httpx"], "facade": SYNC["facade"]}
+    def measure_latencies(self) -> None:
+        """Measure calls by the latency of the server."""
         rounds = self._rounds(5)
         races: dict[str, Race] = {}
-        for latency, url in zip(LATENCIES, self._urls, strict=True):
+        for latency, url in self._urls.items():
             if latency == 0:
                 continue
             server = f"{latency * 1000:.0f} ms"
-            races[f"one after another, {server}"] = race(sync, 10, rounds, url=url)
-            for width in (50, 200):
-                result = race(TASKS, 4 * width, rounds, url=url, concurrency=width)
-                races[f"{width} tasks, {server}"] = result
-        self._report.add_races("With a server that takes its time", races)
+            races[f"one after another, {server}"] = race(SYNC_PAIR, 10, rounds, url=url)
+            for tasks in (50, 200):
+                result = race(TASKS, 4 * tasks, rounds, url=url, concurrency=tasks)
+                races[f"{tasks} tasks, {server}"] = result
+        self._report.add_races("With server latency", races)
 
-    def growth(self) -> None:
-        """Show that the cost of a call does not grow with the number of calls."""
-        sync = {"bare httpx": SYNC["bare httpx"], "facade": SYNC["facade"]}
-        numbers = [100, 1000, round(10_000 * min(1, self._scale))]
+    def measure_call_counts(self) -> None:
+        """Measure the cost of a call by the number of calls."""
+        counts = [100, 1000]
+        largest = round(10_000 * min(1, self._scale))
+        if largest > counts[-1]:  # else it would be measured twice
+            counts.append(largest)
         races: dict[str, Race] = {}
-        for calls in numbers:
-            races[f"{calls:,} calls, sync"] = race(sync, calls, 3, url=self._url)
-        for calls in numbers:
+        for calls in counts:
+            races[f"{calls:,} calls, sync"] = race(SYNC_PAIR, calls, 3, url=self._url)
+        for calls in counts:
             races[f"{calls:,} calls, 10 tasks"] = race(
                 TASKS, calls, 3, url=self._url, concurrency=10
             )
         self._report.add_races("Cost of a call by the number of calls", races)
 
-    def in_memory(self) -> None:
+    def measure_answers_from_memory(self) -> None:
         """Measure a call without a network, by the number of rows in the balance."""
         rounds = self._rounds(15)
-        races: dict[int, Race] = {}
-        for rows in (2, 10, 60):
-            races[rows] = race(IN_MEMORY, 6000 // (rows + 20), rounds, rows=rows)
-        further_row: list[str] = []
+        fewest = 2
+        most = 60
+        races_by_rows: dict[int, Race] = {}
+        for rows in (fewest, 10, most):
+            calls = 6000 // (rows + 20)  # a larger balance takes longer: fewer calls
+            races_by_rows[rows] = race(IN_MEMORY, calls, rounds, rows=rows)
+        costs: list[str] = []
         for name in IN_MEMORY:
-            microseconds = (races[60].median(name) - races[2].median(name)) / 58
-            further_row.append(f"{name}: {microseconds:.1f} µs")
-        note = f"{NOT_THE_SAME_WORK}\n\nA further row costs: {', '.join(further_row)}."
-        named = {f"{rows} rows": each for rows, each in races.items()}
-        self._report.add_races("Answers from memory", named, note)
-        measured = races[60].ratio("facade", "generated, exact")
-        work = "a balance of 60 rows, from memory"
-        self._report.add_target(work, "generated, exact", 1.0, measured)
+            difference = races_by_rows[most].median(name) - races_by_rows[fewest].median(name)
+            costs.append(f"{name}: {difference / (most - fewest):.1f} µs")
+        note = f"{NOT_THE_SAME_WORK}\n\nA further row costs: {', '.join(costs)}."
+        races = {f"{rows} rows": result for rows, result in races_by_rows.items()}
+        self._report.add_races("Answers from memory", races, note)
+        self._add_targets(
+            f"a balance of {most} rows, from memory",
+            races_by_rows[most],
+            {"generated, exact": 1.0},
+        )
 
-    def start(self) -> None:
-        """Measure the way from a new process to its first answer."""
+    def measure_start(self) -> None:
+        """Measure the time and the memory from a new process to its first answer."""
         programs = {
             "bare httpx": START_HTTPX.format(url=self._url),
             "facade": START_FACADE.format(url=self._url),
@@ -229,29 +248,53 @@ class Bench:
             rows.append([name, milliseconds, f"{starts.ratio(name):.2f}", mebibytes])
         work = "import, client, first request"
         self._report.add_table(work.capitalize(), ["contender", "ms", "ratio", "MiB"], rows)
-        self._report.add_target(work, "bare httpx", 1.5, starts.ratio("facade"))
+        self._add_targets(work, starts, {"bare httpx": 1.5})
 
-    def bulk_memory(self) -> None:
+    def measure_bulk_memory(self) -> None:
         """Measure the memory of bulk runs in which one account in twenty fails, in ten ways."""
         small = 1000
         large = round(100_000 * min(1, self._scale))
+        sizes = [small]
+        note = NO_MEMORY_TARGET
+        if large > small:
+            sizes.append(large)
+            note = ""
         rows: list[list[str]] = []
         for name, set_up in BULK.items():
             peaks: dict[int, float] = {}
-            for count in (small, large):
+            for accounts in sizes:
                 with contextlib.closing(Contender(set_up, {"url": self._url})) as contender:
-                    sample = contender.run(count)
-                peaks[count] = sample.peak_kib / 1024
-                work = f"{count:,} accounts, {name}"
-                rows.append([work, f"{sample.seconds:,.1f}", f"{peaks[count]:,.1f}"])
+                    sample = contender.run(accounts)
+                peaks[accounts] = sample.peak_kib / 1024
+                title = f"{accounts:,} accounts, {name}"
+                rows.append([title, f"{sample.seconds:,.1f}", f"{peaks[accounts]:,.1f}"])
                 print(*rows[-1], flush=True)
-            work = f"MiB more for {large:,} accounts, {name}"
-            self._report.add_target(work, f"{small:,} accounts", 20, peaks[large] - peaks[small])
+            if large > small:
+                growth = peaks[large] - peaks[small]
+                work = f"MiB more for {large:,} accounts, {name}"
+                self._report.add_target(work, f"{small:,} accounts", 20, growth)
         columns = ["run", "seconds", "MiB at most"]
-        self._report.add_table("Memory of bulk runs", columns, rows)
+        self._report.add_table("Memory of bulk runs", columns, rows, note)
+
+    def _rounds(self, full: int) -> int:
+        return max(3, round(full * self._scale))
+
+    def _race_tasks(
+        self, set_ups: dict[str, str], tasks: int, *, calls: int, full_rounds: int
+    ) -> Race:
+        rounds = self._rounds(full_rounds)
+        return race(set_ups, calls, rounds, url=self._url, concurrency=tasks)
+
+    def _add_targets(self, work: str, result: Race, targets: Mapping[str, float]) -> None:
+        """Compare the facade with contenders of a race.
+
+        `targets` are the highest acceptable ratios of the facade's time to theirs.
+        """
+        for base, at_most in targets.items():
+            self._report.add_target(work, base, at_most, result.ratio("facade", base))
 
 
-def introduction(limit: float, scale: float) -> str:
+def format_introduction(limit: float, scale: float) -> str:
     """Return what was measured, when, where and with which versions."""
     return INTRODUCTION.format(
         date=f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
@@ -276,21 +319,22 @@ def main() -> None:
     report = Report()
     with running_server(LATENCIES) as urls:
         limit = server_limit(urls[0])
-        bench = Bench(urls, arguments.scale, report)
-        sequential = bench.one_after_another()
-        tasks = bench.at_once()
-        bench.latencies()
-        bench.growth()
-        bench.in_memory()
-        bench.start()
-        bench.bulk_memory()
+        urls_by_latency = dict(zip(LATENCIES, urls, strict=True))
+        bench = Bench(urls_by_latency, arguments.scale, report)
+        sync_race = bench.measure_sequential_calls()
+        races_by_tasks = bench.measure_simultaneous_calls()
+        bench.measure_latencies()
+        bench.measure_call_counts()
+        bench.measure_answers_from_memory()
+        bench.measure_start()
+        bench.measure_bulk_memory()
 
     targets = report.targets_table()
     print(f"\n{targets}")
-    parts = [introduction(limit, arguments.scale), f"## Targets\n\n{targets}"]
+    parts = [format_introduction(limit, arguments.scale), f"## Targets\n\n{targets}"]
     parts += ["![The time of a call](chart.svg)", *report.sections]
     (arguments.output / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    drawn = chart.draw(sequential, tasks)
+    drawn = chart.draw(sync_race, races_by_tasks)
     (arguments.output / "chart.svg").write_text(drawn, encoding="utf-8")
 
 

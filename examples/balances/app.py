@@ -4,7 +4,7 @@
     GET  /balances        the same as JSON; amounts are strings
     POST /accounts        the payload that Mesh Link hands over
     POST /balances/read   read all balances now; answers with the JSON
-    POST /                the same for the page's button
+    POST /                read all balances, then redirect to the page: for the page's button
 
 It has no log-in: let it listen on loopback only. Start it with
 `python -m uvicorn --factory examples.balances.app:create_app`.
@@ -14,6 +14,8 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +24,7 @@ from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from mesh_facade import AsyncMeshClient, MeshError
@@ -63,13 +66,16 @@ def create_app() -> FastAPI:
         SettingsError: A variable is missing or cannot be used.
     """
     cipher = TokenCipher(os.environ.get(KEYS_VARIABLE, ""))
-    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    app = FastAPI(
+        lifespan=lifespan,
+        openapi_url=None,
+        exception_handlers={RequestValidationError: report_invalid_body},
+    )
     app.state.store = Store(os.environ.get(URL_VARIABLE, DEFAULT_URL), cipher)
     app.include_router(router)
-    app.middleware("http")(protect)
-    # Another site's host name may be made to resolve to this machine.
+    app.add_middleware(BaseHTTPMiddleware, dispatch=reject_cross_site_posts)
+    # Prevents DNS rebinding: another site's host name could be made to resolve to this machine.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    app.exception_handler(RequestValidationError)(refuse_body)
     return app
 
 
@@ -87,6 +93,40 @@ StoreDependency = Annotated[Store, Depends(_get_store)]
 MeshDependency = Annotated[AsyncMeshClient, Depends(_get_mesh)]
 
 
+@dataclass(frozen=True)
+class BalanceRowResponse:
+    """What an account holds in one currency. Amounts are strings; null where Mesh sent none."""
+
+    currency: str | None
+    cash: str | None
+    buying_power: str | None
+    cryptocurrency_buying_power: str | None
+
+
+@dataclass(frozen=True)
+class AccountResponse:
+    """An account with its last balance, and without its tokens."""
+
+    id: int
+    name: str
+    broker: str
+    account_id: str
+    reconnect_required: bool
+    last_error: str | None
+    read_at: datetime | None
+    tokens_expire_at: datetime | None
+    total_cash_usd: str | None
+    total_buying_power_usd: str | None
+    balances: list[BalanceRowResponse]
+
+
+@dataclass(frozen=True)
+class AccountsResponse:
+    """All accounts."""
+
+    accounts: list[AccountResponse]
+
+
 @router.post("/accounts", status_code=201)
 def link_accounts(payload: Annotated[Any, Body()], store: StoreDependency) -> dict[str, int]:
     """Take in the payload of Link's success callback; the browser posts it as JSON."""
@@ -99,16 +139,16 @@ def link_accounts(payload: Annotated[Any, Body()], store: StoreDependency) -> di
 
 
 @router.post("/balances/read")
-async def read_balances(store: StoreDependency, mesh: MeshDependency) -> dict[str, Any]:
+async def read_balances(store: StoreDependency, mesh: MeshDependency) -> AccountsResponse:
     """Read the balance of each account now, and return them all."""
     await read_all_balances(store, mesh)
     return await asyncio.to_thread(list_balances, store)
 
 
 @router.get("/balances")
-def list_balances(store: StoreDependency) -> dict[str, Any]:
+def list_balances(store: StoreDependency) -> AccountsResponse:
     """Return all accounts with their last balances."""
-    return {"accounts": [account_to_dict(account) for account in store.accounts()]}
+    return AccountsResponse([account_to_response(account) for account in store.accounts()])
 
 
 @router.get("/")
@@ -127,7 +167,7 @@ async def read_balances_for_page(store: StoreDependency, mesh: MeshDependency) -
 
 
 async def read_all_balances(store: Store, mesh: AsyncMeshClient) -> None:
-    """Read the balance of each account whose token is not known to be dead, many at a time."""
+    """Read the balances of all accounts but those that must be linked again, many at once."""
     # An application that refreshes tokens does so here, before they expire: see
     # docs/guides/tokens.md.
     accounts = await asyncio.to_thread(store.readable_accounts)
@@ -146,29 +186,30 @@ async def read_all_balances(store: Store, mesh: AsyncMeshClient) -> None:
             await asyncio.to_thread(store.record_error, key, error)
 
 
-def account_to_dict(account: Account) -> dict[str, Any]:
-    """Return an account ready for JSON: amounts as strings, no token."""
-    return {
-        "id": account.id,
-        "name": account.name,
-        "broker": account.broker,
-        "account_id": account.account_id,
-        "reconnect_required": account.reconnect_required,
-        "last_error": account.last_error,
-        "read_at": account.read_at,
-        "tokens_expire_at": account.tokens_expire_at,
-        "total_cash_usd": amount_to_string(account.total_cash_usd),
-        "total_buying_power_usd": amount_to_string(account.total_buying_power_usd),
-        "balances": [
-            {
-                "currency": row.currency,
-                "cash": amount_to_string(row.cash),
-                "buying_power": amount_to_string(row.buying_power),
-                "cryptocurrency_buying_power": amount_to_string(row.cryptocurrency_buying_power),
-            }
-            for row in account.rows
-        ],
-    }
+def account_to_response(account: Account) -> AccountResponse:
+    """Return an account ready for JSON."""
+    balances = [
+        BalanceRowResponse(
+            currency=row.currency,
+            cash=amount_to_string(row.cash),
+            buying_power=amount_to_string(row.buying_power),
+            cryptocurrency_buying_power=amount_to_string(row.cryptocurrency_buying_power),
+        )
+        for row in account.rows
+    ]
+    return AccountResponse(
+        id=account.id,
+        name=account.name,
+        broker=account.broker,
+        account_id=account.account_id,
+        reconnect_required=account.reconnect_required,
+        last_error=account.last_error,
+        read_at=account.read_at,
+        tokens_expire_at=account.tokens_expire_at,
+        total_cash_usd=amount_to_string(account.total_cash_usd),
+        total_buying_power_usd=amount_to_string(account.total_buying_power_usd),
+        balances=balances,
+    )
 
 
 def amount_to_string(amount: Decimal | None) -> str | None:
@@ -181,10 +222,10 @@ def format_amount(amount: Decimal | None) -> str:
     return "unknown" if amount is None else format(amount, ",f")
 
 
-async def protect(
+async def reject_cross_site_posts(
     request: Request, call_next: Callable[[Request], Awaitable[Response]]
 ) -> Response:
-    """Refuse forms that other sites send, and tell browsers to store no page."""
+    """Reject posts that other sites send, and add HEADERS to every other answer."""
     site = request.headers.get("sec-fetch-site", "none")
     if request.method == "POST" and site not in {"none", "same-origin"}:
         return PlainTextResponse("This request came from another site.", status_code=403)
@@ -194,7 +235,7 @@ async def protect(
     return response
 
 
-async def refuse_body(_: Request, error: RequestValidationError) -> Response:
+async def report_invalid_body(_: Request, error: RequestValidationError) -> Response:
     """Say what is wrong with a body. FastAPI's own answer would quote it, tokens included."""
     reasons = [f"{item['loc'][0]}: {item['msg']}" for item in error.errors()]
     return JSONResponse({"detail": "; ".join(reasons)}, status_code=422)

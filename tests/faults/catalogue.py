@@ -64,7 +64,7 @@ class Fault:
     script: Script
     verdict: Verdict = Verdict.UNREACHABLE
     attempts: int = 3
-    stage: Stage = Stage.REQUEST
+    stage: Stage = Stage.AFTER_REQUEST
     bounds: Bounds = QUICK
     is_free: bool = False
     tls: bool | None = None
@@ -72,25 +72,25 @@ class Fault:
 
     def expected_script_runs(self, *, reused: bool) -> int:
         """Return how often the server must have run the script in a call."""
-        if self.stage in {Stage.LISTEN, Stage.BACKLOG}:
+        if self.stage in {Stage.NOT_LISTENING, Stage.NOT_ACCEPTING}:
             return 0
         if reused and self.is_free:
             return self.attempts + 1
         return self.attempts
 
 
-def _late(name: str, script: Script, stage: Stage = Stage.REQUEST) -> Fault:
+def _late(name: str, script: Script, stage: Stage = Stage.AFTER_REQUEST) -> Fault:
     return Fault(name, script, Verdict.LATE, stage=stage, bounds=WAITING)
 
 
 def _endless(
-    name: str, script: Script, stage: Stage = Stage.REQUEST, *, tls: bool | None = None
+    name: str, script: Script, stage: Stage = Stage.AFTER_REQUEST, *, tls: bool | None = None
 ) -> Fault:
     return Fault(name, script, Verdict.LATE, 1, stage, ENDLESS, tls=tls)
 
 
 def _untrusted(name: str, script: Script) -> Fault:
-    return Fault(name, script, Verdict.UNTRUSTED, 1, Stage.ACCEPT, tls=True)
+    return Fault(name, script, Verdict.UNTRUSTED, 1, Stage.ON_CONNECTION, tls=True)
 
 
 def _harmless(name: str, script: Script) -> Fault:
@@ -129,32 +129,37 @@ _HTTP2_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 _NOISE = bytes((31 * i * i + 7 * i) % 251 for i in range(2000))  # the same at each run
 
 _CONNECTING = (
-    Fault("refused", lambda _: [], stage=Stage.LISTEN),
-    _late("never-accepted", lambda _: [], Stage.BACKLOG),
-    Fault("closed-on-accept", lambda _: [CLOSE], stage=Stage.ACCEPT),
-    Fault("reset-on-accept", lambda _: [RESET], stage=Stage.ACCEPT),
-    _late("silent-on-accept", lambda _: [SILENCE], Stage.ACCEPT),
+    Fault("refused", lambda _: [], stage=Stage.NOT_LISTENING),
+    _late("never-accepted", lambda _: [], Stage.NOT_ACCEPTING),
+    Fault("closed-on-accept", lambda _: [CLOSE], stage=Stage.ON_CONNECTION),
+    Fault("reset-on-accept", lambda _: [RESET], stage=Stage.ON_CONNECTION),
+    _late("silent-on-accept", lambda _: [SILENCE], Stage.ON_CONNECTION),
     _untrusted("plain-text-for-tls", lambda _: [b"HTTP/1.1 400 Bad Request\r\n\r\n", CLOSE]),
     _untrusted("noise-for-tls", lambda _: [_NOISE, CLOSE]),
     _untrusted("tls-alert", lambda _: [_TLS_ALERT, CLOSE]),
-    Fault("closed-in-tls-handshake", lambda _: [_TLS_RECORD, CLOSE], stage=Stage.ACCEPT, tls=True),
+    Fault(
+        "closed-in-tls-handshake",
+        lambda _: [_TLS_RECORD, CLOSE],
+        stage=Stage.ON_CONNECTION,
+        tls=True,
+    ),
     Fault(
         "reset-in-tls-handshake",
         lambda _: [_TLS_RECORD, Pause(), RESET],
-        stage=Stage.ACCEPT,
+        stage=Stage.ON_CONNECTION,
         tls=True,
     ),
     _endless(
         "drips-in-tls-handshake",
         lambda _: [_TLS_RECORD, Drip(bytes(1000))],
-        Stage.ACCEPT,
+        Stage.ON_CONNECTION,
         tls=True,
     ),
 )
 
 _BROKEN_OFF = (
-    Fault("closed-while-we-send", lambda _: [CLOSE], stage=Stage.REQUEST_STARTS, is_free=True),
-    Fault("reset-while-we-send", lambda _: [RESET], stage=Stage.REQUEST_STARTS, is_free=True),
+    Fault("closed-while-we-send", lambda _: [CLOSE], stage=Stage.ON_FIRST_BYTE, is_free=True),
+    Fault("reset-while-we-send", lambda _: [RESET], stage=Stage.ON_FIRST_BYTE, is_free=True),
     Fault("closed-before-answer", lambda _: [CLOSE], is_free=True),
     Fault("reset-before-answer", lambda _: [RESET], is_free=True),
     Fault("closed-in-status-line", lambda a: [a.whole[:12], CLOSE]),

@@ -47,11 +47,13 @@ class Observation:
     """What happened in the call that met a fault, and in the next one with the same client.
 
     Attributes:
+        reused: True if the call that met the fault used a kept connection.
         outcome: The outcome of the call that met the fault.
         script_runs: How often the server ran the script of the fault.
         next_outcome: The outcome of the next call, for which the fault was off again.
     """
 
+    reused: bool
     outcome: Outcome
     script_runs: int
     next_outcome: Outcome
@@ -87,7 +89,7 @@ def observe(
     script_runs = endpoint.script_runs
     endpoint.close()
     thread.join(_PATIENCE)
-    return Observation(outcome, script_runs, next_outcome)
+    return Observation(reused, outcome, script_runs, next_outcome)
 
 
 def _take(outcomes: queue.SimpleQueue[Outcome], seconds: float) -> Outcome:

@@ -7,7 +7,6 @@ Nothing in this package depends on the client that is tested.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import functools
 import itertools
@@ -18,7 +17,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Self, TypeVar
 
@@ -28,12 +26,13 @@ import trustme
 T = TypeVar("T")
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
-# Linux alone can hold bytes back until a packet is complete.
-_CORK = getattr(socket, "TCP_CORK", socket.TCP_NODELAY)
-_SHARED_PORT = getattr(socket, "SO_REUSEPORT", socket.SO_REUSEADDR)  # Windows lacks the former
+_CORK: int | None = getattr(socket, "TCP_CORK", None)
+"""The option that holds bytes back until a packet is complete. Only Linux has it."""
+_SHARED_PORT: int = getattr(socket, "SO_REUSEPORT", socket.SO_REUSEADDR)
+"""The option with which several sockets share a port. Windows has only SO_REUSEADDR."""
 _BACKLOG = 1024
-_SETTLING = 5.0
-"""Seconds that a script, a handshake or a command of the tests may take to end."""
+_LONGEST_WAIT = 5.0
+"""Seconds that a script, the end of a TLS connection or a command of the tests may take."""
 
 
 class Step(enum.Enum):
@@ -47,6 +46,7 @@ class Step(enum.Enum):
     SILENCE = "says nothing until the client has left"
 
 
+# Short names, because most scripts of the catalogue end with one of them.
 CLOSE = Step.CLOSE
 RESET = Step.RESET
 SILENCE = Step.SILENCE
@@ -62,7 +62,10 @@ class Drip:
 
 @attrs.frozen
 class OnePacket:
-    """Pieces sent in one packet. With TLS, each piece is a record of its own."""
+    """Pieces sent in one packet. With TLS, each piece is a record of its own.
+
+    Only Linux can be made to use one packet; other systems may split the pieces into several.
+    """
 
     pieces: Sequence[bytes]
 
@@ -96,8 +99,8 @@ class Answer:
     request: bytes
 
     @property
-    def number(self) -> int:
-        """The amount of the user who asks: the digits at the end of the token."""
+    def amount(self) -> int:
+        """The amount of the user who asks: the number at the end of the token, or 0."""
         _, _, body = self.request.partition(b"\r\n\r\n")
         if not body:
             return 0
@@ -109,12 +112,12 @@ class Answer:
     @property
     def body(self) -> bytes:
         """An envelope with the user's own amount."""
-        return _envelope(self.number)
+        return _envelope(self.amount)
 
     @property
     def other_users(self) -> bytes:
         """A complete answer that would be right for another user."""
-        return _with_length(_envelope(self.number + 1_000_000))
+        return _with_length(_envelope(self.amount + 1_000_000))
 
     @property
     def whole(self) -> bytes:
@@ -139,9 +142,9 @@ def head(*headers: str, status: str = "HTTP/1.1 200 OK") -> bytes:
     return "\r\n".join([status, "Content-Type: application/json", *headers, "", ""]).encode()
 
 
-def _envelope(number: int) -> bytes:
-    rows = [{"currencyCode": "USD", "cash": number, "buyingPower": None}]
-    content = {"balances": rows, "totalCashUsdValue": number}
+def _envelope(amount: int) -> bytes:
+    rows = [{"currencyCode": "USD", "cash": amount, "buyingPower": None}]
+    content = {"balances": rows, "totalCashUsdValue": amount}
     return json.dumps({"status": "ok", "message": "", "content": content}).encode()
 
 
@@ -155,19 +158,20 @@ Script = Callable[[Answer], Sequence[Action]]
 
 
 class Stage(enum.Enum):
-    """When a fault happens."""
+    """When a fault happens, as seen by a client that connects and sends a request."""
 
-    LISTEN = "nobody listens"
-    BACKLOG = "connections are never accepted"
-    ACCEPT = "as soon as there is a connection, before any TLS"
-    REQUEST_STARTS = "at a request's first byte"
-    REQUEST = "after a request"
+    NOT_LISTENING = "connections are refused"
+    NOT_ACCEPTING = "connections are never accepted"
+    ON_CONNECTION = "as soon as there is a connection, before any TLS"
+    ON_FIRST_BYTE = "at a request's first byte"
+    AFTER_REQUEST = "after a request"
 
 
 def _bind_to(port: int) -> socket.socket:
-    """Bind a socket so that only sockets of this module can be bound to the same port.
+    """Bind a socket to a port that other sockets can share only with the same option.
 
-    With SO_REUSEADDR any other server could take the port while nobody listens on it.
+    SO_REUSEPORT is rarely set, so an ordinary server cannot take the port while nobody listens on
+    it. With SO_REUSEADDR, which most servers set, it could.
     """
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, _SHARED_PORT, 1)
@@ -192,14 +196,13 @@ class Endpoint:
         connections: How many connections have been accepted.
     """
 
-    def __init__(
-        self, run: Callable[[Coroutine[Any, Any, Any]], Any], script: Script, stage: Stage
-    ) -> None:
-        self._run = run
+    def __init__(self, loop_thread: LoopThread, script: Script, stage: Stage) -> None:
+        self._loop_thread = loop_thread
         self._script = script
         self._stage = stage
         self._is_faulty = False
         self._running_scripts = 0
+        self._script_ended = threading.Condition()
         self._connection_tasks: set[asyncio.Task[None]] = set()
         self._fillers: list[socket.socket] = []
         self._is_accepting = False
@@ -222,26 +225,34 @@ class Endpoint:
     def start(self, context: ssl.SSLContext | None) -> Self:
         """Accept connections, with TLS if there is a context."""
         self._context = context
-        self._run(self._start_accepting())
+        self._loop_thread.run(self._start_accepting())
         return self
 
     def start_fault(self) -> None:
-        """Run the script from now on."""
-        self._run(self._start_fault())
+        """Run the script from now on.
+
+        If the fault happens before a request can be sent, the open connections are dropped, so that
+        clients must connect again.
+        """
+        self._loop_thread.run(self._start_fault())
 
     def end_fault(self) -> None:
         """Give right answers from now on."""
-        self._run(self._end_fault())
+        self._loop_thread.run(self._end_fault())
 
     def wait_for_scripts(self) -> None:
-        """Wait until no script is running."""
-        give_up_at = time.monotonic() + _SETTLING
-        while self._running_scripts and time.monotonic() < give_up_at:
-            time.sleep(0.001)
+        """Wait until no script is running; raise TimeoutError if one does not end."""
+        with self._script_ended:
+            have_ended = self._script_ended.wait_for(self._has_no_running_script, _LONGEST_WAIT)
+        if not have_ended:
+            raise TimeoutError(f"a script is still running after {_LONGEST_WAIT} s")
+
+    def _has_no_running_script(self) -> bool:
+        return self._running_scripts == 0
 
     def close(self) -> None:
         """Drop every connection and stop listening."""
-        self._run(self._close())
+        self._loop_thread.run(self._close())
 
     async def _start_accepting(self) -> None:
         if not self._is_accepting:
@@ -255,14 +266,14 @@ class Endpoint:
 
     async def _start_fault(self) -> None:
         self._is_faulty = True
-        if self._stage is Stage.LISTEN:
+        if self._stage is Stage.NOT_LISTENING:
             await self._stop_accepting()
             self._listener.close()  # the reservation keeps the port
-        elif self._stage is Stage.BACKLOG:
+        elif self._stage is Stage.NOT_ACCEPTING:
             await self._stop_accepting()
             self._listener.listen(0)
             self._fill_backlog()
-        if self._stage in {Stage.LISTEN, Stage.BACKLOG, Stage.ACCEPT}:
+        if self._stage in {Stage.NOT_LISTENING, Stage.NOT_ACCEPTING, Stage.ON_CONNECTION}:
             await self._drop_connections()
 
     def _fill_backlog(self) -> None:
@@ -277,9 +288,9 @@ class Endpoint:
         if self._is_closed:
             return
         self._close_fillers()
-        if self._stage is Stage.LISTEN:
+        if self._stage is Stage.NOT_LISTENING:
             self._listener = _listen_on(self.port)
-        elif self._stage is Stage.BACKLOG:
+        elif self._stage is Stage.NOT_ACCEPTING:
             self._listener.listen(_BACKLOG)
         await self._start_accepting()
 
@@ -320,36 +331,50 @@ class Endpoint:
 
     async def _serve_connection(self, connection: socket.socket) -> None:
         """Serve one connection until the client or the script ends it."""
-        is_faulty = self._is_faulty and self._stage is Stage.ACCEPT
+        starts_with_script = self._is_faulty and self._stage is Stage.ON_CONNECTION
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=2**20)
         protocol = asyncio.StreamReaderProtocol(reader)
-        context = self._context
-        if is_faulty:
-            context = None
+        context: ssl.SSLContext | None = None
+        shutdown_timeout: float | None = None
+        if self._context and not starts_with_script:
+            context = self._context
+            shutdown_timeout = _LONGEST_WAIT
         try:
             transport, _ = await loop.connect_accepted_socket(
                 lambda: protocol,
                 connection,
                 ssl=context,
-                ssl_shutdown_timeout=_SETTLING if context else None,
+                ssl_shutdown_timeout=shutdown_timeout,
             )
         except OSError:  # the handshake failed
             connection.close()
             return
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         try:
-            with contextlib.suppress(OSError, EOFError):
-                is_kept = True
-                if is_faulty:
-                    is_kept = await self._run_script(Answer(b""), reader, writer)
-                while is_kept:
-                    is_kept = await self._serve_request(reader, writer)
+            await self._serve_requests(reader, writer, starts_with_script=starts_with_script)
         except asyncio.CancelledError:
             transport.abort()
             raise
         finally:
             writer.close()
+
+    async def _serve_requests(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        starts_with_script: bool,
+    ) -> None:
+        """Run the script first if asked to, then answer requests until either side has left."""
+        is_open = True
+        try:
+            if starts_with_script:
+                is_open = await self._run_script(Answer(b""), reader, writer)
+            while is_open:
+                is_open = await self._serve_request(reader, writer)
+        except (OSError, EOFError):
+            return  # the client has left
 
     async def _serve_request(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -357,7 +382,7 @@ class Endpoint:
         """Answer a request; return True if the connection stays open for another one."""
         request = await reader.readexactly(1)
         self.received += request
-        if self._is_faulty and self._stage is Stage.REQUEST_STARTS:
+        if self._is_faulty and self._stage is Stage.ON_FIRST_BYTE:
             return await self._run_script(Answer(request), reader, writer)
         request += await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", request)
@@ -375,7 +400,8 @@ class Endpoint:
     ) -> bool:
         """Run the script once; return True if it leaves the connection open."""
         self.script_runs += 1
-        self._running_scripts += 1
+        with self._script_ended:
+            self._running_scripts += 1
         try:
             raw: socket.socket = writer.get_extra_info("socket")
             for action in self._script(answer):
@@ -392,16 +418,15 @@ class Endpoint:
                     case Pause():
                         await asyncio.sleep(action.seconds)
                     case OnePacket():
-                        raw.setsockopt(socket.IPPROTO_TCP, _CORK, 1)
-                        for piece in action.pieces:
-                            writer.write(piece)
-                        raw.setsockopt(socket.IPPROTO_TCP, _CORK, 0)
+                        _write_one_packet(action.pieces, writer)
                     case Unencrypted():
                         os.write(raw.fileno(), action.data)
                     case _:
                         await self._send(action, reader, writer)
         finally:
-            self._running_scripts -= 1
+            with self._script_ended:
+                self._running_scripts -= 1
+                self._script_ended.notify_all()
         return True
 
     async def _send(
@@ -429,6 +454,50 @@ class Endpoint:
                 raise EOFError
 
 
+def _write_one_packet(pieces: Sequence[bytes], writer: asyncio.StreamWriter) -> None:
+    raw: socket.socket = writer.get_extra_info("socket")
+    if _CORK is not None:
+        raw.setsockopt(socket.IPPROTO_TCP, _CORK, 1)
+    for piece in pieces:
+        writer.write(piece)
+    if _CORK is not None:
+        raw.setsockopt(socket.IPPROTO_TCP, _CORK, 0)
+
+
+class LoopThread:
+    """An event loop in a background thread, which runs the coroutines of other threads."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_report_unexpected_error)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the loop and wait for the thread to end."""
+        self.run(self._loop.shutdown_default_executor())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop, wait for it and return its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_LONGEST_WAIT)
+
+
+def _report_unexpected_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Let asyncio log an error of the loop, unless a client has only broken a connection off."""
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)
+
+
+def _answer_rightly(answer: Answer) -> Sequence[Action]:
+    return [answer.whole]
+
+
 class FaultServer:
     """Endpoints on an event loop in a background thread, and the authority of their certificates.
 
@@ -438,25 +507,19 @@ class FaultServer:
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._loop_thread = LoopThread()
         self._endpoints: list[Endpoint] = []
         self.authority = trustme.CA()
         self.client_context = ssl.create_default_context()
         self.authority.configure_trust(self.client_context)
 
     def __enter__(self) -> Self:
-        # Clients that break a connection off are expected here: asyncio must not report them.
-        self._loop.set_exception_handler(lambda _loop, _context: None)
-        self._thread.start()
+        self._loop_thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close_endpoints()
-        self._run(self._loop.shutdown_default_executor())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._loop_thread.stop()
 
     def close_endpoints(self) -> None:
         """Close the ports that were opened."""
@@ -472,9 +535,9 @@ class FaultServer:
 
     def open(
         self,
-        script: Script = lambda answer: [answer.whole],
+        script: Script = _answer_rightly,
         *,
-        stage: Stage = Stage.REQUEST,
+        stage: Stage = Stage.AFTER_REQUEST,
         tls: bool | ssl.SSLContext = False,
     ) -> Endpoint:
         """Open a port, whose fault is not on yet.
@@ -486,9 +549,6 @@ class FaultServer:
             context = tls
         elif tls:
             context = self.server_context
-        endpoint = Endpoint(self._run, script, stage).start(context)
+        endpoint = Endpoint(self._loop_thread, script, stage).start(context)
         self._endpoints.append(endpoint)
         return endpoint
-
-    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_SETTLING)

@@ -35,7 +35,7 @@ KEYS: dict[str, Any] = {"client_id": "client-id", "client_secret": "client-secre
 _SCRIPTS = [
     fault.script
     for fault in FAULTS
-    if fault.stage is Stage.REQUEST and fault.bounds is QUICK and fault.tls is None
+    if fault.stage is Stage.AFTER_REQUEST and fault.bounds is QUICK and fault.tls is None
     if fault.verdict is not Verdict.ANSWER and not fault.name.startswith(("endless", "countless"))
 ]
 
@@ -48,9 +48,9 @@ def serve(pipe: Connection) -> None:
     """Answer in a process of its own, so that only the client's memory is measured."""
 
     def behave(answer: Answer) -> Sequence[Any]:
-        if not is_at_fault(answer.number):
+        if not is_at_fault(answer.amount):
             return [answer.whole]
-        return _SCRIPTS[answer.number // 10 % len(_SCRIPTS)](answer)
+        return _SCRIPTS[answer.amount // 10 % len(_SCRIPTS)](answer)
 
     with FaultServer() as server:
         endpoint = server.open(behave)

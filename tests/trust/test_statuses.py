@@ -97,7 +97,7 @@ def test_each_status_from_200_to_999_has_one_meaning(mode: Mode, body: str) -> N
 
 def _with_interims(answer: Answer) -> list[bytes]:
     body = BODIES["ok"]
-    start = head(f"Content-Length: {len(body)}", status=f"HTTP/1.1 {answer.number} Said")
+    start = head(f"Content-Length: {len(body)}", status=f"HTTP/1.1 {answer.amount} Said")
     return [_INTERIMS, start + body]
 
 
