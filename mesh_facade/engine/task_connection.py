@@ -38,6 +38,7 @@ class _Receiver(asyncio.Protocol):
         stream: The transport to read from and to write to: the same one, or TLS on top of it.
         unread: The bytes that came in and were not read yet.
         has_ended: Whether nothing more will come in.
+        error: Why the connection broke; None if it did not, or if it was closed in order.
     """
 
     def __init__(self, record: Callable[[bytes], None]) -> None:
@@ -45,12 +46,17 @@ class _Receiver(asyncio.Protocol):
         self.stream: asyncio.Transport | None = None
         self.unread = bytearray()
         self.has_ended = False
+        self.error: Exception | None = None
         self._record = record
         self._is_paused = False
         self._arrival: asyncio.Future[None] | None = None  # a task waits for it
 
     async def receive(self, max_bytes: int, seconds: float) -> bytes:
         """Wait until something comes in, and return it; nothing if the connection has ended.
+
+        An error is raised only after all that came in before it was read. It must not be lost if
+        no task waits in the moment in which it occurs: an answer whose length is not given would
+        then pass for complete.
 
         Raises:
             TimeoutError: Nothing came in for so many seconds.
@@ -60,6 +66,8 @@ class _Receiver(asyncio.Protocol):
             self._arrival = asyncio.get_running_loop().create_future()
             async with asyncio.timeout(seconds):
                 await self._arrival
+        if not self.unread and self.error is not None:
+            raise self.error
         data = bytes(self.unread[:max_bytes])
         del self.unread[:max_bytes]
         if self._is_paused and len(self.unread) <= MOST_BYTES_KEPT and self.stream is not None:
@@ -87,8 +95,7 @@ class _Receiver(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.has_ended = True
-        if exc is not None and self._arrival is not None and not self._arrival.done():
-            self._arrival.set_exception(exc)
+        self.error = exc
         self._wake_reader()
 
     def _wake_reader(self) -> None:
@@ -210,8 +217,8 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> Self:
-        if self._receiver.unread:  # not encrypted: it would be taken for the server's answer
-            raise httpcore.ConnectError("the proxy sent more than the answer to CONNECT")
+        if self._receiver.unread:  # it would be taken for a part of the server's answer
+            raise httpcore.ConnectError("unencrypted bytes arrived before the TLS handshake")
         with handshakes:
             if self._is_encrypted:
                 await self._start_nested_tls(ssl_context, server_hostname, timeout)
