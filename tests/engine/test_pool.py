@@ -70,8 +70,8 @@ def test_threads_that_make_a_home_at_once_use_the_first_one() -> None:
     connections = pool.ConnectionPool(ThreadWaiting(), Connection, 1)
     key = HomeKey(os.getpid())
 
-    first = run_blocking(connections._make_home(key))
-    second = run_blocking(connections._make_home(key))
+    first = run_blocking(connections._get_or_make_home(key))
+    second = run_blocking(connections._get_or_make_home(key))
 
     assert second is first
 
