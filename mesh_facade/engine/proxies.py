@@ -12,8 +12,8 @@ The variables are read as curl reads them: the name in lower case counts first, 
 as none, and a proxy without a scheme is an HTTP proxy. `NO_PROXY` is read a little more generously,
 as other tools do: curl knows neither ports nor `*.host` in it.
 
-No parser of others does that. The standard library's does not accept blocks of addresses in
-`NO_PROXY`, and httpx's does not accept a proxy without a scheme.
+Two existing parsers of these variables are not used, because they read less: the standard library's
+knows no blocks of addresses in `NO_PROXY`, and httpx's refuses a proxy without a scheme.
 """
 
 import ipaddress
@@ -222,15 +222,16 @@ def _matches(entry: str, url: httpx.URL) -> bool:
     """
     if entry == "*":
         return True
-    if "://" in entry:  # httpx knows entries for one scheme alone
-        scheme, _, entry = entry.partition("://")
-        if scheme not in {"https", "all"}:
-            return False
+    scheme, separator, hosts = entry.partition("://")
+    if not separator:
+        hosts = entry
+    elif scheme not in {"https", "all"}:  # as in httpx, an entry may be for one scheme only
+        return False
     address = _parse_address(url.host)
-    if "/" in entry:
-        block = ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+    if "/" in hosts:
+        block = ipaddress.ip_network(hosts.replace("[", "").replace("]", ""), strict=False)
         return address is not None and address in block
-    name, port = _split_port(entry)
+    name, port = _split_port(hosts)
     if port is not None and port != (url.port or _HTTPS_PORT):
         return False
     if address is not None:
@@ -246,15 +247,15 @@ def _split_port(entry: str) -> tuple[str, int | None]:
     """
     if entry.count(":") > 1 and not entry.startswith("["):
         return str(ipaddress.IPv6Address(entry)), None  # an address without brackets
-    found = re.fullmatch(r"(?:\[(?P<address>.*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>\d+))?", entry)
-    if found is None:
+    parts = re.fullmatch(r"(?:\[(?P<address>.*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>\d+))?", entry)
+    if parts is None:
         raise ValueError(entry)
-    host = found["name"]
-    if found["address"] is not None:
-        host = str(ipaddress.ip_address(found["address"]))
-    if found["port"] is None:
+    host = parts["name"]
+    if parts["address"] is not None:
+        host = str(ipaddress.ip_address(parts["address"]))
+    if parts["port"] is None:
         return host, None
-    port = int(found["port"])
+    port = int(parts["port"])
     if port > _LARGEST_PORT:
         raise ValueError(entry)
     return host, port
