@@ -7,7 +7,7 @@ A call of `engine.CallLoop` runs like this:
 
 1. `retries` counts the call for its budget, and says whether an attempt may begin.
 2. `waiting` signs the request (it adds the API keys), `slots` gives the call its turn, and `pool`
-   lends it a connection, new or kept.
+   lends it a connection, new or idle.
 3. The connection (`thread_connection` or `task_connection`) sends the request. `bodies` reads the
    answer within a limit, and `strict_json` decodes it.
 4. `connection` finds out whether the answer's end was the end of what came in: only then does the

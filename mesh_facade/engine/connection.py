@@ -57,8 +57,6 @@ class Connection:
         is_reused: Whether an earlier call has used it.
         is_clean: Whether another call may use it: the answer was read to its end, and its last byte
             is the last that came in. The engine sets it to False before it sends a request.
-        is_nested: Whether it is TLS within TLS: what follows an answer cannot be seen there.
-        has_received: Whether anything has come in since the current call began.
         idle_since: When it was last given back to the pool.
         cause: Why it could not be opened; None if it could. httpcore's proxies drop the cause of
             their errors.
@@ -72,13 +70,18 @@ class Connection:
         self.has_begun_opening = False
         self.is_reused = False
         self.is_clean = False
-        self.is_nested = False
         self.idle_since = 0.0
         self.cause: BaseException | None = None
         self._received = bytearray()
 
     @property
+    def is_nested(self) -> bool:
+        """Whether it is TLS within TLS: what follows an answer cannot be seen there."""
+        return False
+
+    @property
     def has_received(self) -> bool:
+        """Whether anything has come in since the current call began."""
         return bool(self._received)
 
     @property
@@ -107,7 +110,11 @@ class Connection:
         raise NotImplementedError
 
     def has_unread_data(self) -> bool:
-        """Return True if anything came in since the last answer, or if the server has closed it."""
+        """Return True if anything came in since the last answer, or if the server has closed it.
+
+        Raises:
+            httpcore.ConnectError: It was never opened.
+        """
         return False
 
     def close(self) -> None:
@@ -199,7 +206,7 @@ class HeadJoiner:
     def __init__(self) -> None:
         self._head = b""
 
-    def join(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> bytes:
         """Take what httpcore writes, and return what to write now.
 
         That is nothing for a head, and the head with the body for the body: httpcore writes the
@@ -227,7 +234,7 @@ class SocketConnection(Connection):
         if is_socks(proxy):
             self._socks_proxy = proxy
         self._is_encrypted = False
-        self._head = HeadJoiner()
+        self._head_joiner = HeadJoiner()
 
     def _begin_opening(self) -> None:
         """Note that it is being opened, which happens once.

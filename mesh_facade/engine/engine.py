@@ -207,7 +207,7 @@ class CallLoop:
                     progress.attempts += 1
                     self._report_success(progress.attempts, sent.began_at)
                     return AcceptedAnswer(sent.result, progress.attempts)
-            # A fault on a kept connection may be a failover: then all connections that were idle
+            # A fault on a reused connection may be a failover: then all connections that were idle
             # when this attempt began are dead too.
             connection = sent.connection
             progress.must_be_new = isinstance(error, MeshConnectionError) and connection.is_reused
@@ -383,7 +383,7 @@ class CallLoop:
         return connection_error(failure, connection.cause, engine.timeout)
 
     def _was_stale(self, connection: Connection, error: MeshError) -> bool:
-        """Return True if a kept connection was found dead, and the request may be sent again."""
+        """Return True if a reused connection was found dead, and the request may be sent again."""
         return (
             type(error) is MeshConnectionError  # and not a subclass: a timeout is no sign of that
             and connection.is_reused

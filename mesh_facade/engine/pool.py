@@ -5,9 +5,9 @@ loses slots to cancelled calls until none is left, and a forked child writes on 
 sockets. A stack costs the same at any size, and its last connection is the one least likely to have
 been closed by the server. Each process and each event loop has a stack and slots of its own.
 
-A kept connection is used again if its last answer ended cleanly (`Connection.check_end_of`), if it
-has been idle for less than `KEEP_IDLE`, and if nothing came in since (`Home.take`). An attempt that
-follows a fault or a timeout on a kept connection takes none of them.
+An idle connection is used again if its last answer ended cleanly (`Connection.check_end_of`), if it
+has been idle for less than `KEEP_IDLE`, and if nothing came in since (`Home.take`). A retry after a
+fault or a timeout on a reused connection always opens a new one.
 
 Two threads cannot get one connection: taking it from the stack removes it, and removing from a
 deque is atomic. See `mesh_facade/engine/__init__.py` for what happens to the connection of a
@@ -27,12 +27,12 @@ from mesh_facade.errors import MeshError
 KEEP_IDLE = 30.0
 """Seconds after which an unused connection is closed rather than used again.
 
-No timer does that: the next call does, when it takes or gives back a connection.
+This is checked when a connection is acquired or released; there is no timer.
 """
 RESTORE_AFTER = 1.0
 """Seconds without a shortage of descriptors after which slots come back into use.
 
-No timer does that either: each connection that is given back then restores one slot.
+There is no timer for this either: each connection that is released then restores one slot.
 """
 
 
@@ -48,7 +48,7 @@ class Home:
         # Threads share it without a lock: to append and to pop are atomic, so only one thread gets
         # a connection.
         self._idle: deque[Connection] = deque()
-        self._is_over = False
+        self._is_closed = False
         self._short_at: float | None = None  # when descriptors last ran short
 
     def put(self, connection: Connection) -> None:
@@ -57,9 +57,10 @@ class Home:
         self._idle.append(connection)
 
     def take(self) -> Connection | None:
-        """Return the connection used last that has nothing to read; None if there is none.
+        """Return the most recently used idle connection, or None.
 
-        Those used later that have something to read are closed.
+        Connections with unread data are closed on the way: the server has closed them, or has sent
+        something that nobody asked for.
         """
         while True:
             try:
@@ -68,64 +69,71 @@ class Home:
                 return None
             if not connection.has_unread_data():
                 return connection
-            connection.close()  # the server has closed it, or sent what nobody asked for
+            connection.close()
 
     def close_idle_since_before(self, moment: float) -> int:
         """Close the connections that have been idle since before a moment; return how many."""
         closed = 0
         while True:
             try:
-                if self._idle[0].idle_since >= moment:
-                    return closed
-                connection = self._idle.popleft()
+                oldest = self._idle[0]
             except IndexError:
-                return closed  # none is left
-            if connection.idle_since >= moment:  # another thread has taken the one that was first
+                return closed
+            if oldest.idle_since >= moment:
+                return closed
+            try:
+                connection = self._idle.popleft()
+            except IndexError:  # another thread has taken the last one meanwhile
+                return closed
+            if connection.idle_since >= moment:  # another thread has taken `oldest` meanwhile
                 self._idle.appendleft(connection)
                 return closed
             connection.close()
             closed += 1
 
     def close_expired(self) -> None:
-        """Close the connections that have been idle for too long; all of them after `end`."""
-        moment = time.monotonic() - KEEP_IDLE
-        if self._is_over:
-            moment = math.inf
-        self.close_idle_since_before(moment)
+        """Close the connections that have been idle for too long; all of them after `close`."""
+        if self._is_closed:
+            self.close_all_idle()
+        else:
+            self.close_idle_since_before(time.monotonic() - KEEP_IDLE)
 
-    def end(self) -> None:
-        """Close all idle connections, and keep none from now on.
+    def close_all_idle(self) -> int:
+        """Close all idle connections; return how many."""
+        return self.close_idle_since_before(math.inf)
 
-        The event loop ends, or the pool is closed.
+    def close(self) -> None:
+        """Close all idle connections now, and each connection that is released later.
+
+        This is called when the event loop ends, or when the pool is closed.
         """
-        self._is_over = True
-        self.close_expired()
+        self._is_closed = True
+        self.close_all_idle()
 
     def make_room(self) -> bool:
-        """Make room for a call that could not open its connection: too many files are open.
+        """Give back the slot of a call that could not open its connection: too many files are open.
 
-        The call loses its slot. If other calls are under way, that slot is taken out of use, and
-        all free slots with it. That leaves a slot for each connection now open, and the call can
-        wait for its turn to get one of these. If no other call is under way, the idle connections
-        are closed.
+        If other calls hold connections, this slot and every free slot are withheld, so that no more
+        connections can be opened. The call then waits for one of theirs to be released. If no other
+        call holds a connection, the idle connections are closed instead.
 
         Return True if the call may try again, False if there is nothing to wait for.
         """
         if self.slots.withhold():
             self._short_at = time.monotonic()
             return True
-        closed = self.close_idle_since_before(math.inf)
+        closed = self.close_all_idle()
         self.slots.release()
         return closed > 0
 
     def restore_slot(self) -> None:
-        """Bring back a slot that `make_room` took out of use, if that was long enough ago."""
+        """Restore a slot that `make_room` withheld, if the last shortage was long enough ago."""
         short_at = self._short_at  # read once: another thread may set it to None meanwhile
         if short_at is None or time.monotonic() < short_at + RESTORE_AFTER:
             return
-        # Forgotten first, and remembered again if a slot came back, for there may be more of them.
-        # The other way round, a shortage that begins in between would be forgotten, and its slots
-        # with it.
+        # Clear the time before a slot is restored. Another thread may record a new shortage in
+        # between, and clearing the time afterwards would erase it. If a slot was restored, put the
+        # time back, because more slots may be withheld.
         self._short_at = None
         if self.slots.restore():
             self._short_at = short_at
@@ -149,7 +157,7 @@ class ConnectionPool:
         return self.stopped.is_set()
 
     async def acquire(self, deadline_at: float, *, must_be_new: bool) -> Connection:
-        """Wait for a slot, and return a connection: a kept one, or one that opens when used.
+        """Wait for a slot, and return a connection: an idle one, or one that opens when used.
 
         Raises:
             TimeoutError: No slot became free before the deadline.
@@ -158,7 +166,7 @@ class ConnectionPool:
         key = self._waiting.current_home_key()
         home = self._homes.get(key)
         if home is None:
-            home = await self._make_home(key)
+            home = await self._get_or_make_home(key)
         await home.slots.acquire(deadline_at - time.monotonic())
         try:
             connection = self._take_or_open(home, must_be_new=must_be_new)
@@ -173,17 +181,17 @@ class ConnectionPool:
             raise MeshError("this client is closed")
         home.close_expired()
         if not must_be_new:
-            kept = home.take()
-            if kept is not None:
-                return kept
+            idle = home.take()
+            if idle is not None:
+                return idle
         return self._open_connection()
 
     def release(self, connection: Connection) -> None:
-        """Give back the slot, and keep the connection if it may be used again.
+        """Give back a call's slot and its connection, which is kept if it may be used again.
 
-        The engine calls this however an attempt ends. A call that was cancelled, or whose answer
-        broke off, left its connection unclean: that is closed. A kept connection on which nothing
-        was sent this time is still clean.
+        This is called after every attempt. The connection is closed unless its last answer was read
+        completely: a cancelled call, or an answer that broke off, leaves it unclean. A reused
+        connection on which nothing was sent this time is still clean.
         """
         home = connection.home
         try:
@@ -200,6 +208,7 @@ class ConnectionPool:
         """Give back a connection that could not be opened because too many files are open.
 
         Return True if the call may try again, False if there is nothing to wait for.
+        `Home.make_room` says how room is made.
         """
         connection.close()
         return connection.home.make_room()
@@ -208,28 +217,33 @@ class ConnectionPool:
         """Close the idle connections; one that is in use is closed when its call ends.
 
         Idle connections of other event loops are closed when these loops end.
+
+        Raises:
+            MeshError: The pool of an async client is closed outside of an event loop. It lends no
+                connection from then on, but its idle connections stay open until their event loops
+                end.
         """
         self.stopped.set()
         self._close_homes_that_are_gone()
         home = self._homes.get(self._waiting.current_home_key())
         if home is None:
             return
-        home.end()
+        home.close()
         if home.end_of_loop is not None:
-            home.end_of_loop.close_now()
+            home.end_of_loop.close_now()  # the end of the loop has nothing left to do
 
-    async def _make_home(self, key: HomeKey) -> Home:
+    async def _get_or_make_home(self, key: HomeKey) -> Home:
         self._close_homes_that_are_gone()
-        home = Home(self._waiting.make_slots(self.size))
-        # Of two threads that get here at once, both use the home that was set first.
-        first = self._homes.setdefault(key, home)
-        if first is home:
-            home.end_of_loop = await self._waiting.call_at_end(home.end)
-        return first
+        new_home = Home(self._waiting.make_slots(self.size))
+        # If two threads get here at once, both use the home that was set first.
+        home = self._homes.setdefault(key, new_home)
+        if home is new_home:
+            home.end_of_loop = await self._waiting.call_at_end(home.close)
+        return home
 
     def _close_homes_that_are_gone(self) -> None:
         for key in list(self._homes):
             if key.is_gone():
                 home = self._homes.pop(key, None)
                 if home is not None:
-                    home.end()
+                    home.close()

@@ -2,14 +2,18 @@
 
 1. The client's own option `proxy`.
 2. The first of the variables `https_proxy`, `HTTPS_PROXY`, `all_proxy` and `ALL_PROXY` that names a
-   proxy, unless `no_proxy` or `NO_PROXY` lists the server.
+   proxy.
 3. If none of these four is set: the proxy in the system's settings. Only macOS and Windows have
-   such settings, and exceptions in them are heeded.
+   such settings. Their lists of hosts that are reached directly are applied.
+
+The second and the third do not apply if `no_proxy` or `NO_PROXY` lists the server.
 
 The variables are read as curl reads them: the name in lower case counts first, an empty one counts
 as none, and a proxy without a scheme is an HTTP proxy. `NO_PROXY` is read a little more generously,
-as other tools do: curl knows neither ports nor `*.host` in it. The standard library's own reading
-knows no blocks of addresses, and httpx's demands a scheme.
+as other tools do: curl knows neither ports nor `*.host` in it.
+
+Two existing parsers of these variables are not used, because they read less: the standard library's
+knows no blocks of addresses in `NO_PROXY`, and httpx's refuses a proxy without a scheme.
 """
 
 import ipaddress
@@ -17,16 +21,20 @@ import logging
 import os
 import re
 import urllib.request
+from typing import TYPE_CHECKING
 
 import httpx
 
 from mesh_facade.engine.checks import is_loopback, is_well_formed
 from mesh_facade.errors import MeshConfigurationError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _NO_PROXY_VARIABLES = ("no_proxy", "NO_PROXY")
 _SCHEMES = ("http", "https", "socks5", "socks5h")
-_FORMS = "http://host:port, https://host:port or socks5://host:port"
+_FORMS = "http://host:port, https://host:port, socks5://host:port or socks5h://host:port"
 _LARGEST_PORT = 65_535
 _LONGEST_CREDENTIAL = 255  # bytes that SOCKS5 has room for
 _HTTPS_PORT = 443
@@ -38,8 +46,10 @@ def find_proxy(url: httpx.URL, proxy: str | httpx.URL | httpx.Proxy | None) -> h
     """Return the proxy for a server's URL; None if the server is reached directly.
 
     A variable, or a setting of the system, that cannot be used is skipped, with a warning in the
-    log. A server in plain HTTP is on loopback: it takes no proxy from the environment or from the
-    system, and as an option none that is elsewhere.
+    log.
+
+    For an `http://` server, which is always on loopback, proxies of the environment and of the
+    system are ignored, and the option must name a proxy on loopback too.
 
     Args:
         url: The server's URL.
@@ -48,26 +58,32 @@ def find_proxy(url: httpx.URL, proxy: str | httpx.URL | httpx.Proxy | None) -> h
     Raises:
         MeshConfigurationError: The option cannot be used.
     """
-    found: httpx.Proxy | None = None
-    if proxy is not None:
-        found = _parse_proxy(proxy)
-        if found is None:
-            raise MeshConfigurationError(f"proxy must look like {_FORMS}")
-    elif url.scheme == "https":
-        found = _find_in_environment(url)
-    if found is None:
-        return None
-    if url.scheme == "http" and not is_loopback(found.url.host):
+    if proxy is None:
+        if url.scheme == "http":
+            return None
+        return _find_in_environment(url)
+    chosen = _parse_option(proxy)
+    if url.scheme == "http" and not is_loopback(chosen.url.host):
         raise MeshConfigurationError(
             "proxy would see the keys, because base_url is plain http: use an https base_url, or "
             "no proxy"
         )
-    return found
+    return chosen
 
 
 def is_socks(proxy: httpx.Proxy | None) -> bool:
     """Return True if a proxy speaks SOCKS5."""
     return proxy is not None and proxy.url.scheme.startswith("socks5")
+
+
+def _parse_option(option: str | httpx.URL | httpx.Proxy) -> httpx.Proxy:
+    """Return the proxy that the client's option names; raise MeshConfigurationError if none."""
+    try:
+        return _parse_proxy(option)
+    except ValueError as error:
+        problem = str(error)
+    # Raised here, because httpx's error, which may quote a password, must not be its context.
+    raise MeshConfigurationError(f"proxy {problem}")
 
 
 def _find_in_environment(url: httpx.URL) -> httpx.Proxy | None:
@@ -80,10 +96,10 @@ def _find_in_environment(url: httpx.URL) -> httpx.Proxy | None:
         if not value:
             continue
         is_any_set = True
-        proxy = _parse_proxy(value)
-        if proxy is not None:
-            return proxy
-        _logger.warning("%s is ignored: it must look like %s", variable, _FORMS)
+        try:
+            return _parse_proxy(value)
+        except ValueError as error:
+            _logger.warning("%s is ignored: it %s", variable, error)
     if is_any_set:
         return None
     return _find_in_system_settings(url)
@@ -91,45 +107,88 @@ def _find_in_environment(url: httpx.URL) -> httpx.Proxy | None:
 
 def _find_in_system_settings(url: httpx.URL) -> httpx.Proxy | None:
     """Return the proxy in the settings of macOS or Windows; None on other systems."""
-    if urllib.request.proxy_bypass(url.host):
+    value = _read_system_proxies().get("https", "").strip()
+    if not value or _is_excluded_by_system(url.host):
         return None
-    value = urllib.request.getproxies().get("https", "").strip()
-    if not value:
+    try:
+        return _parse_proxy(value)
+    except ValueError as error:
+        _logger.warning("the system's proxy is ignored: it %s", error)
         return None
-    proxy = _parse_proxy(value)
-    if proxy is None:
-        _logger.warning("the system's proxy is ignored: it must look like %s", _FORMS)
+
+
+def _read_system_proxies() -> dict[str, str]:
+    """Return the proxies in the system's settings by scheme; none if the system has no settings.
+
+    `urllib.request.getproxies` will not do: if any variable that ends in `_proxy` is set, even
+    `NO_PROXY`, it leaves the system's settings out. So this calls the functions behind it, of which
+    each exists on one system only.
+    """
+    for name in ("getproxies_macosx_sysconf", "getproxies_registry"):
+        read: Callable[[], dict[str, str]] | None = getattr(urllib.request, name, None)
+        if read is not None:
+            return read()
+    return {}
+
+
+def _is_excluded_by_system(host: str) -> bool:
+    """Return True if the system's settings say that a host is reached directly."""
+    for name in ("proxy_bypass_macosx_sysconf", "proxy_bypass_registry"):
+        is_bypassed: Callable[[str], bool] | None = getattr(urllib.request, name, None)
+        if is_bypassed is not None:
+            return bool(is_bypassed(host))
+    return False
+
+
+def _parse_proxy(value: str | httpx.URL | httpx.Proxy) -> httpx.Proxy:
+    """Return the proxy that a text or a URL names.
+
+    Raises:
+        ValueError: It cannot be used. The message says why, without a subject, such as `must have
+            a port from 1 to 65535`; it quotes nothing, because the value may hold a password.
+    """
+    proxy = _build_proxy(value)
+    _check_proxy(proxy)
     return proxy
 
 
-def _parse_proxy(proxy: str | httpx.URL | httpx.Proxy) -> httpx.Proxy | None:
-    """Return the proxy that a text or a URL describes; None if it describes none."""
-    if isinstance(proxy, str):
-        proxy = proxy.strip()
-        if "://" not in proxy:
-            proxy = f"http://{proxy}"
-    if not isinstance(proxy, httpx.Proxy):
-        try:
-            proxy = httpx.Proxy(proxy)
-        except (TypeError, ValueError, httpx.InvalidURL):
-            return None
-    if not _can_be_used(proxy):
-        return None
-    return proxy
+def _build_proxy(value: str | httpx.URL | httpx.Proxy) -> httpx.Proxy:
+    """Return httpx's proxy for a text or a URL; a text without a scheme names an HTTP proxy."""
+    if isinstance(value, httpx.Proxy):
+        return value
+    if isinstance(value, str):
+        value = value.strip()
+        if "://" not in value:
+            value = f"http://{value}"
+    try:
+        return httpx.Proxy(value)
+    except (TypeError, ValueError, httpx.InvalidURL) as error:
+        raise ValueError(f"must look like {_FORMS}") from error
 
 
-def _can_be_used(proxy: httpx.Proxy) -> bool:
-    """Return True if its scheme, host and port are valid, and SOCKS can carry its credentials."""
+def _check_proxy(proxy: httpx.Proxy) -> None:
+    """Raise ValueError unless scheme, host, port and, for SOCKS, the credentials can be used."""
     url = proxy.url
-    if url.scheme not in _SCHEMES or not re.fullmatch(r"[^\s%]+", url.host):
-        return False
-    if not is_well_formed(url.raw_host.decode("ascii")):
-        return False
+    if url.scheme not in _SCHEMES:
+        raise ValueError(f"must look like {_FORMS}")
+    if not _is_host(url):
+        raise ValueError(f"must look like {_FORMS}: its host is missing or malformed")
     if url.port is not None and not 0 < url.port <= _LARGEST_PORT:
+        raise ValueError(f"must have a port from 1 to {_LARGEST_PORT}")
+    if is_socks(proxy) and proxy.raw_auth is not None:
+        for credential in proxy.raw_auth:
+            if len(credential) > _LONGEST_CREDENTIAL:
+                raise ValueError(
+                    f"must have a user name and a password of at most {_LONGEST_CREDENTIAL} bytes "
+                    "each, because SOCKS5 has no room for more"
+                )
+
+
+def _is_host(url: httpx.URL) -> bool:
+    """Return True if a URL has a host that can exist."""
+    if not re.fullmatch(r"[^\s%]+", url.host):
         return False
-    if not is_socks(proxy) or proxy.raw_auth is None:
-        return True
-    return all(len(credential) <= _LONGEST_CREDENTIAL for credential in proxy.raw_auth)
+    return is_well_formed(url.raw_host.decode("ascii"))
 
 
 # --- NO_PROXY -------------------------------------------------------------------------------------
@@ -163,15 +222,16 @@ def _matches(entry: str, url: httpx.URL) -> bool:
     """
     if entry == "*":
         return True
-    if "://" in entry:  # httpx knows entries for one scheme alone
-        scheme, _, entry = entry.partition("://")
-        if scheme not in {"https", "all"}:
-            return False
+    scheme, separator, hosts = entry.partition("://")
+    if not separator:
+        hosts = entry
+    elif scheme not in {"https", "all"}:  # as in httpx, an entry may be for one scheme only
+        return False
     address = _parse_address(url.host)
-    if "/" in entry:
-        block = ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+    if "/" in hosts:
+        block = ipaddress.ip_network(hosts.replace("[", "").replace("]", ""), strict=False)
         return address is not None and address in block
-    name, port = _split_port(entry)
+    name, port = _split_port(hosts)
     if port is not None and port != (url.port or _HTTPS_PORT):
         return False
     if address is not None:
@@ -187,15 +247,15 @@ def _split_port(entry: str) -> tuple[str, int | None]:
     """
     if entry.count(":") > 1 and not entry.startswith("["):
         return str(ipaddress.IPv6Address(entry)), None  # an address without brackets
-    found = re.fullmatch(r"(?:\[(?P<address>.*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>\d+))?", entry)
-    if found is None:
+    parts = re.fullmatch(r"(?:\[(?P<address>.*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>\d+))?", entry)
+    if parts is None:
         raise ValueError(entry)
-    host = found["name"]
-    if found["address"] is not None:
-        host = str(ipaddress.ip_address(found["address"]))
-    if found["port"] is None:
+    host = parts["name"]
+    if parts["address"] is not None:
+        host = str(ipaddress.ip_address(parts["address"]))
+    if parts["port"] is None:
         return host, None
-    port = int(found["port"])
+    port = int(parts["port"])
     if port > _LARGEST_PORT:
         raise ValueError(entry)
     return host, port

@@ -2,12 +2,12 @@
 
 `RetryPolicy.claim_retry` decides that, after each attempt that failed (`engine.CallLoop`).
 
-Sending a request again because the server had closed a kept connection is not a retry: it counts
+Sending a request again because the server had closed an idle connection is not a retry: it counts
 neither as an attempt nor against the budget. It is bounded all the same:
 
 - It happens only if nothing came back. The second connection is a new one, so this happens once in
   an attempt (or again, if no descriptor is free for a new connection).
-- Each time uses up a kept connection, and a connection is kept only after a complete answer. So a
+- Each time uses up an idle connection, and a connection is kept only after a complete answer. So a
   server gets at most one such request for each answer that it gave.
 
 `RetryPolicy.may_reopen` can forbid it.
@@ -44,7 +44,7 @@ class RetryBudget:
     """Keeps retries from multiplying the load on a server that fails most calls.
 
     Ten calls pay for one retry, and ten retries are held in reserve: a server gets at most 1.1
-    times the calls plus 10. Requests that are sent again because a kept connection was found dead
+    times the calls plus 10. Requests that are sent again because an idle connection was found dead
     come on top; the head of this module says what bounds them.
 
     Counter and deque are atomic; a lock could be left held by a fork.
@@ -140,7 +140,7 @@ class RetryPolicy:
         return Pause(seconds)
 
     def may_reopen(self) -> bool:
-        """Return True if a request may be sent again after a kept connection was found dead.
+        """Return True if a request may be sent again after an idle connection was found dead.
 
         The request may have reached the server all the same. The head of this module says why that
         costs no retry.

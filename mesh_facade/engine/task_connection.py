@@ -1,8 +1,9 @@
-"""A connection that a task waits for, on asyncio's transports, within the call's deadline.
+"""The connection of `AsyncMeshClient`, on asyncio's transports, within the call's deadline.
 
-Like its sibling for threads it is httpcore's network backend and stream in one. It does not stand
-on anyio's streams, as httpcore's own backend does: on those a call takes three times as long. See
-`mesh_facade/engine/__init__.py` for all that ends a call.
+Like its sibling for threads, it implements both of httpcore's interfaces: the network backend, and
+the stream on the one connection that the backend opens. httpcore's own backend uses anyio's
+streams, on which a call takes three times as long. See `mesh_facade/engine/__init__.py` for all
+that ends a call.
 """
 
 import asyncio
@@ -27,10 +28,10 @@ from mesh_facade.engine.transports import TaskTransport
 T = TypeVar("T")
 
 
-class _Receiver(asyncio.Protocol):
+class _ReadBuffer(asyncio.Protocol):
     """Takes what comes in on one of asyncio's transports, and keeps it until it is read.
 
-    Each address of a host that is tried gets a receiver of its own. asyncio may report the end of
+    Each address of a host that is tried gets a buffer of its own. asyncio may report the end of
     an earlier transport late, and it must not pass for the end of the transport in use.
 
     Attributes:
@@ -38,6 +39,7 @@ class _Receiver(asyncio.Protocol):
         stream: The transport to read from and to write to: the same one, or TLS on top of it.
         unread: The bytes that came in and were not read yet.
         has_ended: Whether nothing more will come in.
+        error: Why the connection broke; None if it did not, or if it was closed in order.
     """
 
     def __init__(self, record: Callable[[bytes], None]) -> None:
@@ -45,12 +47,17 @@ class _Receiver(asyncio.Protocol):
         self.stream: asyncio.Transport | None = None
         self.unread = bytearray()
         self.has_ended = False
+        self.error: Exception | None = None
         self._record = record
         self._is_paused = False
         self._arrival: asyncio.Future[None] | None = None  # a task waits for it
 
     async def receive(self, max_bytes: int, seconds: float) -> bytes:
         """Wait until something comes in, and return it; nothing if the connection has ended.
+
+        An error is raised only after all that came in before it was read. It must not be lost if
+        no task waits in the moment in which it occurs: an answer whose length is not given would
+        then pass for complete.
 
         Raises:
             TimeoutError: Nothing came in for so many seconds.
@@ -60,6 +67,8 @@ class _Receiver(asyncio.Protocol):
             self._arrival = asyncio.get_running_loop().create_future()
             async with asyncio.timeout(seconds):
                 await self._arrival
+        if not self.unread and self.error is not None:
+            raise self.error
         data = bytes(self.unread[:max_bytes])
         del self.unread[:max_bytes]
         if self._is_paused and len(self.unread) <= MOST_BYTES_KEPT and self.stream is not None:
@@ -67,7 +76,18 @@ class _Receiver(asyncio.Protocol):
             self.stream.resume_reading()
         return data
 
-    # What asyncio calls on a protocol.
+    def use_tls(self, stream: asyncio.Transport) -> None:
+        """Read and write through TLS from now on."""
+        self.stream = stream
+
+    def detach(self) -> asyncio.BaseTransport | None:
+        """Forget the transports, so that nothing more is done with them; return the socket's."""
+        socket_transport = self.socket_transport
+        self.stream = None
+        self.socket_transport = None
+        return socket_transport
+
+    # The methods of asyncio's protocols.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.socket_transport = transport
@@ -87,8 +107,7 @@ class _Receiver(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.has_ended = True
-        if exc is not None and self._arrival is not None and not self._arrival.done():
-            self._arrival.set_exception(exc)
+        self.error = exc
         self._wake_reader()
 
     def _wake_reader(self) -> None:
@@ -104,28 +123,32 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
     ) -> None:
         super().__init__(proxy)
         self._transport = TaskTransport(self, url, ssl_context, proxy)
-        self._receiver = _Receiver(self._keep)
+        self._buffer = _ReadBuffer(self._keep)
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = 0
-        self._nested: AsyncNestedTlsStream | None = None  # TLS within the TLS of the receiver
+        self._process: int | None = None
+        self._nested: AsyncNestedTlsStream | None = None  # TLS within the buffer's TLS stream
+
+    @property
+    def is_nested(self) -> bool:
+        return self._nested is not None
 
     async def send_async(self, request: httpx.Request) -> httpx.Response:
         return await self._transport.handle_async_request(request)
 
     def has_unread_data(self) -> bool:
-        if self._is_closed or self._receiver.has_ended or self._receiver.unread:
+        if self._is_closed or self._buffer.has_ended or self._buffer.unread:
             return True
         # Ask the socket too: data may have come that the event loop has not looked at yet.
-        # Windows has no poll, and select serves no descriptor above 1023: so poll where there is.
+        # Use poll where there is one (Windows has none): select fails above descriptor 1023.
         selector_class = getattr(selectors, "PollSelector", selectors.SelectSelector)
         with selector_class() as selector:
-            selector.register(self._opened.get_extra_info("socket"), selectors.EVENT_READ)
+            selector.register(self._require_stream().get_extra_info("socket"), selectors.EVENT_READ)
             return bool(selector.select(0))
 
     def close(self) -> None:
         self._is_closed = True
-        stream = self._receiver.stream
+        stream = self._buffer.stream
         if stream is None:
             return
         if self._loop is None or self._loop.is_closed() or self._process != os.getpid():
@@ -142,14 +165,13 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
 
         uvloop's transports have no such method: a loop of uvloop closes them when it is closed.
         """
-        finish = getattr(self._receiver.socket_transport, "_call_connection_lost", None)
-        self._receiver.stream = None
-        self._receiver.socket_transport = None
+        socket_transport = self._buffer.detach()
+        finish = getattr(socket_transport, "_call_connection_lost", None)
         if finish is not None:
             with contextlib.suppress(Exception):  # TLS asks the event loop for a last call
                 finish(None)
 
-    # What httpcore calls on a network backend.
+    # The methods of httpcore's network backends.
 
     async def connect_tcp(
         self,
@@ -172,24 +194,36 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
     async def _connect(self, host: str, port: int, timeout: float | None) -> None:
         """Connect to the first address of a host that answers; each has a share of the time."""
         loop = asyncio.get_running_loop()
-        looking_up = loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        found = await self._connecting(looking_up, self._time_left(timeout))
-        addresses = [(str(address[0]), int(address[1])) for *_, address in found]
+        lookup = loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        entries = await self._await_opening_step(lookup, self._time_left(timeout))
+        addresses = [
+            str(host_and_port[0]) for _family, _type, _protocol, _name, host_and_port in entries
+        ]
         seconds = self._time_left(timeout) / len(addresses)
         for address in addresses[:-1]:
-            with contextlib.suppress(httpcore.ConnectTimeout, httpcore.ConnectError):
-                await self._connect_to(address, seconds)
-                return
-        await self._connect_to(addresses[-1], seconds)
+            try:
+                await self._connect_to(address, port, seconds)
+            except (httpcore.ConnectTimeout, httpcore.ConnectError):
+                continue  # another address may answer
+            return
+        await self._connect_to(addresses[-1], port, seconds)
 
-    async def _connect_to(self, address: tuple[str, int], seconds: float) -> None:
+    async def _connect_to(self, address: str, port: int, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        receiver = _Receiver(self._keep)
-        await self._connecting(loop.create_connection(lambda: receiver, *address), seconds)
-        self._receiver = receiver
+        buffer = _ReadBuffer(self._keep)
+        connect = loop.create_connection(lambda: buffer, address, port)
+        await self._await_opening_step(connect, seconds)
+        self._buffer = buffer
 
     async def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
-        """Send what a negotiation with a SOCKS proxy asks for, and pass it the replies."""
+        """Send what a negotiation with a SOCKS proxy asks for, and pass it the replies.
+
+        Raises:
+            SocksRefusal: The proxy refuses, or what it sends is not SOCKS5.
+            httpcore.RemoteProtocolError: It closed the connection.
+            httpcore.ReadError: The connection broke.
+            httpcore.ReadTimeout: A reply did not come in time.
+        """
         step: Step | None = next(negotiation)
         while step is not None:
             self.write_raw(step.request)
@@ -202,7 +236,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
             step = advance(negotiation, reply)
         self._received.clear()  # those bytes were a proxy's
 
-    # What httpcore calls on a network stream.
+    # The methods of httpcore's network streams.
 
     async def start_tls(
         self,
@@ -210,8 +244,11 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> Self:
-        if self._receiver.unread:  # not encrypted: it would be taken for the server's answer
-            raise httpcore.ConnectError("the proxy sent more than the answer to CONNECT")
+        if self._buffer.unread:  # it would be taken for a part of the server's answer
+            raise httpcore.ConnectError("unencrypted bytes arrived before the TLS handshake")
+        # This `with` is not async, although it surrounds an await: entering it blocks only while
+        # another thread forks. Several tasks of a thread may be in it at once, for it counts the
+        # handshakes of each thread.
         with handshakes:
             if self._is_encrypted:
                 await self._start_nested_tls(ssl_context, server_hostname, timeout)
@@ -224,20 +261,19 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
     async def _start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
     ) -> None:
-        shaking_hands = asyncio.get_running_loop().start_tls(
-            self._opened,
-            self._receiver,
+        handshake = asyncio.get_running_loop().start_tls(
+            self._require_stream(),
+            self._buffer,
             ssl_context,
             server_hostname=server_hostname,
             ssl_handshake_timeout=math.inf,  # the wait below has a bound of its own
         )
-        stream = await self._connecting(shaking_hands, self._time_left(timeout))
-        self._receiver.stream = cast("asyncio.Transport", stream)
+        stream = await self._await_opening_step(handshake, self._time_left(timeout))
+        self._buffer.use_tls(cast("asyncio.Transport", stream))
 
     async def _start_nested_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
     ) -> None:
-        self.is_nested = True
         nested = AsyncNestedTlsStream(self, ssl_context, server_hostname)
         with self.recording_cause():
             await nested.shake_hands(timeout)
@@ -251,7 +287,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
     async def read_raw(self, max_bytes: int, timeout: float | None) -> bytes:
         """Read from the connection itself, beneath any nested TLS."""
         try:
-            return await self._receiver.receive(max_bytes, self._time_left(timeout))
+            return await self._buffer.receive(max_bytes, self._time_left(timeout))
         except TimeoutError as error:
             raise httpcore.ReadTimeout("nothing came in") from error
         except OSError as error:
@@ -259,7 +295,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         del timeout  # it waits for nothing: asyncio sends as the peer takes it
-        data = self._head.join(buffer)
+        data = self._head_joiner.feed(buffer)
         if not data:
             return
         if self._nested is not None:
@@ -269,25 +305,30 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
 
     def write_raw(self, data: bytes) -> None:
         """Write on the connection itself, beneath any nested TLS."""
-        self._opened.write(data)
+        self._require_stream().write(data)
 
     def get_extra_info(self, info: str) -> object:
         if info == "is_readable":
             return self.has_unread_data()
-        return self._opened.get_extra_info(info)
+        return self._require_stream().get_extra_info(info)
 
     async def aclose(self) -> None:
         self.close()
 
-    @property
-    def _opened(self) -> asyncio.Transport:
-        stream = self._receiver.stream
+    def _require_stream(self) -> asyncio.Transport:
+        """Return the stream; raise httpcore.ConnectError if the connection was never opened."""
+        stream = self._buffer.stream
         if stream is None:
             raise httpcore.ConnectError("the connection was never opened")
         return stream
 
-    async def _connecting(self, awaitable: Awaitable[T], seconds: float) -> T:
-        """Wait for a step of connecting, and raise httpcore's errors if it fails."""
+    async def _await_opening_step(self, awaitable: Awaitable[T], seconds: float) -> T:
+        """Wait for a step of opening the connection.
+
+        Raises:
+            httpcore.ConnectTimeout: It took too long.
+            httpcore.ConnectError: It failed.
+        """
         with self.recording_cause():
             try:
                 async with asyncio.timeout(seconds):

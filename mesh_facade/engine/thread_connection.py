@@ -36,18 +36,22 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         self._stream: httpcore.NetworkStream | None = None
         self._nested: NestedTlsStream | None = None  # TLS within the TLS of `_stream`
 
+    @property
+    def is_nested(self) -> bool:
+        return self._nested is not None
+
     def send(self, request: httpx.Request) -> httpx.Response:
         return self._transport.handle_request(request)
 
     def has_unread_data(self) -> bool:
-        return bool(self._opened.get_extra_info("is_readable"))
+        return bool(self._require_stream().get_extra_info("is_readable"))
 
     def close(self) -> None:
         if self._stream is not None:
             with contextlib.suppress(Exception):  # it is closed already, or the peer has gone
                 self._stream.close()
 
-    # What httpcore calls on a network backend.
+    # The methods of httpcore's network backends.
 
     def connect_tcp(
         self,
@@ -74,9 +78,11 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
             addresses = _look_up(host, port)
         seconds = self._bounded(timeout) / len(addresses)
         for address in addresses[:-1]:
-            with contextlib.suppress(httpcore.ConnectTimeout, httpcore.ConnectError):
+            try:
                 self._connect_to(address, port, seconds)
-                return
+            except (httpcore.ConnectTimeout, httpcore.ConnectError):
+                continue  # another address may answer
+            return
         self._connect_to(addresses[-1], port, seconds)
 
     def _connect_to(self, address: str, port: int, seconds: float) -> None:
@@ -84,7 +90,16 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
             self._stream = httpcore.SyncBackend().connect_tcp(address, port, seconds)
 
     def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
-        """Send what a negotiation with a SOCKS proxy asks for, and pass it the replies."""
+        """Send what a negotiation with a SOCKS proxy asks for, and pass it the replies.
+
+        Raises:
+            SocksRefusal: The proxy refuses, or what it sends is not SOCKS5.
+            httpcore.RemoteProtocolError: It closed the connection.
+            httpcore.ReadError: The connection broke.
+            httpcore.ReadTimeout: A reply did not come in time.
+            httpcore.WriteError: The connection broke while it was written to.
+            httpcore.WriteTimeout: The proxy took nothing for too long.
+        """
         step: Step | None = next(negotiation)
         while step is not None:
             self.write_raw(step.request, timeout)
@@ -96,7 +111,7 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
                 reply += data
             step = advance(negotiation, reply)
 
-    # What httpcore calls on a network stream.
+    # The methods of httpcore's network streams.
 
     def start_tls(
         self,
@@ -106,11 +121,12 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
     ) -> Self:
         with handshakes, self.recording_cause():
             if self._is_encrypted:
-                self.is_nested = True
                 self._nested = NestedTlsStream(self, ssl_context, server_hostname, timeout)
             else:
                 seconds = self._bounded(timeout)
-                self._stream = self._opened.start_tls(ssl_context, server_hostname, seconds)
+                self._stream = self._require_stream().start_tls(
+                    ssl_context, server_hostname, seconds
+                )
         self._is_encrypted = True
         self._received.clear()  # those bytes were a proxy's
         return self
@@ -125,10 +141,10 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
 
     def read_raw(self, max_bytes: int, timeout: float | None) -> bytes:
         """Read from the connection itself, beneath any nested TLS."""
-        return self._opened.read(max_bytes, self._bounded(timeout))
+        return self._require_stream().read(max_bytes, self._bounded(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        data = self._head.join(buffer)
+        data = self._head_joiner.feed(buffer)
         if self._nested is not None:
             self._nested.write(data, timeout)
         else:
@@ -137,13 +153,15 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
     def write_raw(self, data: bytes, timeout: float | None) -> None:
         """Write on the connection itself, beneath any nested TLS."""
         for start in range(0, len(data), MOST_BYTES_WRITTEN):
-            self._opened.write(data[start : start + MOST_BYTES_WRITTEN], self._bounded(timeout))
+            self._require_stream().write(
+                data[start : start + MOST_BYTES_WRITTEN], self._bounded(timeout)
+            )
 
     def get_extra_info(self, info: str) -> object:
-        return self._opened.get_extra_info(info)
+        return self._require_stream().get_extra_info(info)
 
-    @property
-    def _opened(self) -> httpcore.NetworkStream:
+    def _require_stream(self) -> httpcore.NetworkStream:
+        """Return the stream; raise httpcore.ConnectError if the connection was never opened."""
         if self._stream is None:
             raise httpcore.ConnectError("the connection was never opened")
         return self._stream

@@ -65,7 +65,9 @@ class Authentication(Protocol):
 class StopSignal:
     """Ends pauses early, in whatever threads and event loops they are.
 
-    A signal with a parent is set along with it.
+    Setting a signal also sets its children, but not its parent. A parent refers to its children
+    weakly, because it usually outlives them: a client has one signal, and each of its runs of many
+    calls has another, which would otherwise be kept for as long as the client.
     """
 
     def __init__(self, parent: "StopSignal | None" = None) -> None:
@@ -76,7 +78,7 @@ class StopSignal:
             parent.add_child(self)
 
     def add_child(self, child: "StopSignal") -> None:
-        """Register a signal to be set along with this one, at once if this one is set already."""
+        """Register a signal that is set when this one is, or at once if this one is set already."""
         self._children.add(weakref.ref(child, self._children.discard))
         if self.is_set():
             child.set()
@@ -152,7 +154,7 @@ class EndOfLoop:
 class HomeKey(NamedTuple):
     """Where connections can be used: in one process and, for tasks, in one event loop of it.
 
-    It is a tuple because each call makes one and looks it up.
+    A NamedTuple, because each call creates and hashes one.
 
     Attributes:
         process: The id of the process. A forked child has a copy of its parent's event loop, and
@@ -171,14 +173,14 @@ class HomeKey(NamedTuple):
 
 
 class Waiting(ABC):
-    """All that waits in a call: for a slot, a signature, an answer, the end of a pause."""
+    """The steps of a call that differ between threads and asyncio."""
 
     @abstractmethod
     def current_home_key(self) -> HomeKey:
         """Return the key of the current process and, for tasks, of the running event loop.
 
         Raises:
-            MeshError: They are for tasks, and no event loop is running.
+            MeshError: This is for tasks, and no event loop is running.
         """
 
     @abstractmethod
@@ -195,8 +197,12 @@ class Waiting(ABC):
     ) -> None:
         """Add the keys to a request.
 
+        Exceptions of the caller's secret function propagate. It may itself raise a TimeoutError.
+
         Raises:
-            TimeoutError: The secret is awaited, and did not come within so many seconds.
+            TimeoutError: The caller's async secret function did not return within `seconds`.
+            MeshError: That function returned something that cannot be a key. Or it is async, and no
+                event loop is running.
         """
 
     @abstractmethod
@@ -205,12 +211,12 @@ class Waiting(ABC):
     ) -> Answer:
         """Send a request, and read its answer until the body has ended or is refused.
 
-        A connection of our own ends its waits itself. If it is a caller's transport, a task waits
-        for no longer than `seconds`.
+        `seconds` bounds only a caller's async transport. Our own connections end their waits at the
+        deadline themselves.
 
         Raises:
             httpx.HTTPError: No answer came, or it broke off.
-            OSError: The same, from a caller's transport. TimeoutError is one.
+            OSError: The same, from a caller's transport. A TimeoutError after `seconds` is one.
         """
 
     @abstractmethod
@@ -242,9 +248,10 @@ class ThreadWaiting(Waiting):
     ) -> Answer:
         del seconds  # our connections end at the deadline, a caller's transport by its timeouts
         response = connection.send(request)
-        with contextlib.closing(response.stream):  # type: ignore[type-var]
+        stream = cast("httpx.SyncByteStream", response.stream)
+        with contextlib.closing(stream):
             body = BodyReader(response)
-            for chunk in cast("httpx.SyncByteStream", response.stream):
+            for chunk in stream:
                 if not body.feed(chunk):
                     break
         if not body.problem:
@@ -259,11 +266,7 @@ class TaskWaiting(Waiting):
     """Waits by suspending the task."""
 
     def current_home_key(self) -> HomeKey:
-        try:
-            return HomeKey(os.getpid(), asyncio.get_running_loop())
-        except RuntimeError:
-            pass  # raised below, where it is not the context of another error
-        raise MeshError("AsyncMeshClient works only in a running asyncio event loop")
+        return HomeKey(os.getpid(), _require_running_loop())
 
     def make_slots(self, size: int) -> Slots:
         return TaskSlots(size)
@@ -279,7 +282,7 @@ class TaskWaiting(Waiting):
         if not authentication.has_secret_function:
             next(authentication.auth_flow(request))
             return
-        self.current_home_key()  # asyncio.timeout would say less about a missing event loop
+        _require_running_loop()  # asyncio.timeout would say less about a missing one
         async with (
             asyncio.timeout(seconds),
             contextlib.aclosing(authentication.async_auth_flow(request)) as flow,
@@ -308,3 +311,15 @@ class TaskWaiting(Waiting):
 
     async def pause(self, seconds: float, stop: StopSignal) -> bool:
         return await stop.wait_in_task(seconds)
+
+
+def _require_running_loop() -> asyncio.AbstractEventLoop:
+    """Return the running event loop; raise MeshError if there is none."""
+    loop: asyncio.AbstractEventLoop | None
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    if loop is None:  # raised here, so that the RuntimeError is not its context
+        raise MeshError("AsyncMeshClient works only in a running asyncio event loop")
+    return loop

@@ -8,8 +8,9 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
+from typing import TypeVar, cast
 
 import httpcore
 import httpx
@@ -24,6 +25,15 @@ from tests.conftest import Clock, Mode, Serve
 from tests.engine.support import CHUNKED
 from tests.stopwatch import Stopwatch
 from tests.support import OK, Peer, cash_body, message
+
+T = TypeVar("T")
+
+
+async def finish(step: Awaitable[T] | T) -> T:
+    """Await a step of a connection for tasks; a connection for threads has finished it already."""
+    if inspect.isawaitable(step):
+        return await step
+    return step
 
 
 def test_consecutive_calls_use_one_connection(mode: Mode, serve: Serve) -> None:
@@ -163,9 +173,7 @@ def test_closed_connection_is_readable_and_does_not_open_again(
 
     async def open_it() -> None:
         connection.begin(time.monotonic() + 5, Home(ThreadSlots(1)))
-        opening = connection.connect_tcp("127.0.0.1", server.port)
-        if inspect.isawaitable(opening):
-            await opening
+        await finish(connection.connect_tcp("127.0.0.1", server.port))
 
     async def open_and_close_it() -> None:
         await open_it()
@@ -229,14 +237,47 @@ def test_write_to_a_server_that_reads_slowly_ends_at_the_deadline() -> None:
     assert watch.seconds < 0.8
 
 
-def test_bytes_behind_the_answer_of_a_proxy_raise_connect_error() -> None:
+@pytest.mark.parametrize("connection_class", [ThreadConnection, TaskConnection])
+def test_reset_between_two_reads_is_not_taken_for_the_end_of_the_answer(
+    connection_class: type[ThreadConnection | TaskConnection], serve: Serve
+) -> None:
+    may_reset = threading.Event()
+    has_reset = threading.Event()
+
+    def send_and_reset(peer: Peer) -> None:
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\n{")
+        may_reset.wait(5)
+        peer.reset()
+        has_reset.set()
+
+    async def read_around_the_reset() -> bytes:
+        connection.begin(time.monotonic() + 5, Home(ThreadSlots(1)))
+        await finish(connection.connect_tcp("127.0.0.1", server.port))
+        received = await finish(connection.read(1))
+        may_reset.set()
+        has_reset.wait(5)
+        for _ in range(5):  # the event loop sees the reset while no task reads
+            await asyncio.sleep(0)
+        received += await finish(connection.read(65_536))
+        with pytest.raises(httpcore.ReadError):
+            await finish(connection.read(65_536))
+        connection.close()
+        return received
+
+    server = serve(send_and_reset)
+    connection = connection_class(httpx.URL(server.url), ssl.create_default_context(), None)
+
+    assert asyncio.run(read_around_the_reset()) == b"HTTP/1.1 200 OK\r\n\r\n{"
+
+
+def test_unencrypted_bytes_before_the_tls_handshake_raise_connect_error() -> None:
     async def start_tls() -> None:
         context = ssl.create_default_context()
         connection = TaskConnection(httpx.URL("https://mesh.example"), context, None)
-        connection._receiver.data_received(b"HTTP/1.1 200 OK")
+        connection._buffer.data_received(b"HTTP/1.1 200 OK")
         await connection.start_tls(context)
 
-    with pytest.raises(httpcore.ConnectError, match="the proxy sent more"):
+    with pytest.raises(httpcore.ConnectError, match="unencrypted bytes arrived"):
         asyncio.run(start_tls())
 
 
@@ -265,9 +306,7 @@ def test_connection_that_was_never_opened_raises_connect_error(
     connection = connection_class(url, ssl.create_default_context(), None)
 
     async def write() -> None:
-        writing = connection.write(b"head and body")
-        if inspect.isawaitable(writing):
-            await writing
+        await finish(connection.write(b"head and body"))
 
     with pytest.raises(httpcore.ConnectError, match="was never opened"):
         asyncio.run(write())

@@ -162,10 +162,10 @@ def test_event_loop_whose_transports_close_themselves_is_left_alone(
 
     def as_on_another_loop(connection: TaskConnection) -> None:
         connections.append(connection)
-        transport = connection._receiver.socket_transport
-        connection._receiver.socket_transport = None
+        transport = connection._buffer.socket_transport
+        connection._buffer.socket_transport = None
         abandon(connection)
-        connection._receiver.socket_transport = transport
+        connection._buffer.socket_transport = transport
 
     monkeypatch.setattr(TaskConnection, "_abandon", as_on_another_loop)
     run_and_close_hard(call(mesh))

@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -218,35 +219,56 @@ def test_unreadable_entry_of_no_proxy_is_skipped_with_one_warning(
     assert record.getMessage() == "entry 2 of NO_PROXY is ignored: it cannot be read"
 
 
+FORMS = "http://host:port, https://host:port, socks5://host:port or socks5h://host:port"
+MUST_LOOK_LIKE = f"must look like {FORMS}"
+MUST_HAVE_A_HOST = f"{MUST_LOOK_LIKE}: its host is missing or malformed"
+MUST_HAVE_A_PORT = "must have a port from 1 to 65535"
+MUST_FIT_SOCKS = (
+    "must have a user name and a password of at most 255 bytes each, because SOCKS5 has no room "
+    "for more"
+)
+
+
 @pytest.mark.parametrize(
-    "value",
+    ("value", "problem"),
     [
-        "socks4://127.0.0.1:1",
-        "http://",
-        "http://127.0.0.1:99999",
-        "http://127.0.0.1:0",
-        "http://pro xy:3128",
-        "http://proxy..corp:3128",
-        f"http://{'p' * 64}.corp:3128",
-        f"socks5://{'proxy.' * 42}corp:1080",
-        "::1:3128",
-        "socks5://user:" + "p" * 256 + "@127.0.0.1:1",
+        ("socks4://127.0.0.1:1", MUST_LOOK_LIKE),
+        ("http://", MUST_HAVE_A_HOST),
+        ("http://127.0.0.1:99999", MUST_HAVE_A_PORT),
+        ("http://127.0.0.1:0", MUST_HAVE_A_PORT),
+        ("http://pro xy:3128", MUST_HAVE_A_HOST),
+        ("http://proxy..corp:3128", MUST_HAVE_A_HOST),
+        (f"http://{'p' * 64}.corp:3128", MUST_HAVE_A_HOST),
+        (f"socks5://{'proxy.' * 42}corp:1080", MUST_HAVE_A_HOST),
+        ("::1:3128", MUST_LOOK_LIKE),
+        ("socks5://user:" + "p" * 256 + "@127.0.0.1:1", MUST_FIT_SOCKS),
+        ("socks5h://" + "u" * 256 + ":pass@127.0.0.1:1", MUST_FIT_SOCKS),
     ],
 )
 def test_unusable_variable_is_skipped_and_an_unusable_option_refused(
-    mode: Mode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, value: str
+    mode: Mode,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    value: str,
+    problem: str,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", value)
 
     mode.client(base_url="https://mesh.example")
 
     [record] = caplog.records
-    assert record.getMessage() == (
-        "HTTPS_PROXY is ignored: it must look like http://host:port, https://host:port or "
-        "socks5://host:port"
-    )
-    with pytest.raises(MeshConfigurationError, match=r"^proxy must look like http://host:port, "):
+    assert record.getMessage() == f"HTTPS_PROXY is ignored: it {problem}"
+    with pytest.raises(MeshConfigurationError) as caught:
         mode.client(base_url="https://mesh.example", proxy=value)
+    assert str(caught.value) == f"proxy {problem}"
+
+
+def test_proxy_object_whose_scheme_was_changed_is_refused() -> None:
+    proxy = httpx.Proxy("http://proxy.example:3128")
+    proxy.url = httpx.URL("ftp://proxy.example:3128")
+
+    with pytest.raises(MeshConfigurationError, match=f"^proxy {MUST_LOOK_LIKE}$"):
+        find_proxy(httpx.URL("https://mesh.example"), proxy)
 
 
 def test_container_s_name_with_an_underscore_is_a_proxy() -> None:
@@ -254,6 +276,30 @@ def test_container_s_name_with_an_underscore_is_a_proxy() -> None:
 
     assert found is not None
     assert (found.url.host, found.url.port) == ("my_proxy", 3128)
+
+
+SystemSettings = Callable[..., None]
+"""Set the system's proxy, and whether its list of exceptions has the server."""
+
+
+@pytest.fixture(params=["macosx_sysconf", "registry"])
+def set_system_proxy(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> SystemSettings:
+    """Act as one of the two systems that have settings: macOS or Windows."""
+
+    def set_up(value: str, *, is_bypassed: bool = False) -> None:
+        for system in ("macosx_sysconf", "registry"):
+            monkeypatch.delattr(urllib.request, f"getproxies_{system}", raising=False)
+            monkeypatch.delattr(urllib.request, f"proxy_bypass_{system}", raising=False)
+        monkeypatch.setattr(
+            urllib.request, f"getproxies_{request.param}", lambda: {"https": value}, raising=False
+        )
+        monkeypatch.setattr(
+            urllib.request, f"proxy_bypass_{request.param}", lambda _: is_bypassed, raising=False
+        )
+
+    return set_up
 
 
 @pytest.mark.parametrize(
@@ -266,10 +312,9 @@ def test_container_s_name_with_an_underscore_is_a_proxy() -> None:
     ],
 )
 def test_settings_of_the_system_count_where_no_variable_is_set(
-    monkeypatch: pytest.MonkeyPatch, value: str, *, is_bypassed: bool, host: str | None
+    set_system_proxy: SystemSettings, value: str, *, is_bypassed: bool, host: str | None
 ) -> None:
-    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": value})
-    monkeypatch.setattr(urllib.request, "proxy_bypass", lambda _: is_bypassed)
+    set_system_proxy(value, is_bypassed=is_bypassed)
 
     found = find_proxy(httpx.URL("https://mesh.example"), None)
 
@@ -285,17 +330,57 @@ def test_settings_of_the_system_count_where_no_variable_is_set(
     [("http://proxy.example:3128", []), ("ftp://proxy.example", ["the system's proxy is ignored"])],
 )
 def test_unusable_setting_of_the_system_is_skipped_with_a_warning(
-    monkeypatch: pytest.MonkeyPatch,
+    set_system_proxy: SystemSettings,
     caplog: pytest.LogCaptureFixture,
     value: str,
     warnings: list[str],
 ) -> None:
-    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": value})
-    monkeypatch.setattr(urllib.request, "proxy_bypass", lambda _: False)
+    set_system_proxy(value)
 
     find_proxy(httpx.URL("https://mesh.example"), None)
 
     assert [each.getMessage().partition(":")[0] for each in caplog.records] == warnings
+
+
+@pytest.mark.parametrize("variable", ["NO_PROXY", "http_proxy", "ftp_proxy"])
+def test_variable_that_names_no_proxy_for_https_does_not_hide_the_system_s(
+    set_system_proxy: SystemSettings, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    set_system_proxy("http://proxy.example:3128")
+    monkeypatch.setenv(variable, "other.example")
+
+    found = find_proxy(httpx.URL("https://mesh.example"), None)
+
+    assert found is not None
+    assert found.url.host == "proxy.example"
+
+
+def test_no_proxy_counts_for_the_system_s_proxy_too(
+    set_system_proxy: SystemSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_system_proxy("http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "mesh.example")
+
+    assert find_proxy(httpx.URL("https://mesh.example"), None) is None
+
+
+def test_system_without_exceptions_has_its_proxy_used_for_every_server(
+    monkeypatch: pytest.MonkeyPatch, set_system_proxy: SystemSettings
+) -> None:
+    set_system_proxy("http://proxy.example:3128")
+    for name in ("proxy_bypass_macosx_sysconf", "proxy_bypass_registry"):
+        monkeypatch.delattr(urllib.request, name, raising=False)
+
+    assert find_proxy(httpx.URL("https://mesh.example"), None) is not None
+
+
+@pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="this system has settings")
+def test_variable_in_mixed_case_is_no_setting_of_the_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("Https_Proxy", "http://proxy.example:3128")
+
+    assert find_proxy(httpx.URL("https://mesh.example"), None) is None
 
 
 # --- what all kinds promise -----------------------------------------------------------------------

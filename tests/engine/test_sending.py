@@ -38,16 +38,16 @@ class Body(httpx.SyncByteStream, httpx.AsyncByteStream):
 def test_head_is_written_with_the_beginning_of_the_body() -> None:
     joiner = HeadJoiner()
 
-    assert joiner.join(HEAD) == b""
-    assert joiner.join(b"{}") == HEAD + b"{}"
-    assert joiner.join(b"") == b""
+    assert joiner.feed(HEAD) == b""
+    assert joiner.feed(b"{}") == HEAD + b"{}"
+    assert joiner.feed(b"") == b""
 
 
 def test_head_without_a_body_is_written_at_the_empty_last_write() -> None:
     joiner = HeadJoiner()
 
-    assert joiner.join(HEAD) == b""
-    assert joiner.join(b"") == HEAD
+    assert joiner.feed(HEAD) == b""
+    assert joiner.feed(b"") == HEAD
 
 
 def test_body_in_chunks_is_written_to_its_end(mode: Mode, serve: Serve) -> None:

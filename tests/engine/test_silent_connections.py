@@ -188,3 +188,21 @@ def test_connection_released_while_another_thread_drops_is_not_dropped() -> None
     assert home.close_idle_since_before(moment) == 0
     assert not new.was_closed
     assert home.take() is new
+
+
+def test_connection_taken_while_another_thread_drops_is_not_dropped() -> None:
+    home = Home(ThreadSlots(2))
+    old = Idle()
+    home.put(old)
+
+    class FasterThread(type(home._idle)):  # type: ignore[misc]
+        """Between the look at the only connection and its removal, another thread takes it."""
+
+        def popleft(self) -> Connection:
+            self.pop()
+            return super().popleft()  # type: ignore[no-any-return]
+
+    home._idle = FasterThread(home._idle)
+
+    assert home.close_all_idle() == 0
+    assert not old.was_closed

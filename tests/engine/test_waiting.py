@@ -50,6 +50,16 @@ def test_async_client_outside_an_event_loop_raises_mesh_error() -> None:
         call.send(None)
 
 
+def test_async_client_closed_outside_an_event_loop_raises_mesh_error_and_is_closed() -> None:
+    mesh = AsyncMeshClient(**KEYS)
+
+    with pytest.raises(MeshError, match="works only in a running asyncio event loop"):
+        mesh.aclose().send(None)
+
+    with pytest.raises(MeshError, match="this client is closed"):
+        asyncio.run(mesh.get_account_balance(TOKEN, "coinbase"))
+
+
 def test_run_blocking_raises_if_a_coroutine_suspends() -> None:
     with pytest.raises(RuntimeError, match="has suspended"):
         run_blocking(asyncio.sleep(0))
