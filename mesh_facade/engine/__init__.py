@@ -53,8 +53,8 @@ What happens after a fork, and when an event loop ends
 
 How a connection is opened: `proxies` finds the proxy, `transports` puts httpx's transports on one
 connection, `socks` asks a SOCKS proxy to connect, `tls` makes the context that verifies,
-`nested_tls` is TLS within the TLS to an `https://` proxy, and `forks` keeps a fork out of
-handshakes.
+`nested_tls` is TLS within the TLS to an `https://` proxy, `tls_records` tells whether asyncio's TLS
+holds an incomplete record, and `forks` keeps a fork out of handshakes.
 
 `httpx_clients` makes this look like httpx to generated code. `checks` has the checks of settings.
 """

@@ -23,6 +23,7 @@ from mesh_facade.engine.connection import MOST_BYTES_KEPT, SocketConnection
 from mesh_facade.engine.forks import handshakes
 from mesh_facade.engine.nested_tls import AsyncNestedTlsStream
 from mesh_facade.engine.socks import Negotiation, Step, advance, negotiate
+from mesh_facade.engine.tls_records import RecordFollower, follow_records
 from mesh_facade.engine.transports import TaskTransport
 
 T = TypeVar("T")
@@ -124,6 +125,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         super().__init__(proxy)
         self._transport = TaskTransport(self, url, ssl_context, proxy)
         self._buffer = _ReadBuffer(self._keep)
+        self._records: RecordFollower | None = None
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None
@@ -138,6 +140,8 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
 
     def has_unread_data(self) -> bool:
         if self._is_closed or self._buffer.has_ended or self._buffer.unread:
+            return True
+        if self._records is not None and self._records.is_within_a_record:
             return True
         # Ask the socket too: data may have come that the event loop has not looked at yet.
         # Use poll where there is one (Windows has none): select fails above descriptor 1023.
@@ -268,8 +272,10 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
             server_hostname=server_hostname,
             ssl_handshake_timeout=math.inf,  # the wait below has a bound of its own
         )
+        socket_transport = self._require_stream()
         stream = await self._await_opening_step(handshake, self._time_left(timeout))
         self._buffer.use_tls(cast("asyncio.Transport", stream))
+        self._records = follow_records(socket_transport)
 
     async def _start_nested_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None, timeout: float | None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 import trustme
@@ -12,10 +13,12 @@ import trustme
 from mesh_facade import MeshConnectionError, MeshTimeoutError, MeshTLSError
 from tests.engine.support import HEAD_OF_LONG_ANSWER
 from tests.stopwatch import Stopwatch
-from tests.support import CLIENT_SECRET, Peer
+from tests.support import CLIENT_SECRET, OK, Peer, cash_body, message
 
 if TYPE_CHECKING:
     from tests.conftest import Clock, Mode, Serve
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +135,61 @@ def test_dripping_answer_under_tls_ends_at_the_deadline(
         caller.read()
 
     assert watch.seconds < 0.65
+
+
+class TlsByHand:
+    """A server's end of TLS on a peer's socket, which may send a record in parts."""
+
+    def __init__(self, peer: Peer, context: ssl.SSLContext) -> None:
+        self._socket = peer._socket
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._run(self._tls.do_handshake)
+
+    def receive(self) -> bytes:
+        return self._run(lambda: self._tls.read(65536))
+
+    def encrypt(self, data: bytes) -> bytes:
+        self._tls.write(data)
+        return self._outgoing.read()
+
+    def send_raw(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def _run(self, step: Callable[[], T]) -> T:
+        while True:
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                self.send_raw(self._outgoing.read())
+                data = self._socket.recv(65536)
+                if not data:
+                    raise EOFError from None
+                self._incoming.write(data)
+            else:
+                self.send_raw(self._outgoing.read())
+                return result
+
+
+def test_connection_on_which_half_a_record_came_after_the_answer_is_not_used_again(
+    mode: Mode, serve: Serve, authority: trustme.CA, trusting_context: ssl.SSLContext
+) -> None:
+    """The record could hold an answer, which the next call would take for its own."""
+    context = build_server_context(authority, "127.0.0.1")
+
+    def send_a_stray_answer_in_two_parts(peer: Peer) -> None:
+        tls = TlsByHand(peer, context)
+        tls.receive()
+        answer = tls.encrypt(message(OK))
+        stray_answer = tls.encrypt(message(cash_body("666")))
+        tls.send_raw(answer + stray_answer[:20])
+        tls.receive()
+        tls.send_raw(stray_answer[20:])
+
+    server = serve(send_a_stray_answer_in_two_parts)
+    url = server.url.replace("http:", "https:")
+    caller = mode.client(base_url=url, verify=trusting_context)
+
+    assert caller.read() == caller.read()
+    assert server.connections == 2
