@@ -78,7 +78,8 @@ def check_and_complete(envelope: JSONObject) -> str | None:
     texts, amounts = _collect_fields(envelope, content, row_objects)
     if are_texts(texts) and are_amounts(amounts):  # all at once, which is fast
         return None
-    return _problem_at(next(_places_of_malformed_fields(envelope, content, row_objects)))
+    places = list(_places_of_malformed_fields(envelope, content, row_objects))
+    return _problem_at(places[0])
 
 
 def _problem_at(place: str) -> str:
