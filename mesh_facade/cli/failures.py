@@ -31,7 +31,7 @@ class Failure:
 
     @property
     def is_unreachable(self) -> bool:
-        """True if no usable answer came."""
+        """True if no complete answer came."""
         return self.error in _UNREACHABLE_ERRORS
 
     @property
@@ -56,7 +56,7 @@ class Failure:
         return self.error == "PermissionDeniedError"
 
     def __str__(self) -> str:
-        """Return such as "BadRequestError (unauthorizedToken)"."""
+        """Return the error and Mesh's reason: "BadRequestError (unauthorizedToken)"."""
         if self.error_type is None:
             return self.error
         return f"{self.error} ({one_line(self.error_type)})"

@@ -37,7 +37,7 @@ class Tally:
         selected: Those that this run is to read.
         tried: Those that it has read, or tried to read.
         answered: Those of them for which Mesh answered, with a balance or an error.
-        unreachable: Those of them for which no usable answer came.
+        unreachable: Those of them for which no complete answer came.
         refused: Those of them whose answer may mean that the API keys are refused.
         failed_now: Those of them that could not be read.
         kept: Those of them whose older failure stays in the output.
@@ -318,7 +318,7 @@ def _suggest_brokers(unlisted: collections.Counter[str]) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    """Return such as "1 account" or "2 accounts"."""
+    """Return a number with its noun: "1 account" or "2 accounts"."""
     if number == 1:
         return f"{number} {noun}"
     return f"{number} {noun}s"

@@ -265,14 +265,14 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
     async def _start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
     ) -> None:
+        socket_transport = self._require_stream()
         handshake = asyncio.get_running_loop().start_tls(
-            self._require_stream(),
+            socket_transport,
             self._buffer,
             ssl_context,
             server_hostname=server_hostname,
             ssl_handshake_timeout=math.inf,  # the wait below has a bound of its own
         )
-        socket_transport = self._require_stream()
         stream = await self._await_opening_step(handshake, self._time_left(timeout))
         self._buffer.use_tls(cast("asyncio.Transport", stream))
         self._records = follow_records(socket_transport)
