@@ -58,7 +58,7 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
     _body: bytes = attrs.field(default=b"{}", eq=False)  # the envelope as sent, for `raw`
     request_id: str | None = attrs.field(default=None, eq=False)
 
-    @functools.cached_property
+    @functools.cached_property  # attrs makes a slot for its value
     def _by_code(self) -> dict[str, CurrencyBalance]:
         by_code: dict[str, CurrencyBalance] = {}
         for row in self.rows:
@@ -113,7 +113,7 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
 
     @property
     def raw(self) -> dict[str, Any]:
-        """A fresh copy of Mesh's envelope, numbers as Decimal, with unknown fields."""
+        """A fresh copy of Mesh's envelope, all of its fields, numbers as Decimal."""
         return cast("dict[str, Any]", decode(self._body))
 
     def to_dict(self) -> dict[str, Any]:

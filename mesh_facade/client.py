@@ -7,8 +7,8 @@ call is carried out (connections, deadlines, retries) is in `mesh_facade/engine/
 Both constructors list all options, and both clients have all methods, on purpose: so editors and
 type checkers know them, and a TypeError names the class and the method that were called.
 
-Options and arguments are secret. So the public methods that take them are decorated with
-`keeps_secrets_out_of_tracebacks`. While a bulk run is iterated, `bulk` sees to that.
+Options and arguments can be secrets. So the public methods that take them are decorated with
+`keeps_secrets_out_of_tracebacks`. While a bulk run is iterated, `bulk` keeps them out.
 """
 
 import functools
@@ -101,11 +101,11 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
             except on loopback.
         timeout: Seconds that one network wait may take: to connect, to send, or for the next bytes.
         deadline: Seconds that a call may take in all: waiting for a connection, attempts and
-            pauses. It cannot interrupt a look-up of the host's name, or your secret function.
+            pauses. It cannot interrupt a look-up of the host's name, or your own functions.
         max_attempts: How many attempts a call may make. Connection faults, timeouts, rate limits,
-            server errors and HTTP 408 lead to another one; other errors are raised at once. The
-            retry budget of the client can allow fewer: it begins with 10 retries, and ten calls
-            add one.
+            server errors and HTTP 408 lead to another one; other errors, TLS errors among them, are
+            raised at once. The retry budget of the client can allow fewer: it begins with 10
+            retries, and ten calls add one.
         max_connections: How many calls run at once, each on a connection of its own; others wait
             for their turn. If the process may open fewer files, fewer run at once.
         proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://` (without a scheme,
@@ -142,13 +142,13 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         _check_transport(transport, httpx.BaseTransport, proxy, verify)
-        open_caller_transport = None
+        open_on_caller_transport = None
         if transport is not None:
-            open_caller_transport = functools.partial(CallerThreadTransport, transport)
+            open_on_caller_transport = functools.partial(CallerThreadTransport, transport)
         engine = _build_engine(
             ThreadWaiting(),
             ThreadConnection,
-            open_caller_transport,
+            open_on_caller_transport,
             client_id,
             client_secret,
             environment=environment,
@@ -180,6 +180,7 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
             MeshAPIError: Mesh answered with an error; the subclass says which.
             MeshConfigurationError: Your secret function returned something that cannot be a key.
             MeshError: The client is closed.
+            Exception: Whatever your secret function or `on_attempt` raised.
         """
         return self._runner.run(GET_ACCOUNT_BALANCE, auth_token, broker).value
 
@@ -288,13 +289,13 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         _check_transport(transport, httpx.AsyncBaseTransport, proxy, verify)
-        open_caller_transport = None
+        open_on_caller_transport = None
         if transport is not None:
-            open_caller_transport = functools.partial(CallerTaskTransport, transport)
+            open_on_caller_transport = functools.partial(CallerTaskTransport, transport)
         engine = _build_engine(
             TaskWaiting(),
             TaskConnection,
-            open_caller_transport,
+            open_on_caller_transport,
             client_id,
             client_secret,
             environment=environment,
@@ -313,7 +314,10 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
     async def get_account_balance(
         self, auth_token: str, broker: BrokerType | str
     ) -> AccountBalance:
-        """Read the balance of a linked account; see `MeshClient.get_account_balance`."""
+        """Read the balance of a linked account; see `MeshClient.get_account_balance`.
+
+        It also raises MeshError if no event loop of asyncio is running.
+        """
         result = await self._runner.run(GET_ACCOUNT_BALANCE, auth_token, broker)
         return result.value
 
@@ -379,7 +383,7 @@ def _check_transport(
 def _build_engine(  # noqa: PLR0913 — one keyword for each option
     waiting: Waiting,
     connection_class: type[ThreadConnection] | type[TaskConnection],
-    open_caller_transport: Callable[[], Connection] | None,
+    open_on_caller_transport: Callable[[], Connection] | None,
     client_id: str | None,
     client_secret: AsyncClientSecret | None,
     *,
@@ -395,14 +399,14 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
 ) -> Engine:
     """Check the options of a client, and return the engine that they describe.
 
-    `waiting` and `connection_class` are those of threads or of tasks. `open_caller_transport`
+    `waiting` and `connection_class` are those of threads or of tasks. `open_on_caller_transport`
     returns the caller's transport as a connection; it is None if the caller has given none.
     """
     logs.configure_logging()
     url = find_base_url(environment, base_url)
     check_count("max_connections", max_connections)
-    if open_caller_transport is not None:
-        open_connection = open_caller_transport
+    if open_on_caller_transport is not None:
+        open_connection = open_on_caller_transport
     else:
         found_proxy = find_proxy(url, proxy)
         uses_tls = url.scheme == "https"

@@ -24,6 +24,9 @@ _KEY = re.compile("[!-~]+")  # printable ASCII without the space: what a header 
 class Credentials(httpx.Auth):
     """The two API keys: checked, sent with each attempt, never printed, copied or pickled.
 
+    The engine runs these flows itself, once for each attempt (`sign` in `engine/waiting.py`).
+    They have the form of an `httpx.Auth`, so that an `httpx.Client` of your own could run them too.
+
     Attributes:
         has_secret_function: Whether a function, sync or async, returns the secret.
     """
@@ -37,12 +40,19 @@ class Credentials(httpx.Auth):
         self._client_secret: AsyncClientSecret
         if callable(client_secret):
             self._client_secret = client_secret
+            self.has_secret_function = True
         else:
             self._client_secret = _check_key("client_secret", client_secret)
-        self.has_secret_function: bool = not isinstance(client_secret, str)
+            self.has_secret_function = False
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the key headers to a request."""
+        """Add the key headers to a request.
+
+        Exceptions of the secret function propagate.
+
+        Raises:
+            MeshConfigurationError: The secret function returned something that cannot be a key.
+        """
         if isinstance(self._client_secret, str):
             secret = self._client_secret
         else:
@@ -53,7 +63,10 @@ class Credentials(httpx.Auth):
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Add the key headers to a request; await the secret if its function is async."""
+        """Add the key headers to a request; await the secret if its function is async.
+
+        Raises the same as `auth_flow`.
+        """
         if isinstance(self._client_secret, str):
             secret = self._client_secret
         else:

@@ -12,8 +12,8 @@ MeshError
     ├── RateLimitError 429         ├── UnavailableForLegalReasonsError 451
     └── ServerError 500 and above
 
-Which answer becomes which class is decided in `mesh_facade/operations/envelope.py`, by the table
-`_RULES` there.
+Which answer becomes which class is decided in `mesh_facade/operations/envelope.py`, by `judge` and
+its table `_RULES`.
 
 After these errors a call makes another attempt, if its operation is safe to repeat: RateLimitError,
 ServerError, HTTP 408, and a MeshConnectionError whose `is_transient` is true. After any other error
@@ -21,10 +21,11 @@ it never does. That is decided in `mesh_facade/engine/retries.py`. An operation 
 repeat is never sent twice, whatever the error.
 
 Every error can be pickled and copied. None holds a secret, nor leads to one through its cause,
-context or traceback: `mesh_facade/engine/redaction.py` sees to that. (Secrets of less than 8
+context or traceback: `mesh_facade/engine/redaction.py` sees to that. (Secrets of fewer than 8
 characters are not redacted from Mesh's texts: ordinary words would suffer.) The text of an error,
-`str(error)`, is ours: it holds the HTTP status and the codes of Mesh's spec. Mesh's own free text,
-which may name a person, is in `message` and `display_message`, never in `str(error)`.
+`str(error)`, is ours. It holds the HTTP status, and Mesh's status and error type if these look like
+codes, which are one word. Mesh's free text, which may name a person, is in `message` and
+`display_message`, never in `str(error)`.
 """
 
 from typing import Any
@@ -45,7 +46,8 @@ class MeshError(Exception):
 class MeshConfigurationError(MeshError, ValueError):
     """A key, URL or option is missing or malformed.
 
-    It is raised when the client is built and, for a secret that a function returns, in a call.
+    It is raised when a client is built, by `with_options`, by `get_account_balances` and, for a
+    secret that a function returns, in a call.
     """
 
 
@@ -100,7 +102,7 @@ class MeshResponseError(MeshError):
 class MeshAPIError(MeshError):
     """Mesh answered with an error. The fields are those of the spec's `ApiResult`.
 
-    A field is None if Mesh sent null or nothing.
+    A field is None if Mesh sent null, nothing, or something of another type.
 
     Attributes:
         http_status: The HTTP status of the answer; it can be 200.
@@ -149,8 +151,8 @@ class MeshAPIError(MeshError):
     def reconnect_required(self) -> bool:
         """True if the user's token is dead; wrong API keys do not set it.
 
-        Refresh the token once. If that fails, let the user link the account again. This package has
-        no operation for the refresh; docs/guides/tokens.md says what to do.
+        Let the user link the account again, unless the token can be refreshed: try that once,
+        first. This package has no operation for it; docs/guides/tokens.md says what to do.
         """
         return (self.error_type or "").lower() == "unauthorizedtoken"
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from typing import TextIO
 
 from mesh_facade.errors import MeshConfigurationError
 
@@ -24,11 +25,21 @@ class _Formatter(logging.Formatter):
         return line
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Prints records on stderr, until the program configures logging itself."""
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        if logging.getLogger().handlers:  # these print the record too
+            return False
+        return super().handle(record)
+
+
 def configure_logging() -> None:
     """Print the package's log records on stderr if `MESH_LOG` asks for it.
 
     `info` gives one record for each call, `debug` also one for each attempt that failed. If the
-    program has configured logging itself, `MESH_LOG` changes nothing.
+    program has configured logging itself, `MESH_LOG` changes nothing. If it does so later, its own
+    handlers print the records.
 
     Raises:
         MeshConfigurationError: `MESH_LOG` is neither `debug` nor `info`.
@@ -41,7 +52,7 @@ def configure_logging() -> None:
     logger = logging.getLogger("mesh_facade")
     with _lock:  # two clients that are built at once must not add two handlers
         if not logger.hasHandlers():
-            handler = logging.StreamHandler()
+            handler = _Handler()
             handler.setFormatter(_Formatter(_FORMAT))
             logger.addHandler(handler)
             logger.setLevel(_LEVELS[wanted])

@@ -29,17 +29,19 @@ def find_base_url(environment: str | None, base_url: str | httpx.URL | None) -> 
     if environment not in list(SERVER_BY_ENVIRONMENT):  # a list: the argument may be unhashable
         names = ", ".join(sorted(SERVER_BY_ENVIRONMENT))
         raise MeshConfigurationError(f"{source} must be one of {names}, not {environment!r}")
+    source = "base_url"
     if base_url is None:
+        source = "MESH_BASE_URL"
         base_url = os.environ.get("MESH_BASE_URL") or SERVER_BY_ENVIRONMENT[environment]
     try:
         url = httpx.URL(base_url)
     except (TypeError, httpx.InvalidURL):
         url = None
     if url is None:  # not raised above: its context would show the URL, which may hold a password
-        raise MeshConfigurationError("base_url is not a URL")
+        raise MeshConfigurationError(f"{source} is not a URL")
     problem = _find_problem(url)
     if problem:
-        raise MeshConfigurationError(f"base_url {problem}")
+        raise MeshConfigurationError(f"{source} {problem}")
     return url
 
 

@@ -6,7 +6,7 @@ import re
 from mesh_facade import MeshConfigurationError
 
 _KEY_VARIABLES = ("MESH_CLIENT_ID", "MESH_CLIENT_SECRET")
-_ARGUMENTS = re.compile(r"\b(base_url|client_id|client_secret)\b")
+_ARGUMENTS = re.compile(r"\b(client_id|client_secret)\b")
 
 
 def check_keys_are_set() -> None:

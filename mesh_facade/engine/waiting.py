@@ -71,8 +71,11 @@ class StopSignal:
     """
 
     def __init__(self, parent: "StopSignal | None" = None) -> None:
-        self._event = threading.Event()
+        self._is_set = False
         self._children: set[weakref.ref[StopSignal]] = set()
+        # A thread waits for a lock of its own that `set` releases. A `threading.Event` would have
+        # one lock for all threads: a fork could leave it held, and the child would hang.
+        self._waiting_threads: set[threading.Lock] = set()
         self._waiting_tasks: dict[asyncio.Future[None], asyncio.AbstractEventLoop] = {}
         if parent is not None:
             parent.add_child(self)
@@ -85,9 +88,12 @@ class StopSignal:
 
     def set(self) -> None:
         """End all pauses, those under way and those to come."""
-        self._event.set()
-        # Other threads may add to both meanwhile. `copy` is atomic, and what is added after it
-        # finds the event set.
+        self._is_set = True
+        # Other threads may add to these sets meanwhile. `copy` is atomic, and what is added after
+        # it finds `_is_set`.
+        for lock in self._waiting_threads.copy():
+            with contextlib.suppress(RuntimeError):  # released already
+                lock.release()
         for future, loop in self._waiting_tasks.copy().items():
             with contextlib.suppress(RuntimeError):  # that event loop is closed
                 loop.call_soon_threadsafe(_wake, future)
@@ -98,11 +104,19 @@ class StopSignal:
 
     def is_set(self) -> bool:
         """Return True if `set` was called."""
-        return self._event.is_set()
+        return self._is_set
 
     def wait(self, seconds: float) -> bool:
         """Block for so many seconds, or until `set` is called; return True if it was called."""
-        return self._event.wait(seconds)
+        lock = threading.Lock()
+        lock.acquire()
+        self._waiting_threads.add(lock)
+        try:
+            if not self._is_set:
+                lock.acquire(timeout=max(0.0, seconds))  # a negative one would mean forever
+        finally:
+            self._waiting_threads.discard(lock)
+        return self._is_set
 
     async def wait_in_task(self, seconds: float) -> bool:
         """Do as `wait` does, but suspend the task instead of blocking the thread."""
@@ -111,12 +125,12 @@ class StopSignal:
         self._waiting_tasks[future] = loop
         timer = loop.call_later(seconds, _wake, future)
         try:
-            if not self._event.is_set():
+            if not self._is_set:
                 await future
         finally:
             timer.cancel()
             del self._waiting_tasks[future]
-        return self._event.is_set()
+        return self._is_set
 
 
 def _wake(future: asyncio.Future[None]) -> None:

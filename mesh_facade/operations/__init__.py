@@ -7,7 +7,8 @@ the JSON object around every answer; its `status` is not the HTTP status.
 operation has a module of its own, such as `account_balance`, which defines an `Operation`. The
 names of fields on the wire are read off the generated models, not written by hand. `servers` reads
 the spec's servers and key headers off the generated client, for `options` and `credentials`. Only
-`operations/` and `client.py` may import the generated client.
+`operations/` and `client.py` may import the generated client (and `mesh_facade/__init__.py` its
+`BrokerType`).
 
 To add an operation, pin it in `openapi/import.yaml`, run `make spec` and `make generate`, write its
 module here, add a method to each client in `mesh_facade/client.py`, and export the class of its

@@ -64,6 +64,7 @@ def check_and_complete(envelope: JSONObject) -> str | None:
     that the generated parser gives None for both.
     """
     content = envelope.get(_CONTENT)
+    # A content without any known field is not taken for an empty balance.
     if not isinstance(content, dict) or content.keys().isdisjoint(_CONTENT_FIELDS):
         return _problem_at(_CONTENT)
     rows = content.get(_BALANCES)
@@ -75,21 +76,20 @@ def check_and_complete(envelope: JSONObject) -> str | None:
         first = next(index for index, row in enumerate(rows) if not isinstance(row, dict))
         return _problem_at(f"{_CONTENT}.{_BALANCES}[{first}]")
     row_objects = cast("list[JSONObject]", rows)
-    texts, amounts = _collect_fields(envelope, content, row_objects)
+    texts, amounts = _complete_and_collect(envelope, content, row_objects)
     if are_texts(texts) and are_amounts(amounts):  # all at once, which is fast
         return None
-    places = list(_places_of_malformed_fields(envelope, content, row_objects))
-    return _problem_at(places[0])
+    return _problem_at(next(_places_of_malformed_fields(envelope, content, row_objects)))
 
 
 def _problem_at(place: str) -> str:
     return f"its {place} is not what Mesh's spec allows"
 
 
-def _collect_fields(
+def _complete_and_collect(
     envelope: JSONObject, content: JSONObject, rows: list[JSONObject]
 ) -> tuple[list[JSON], list[JSON]]:
-    """Return all texts and all amounts. Those that Mesh left out are added to the rows as null."""
+    """Add the fields that Mesh left out, as null; return all texts and all amounts."""
     texts: list[JSON] = [envelope.get(key) for key in TEXT_FIELDS]
     texts += [row.setdefault(_CURRENCY_CODE) for row in rows]
     amounts: list[JSON] = [content.setdefault(key) for key in _TOTALS]
@@ -101,7 +101,7 @@ def _collect_fields(
 def _places_of_malformed_fields(
     envelope: JSONObject, content: JSONObject, rows: list[JSONObject]
 ) -> Iterator[str]:
-    """Check the same fields one by one, and yield the place of each that is malformed."""
+    """Check the completed fields one by one, and yield the place of each that is malformed."""
     for key in TEXT_FIELDS:
         if not are_texts([envelope.get(key)]):
             yield key

@@ -13,8 +13,8 @@ from typing import cast
 
 from mesh_facade.engine.strict_json import JSON
 
-LARGEST_EXPONENT = 1000
-"""An amount's exponent may not reach this: writing out 0e-999999999 would take a gigabyte.
+EXPONENT_LIMIT = 1000
+"""An amount's exponent must stay below this: writing out 0e-999999999 would take a gigabyte.
 
 A rule of ours, not of Mesh. It concerns zeros only: other numbers with such an exponent are out of
 the range of a double anyway.
@@ -22,7 +22,7 @@ the range of a double anyway.
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_SURELY_IN_RANGE = 300  # numbers from 1e-300 to 1e300 are within the range of a double
+_SAFE_EXPONENT = 300  # numbers from 1e-300 to 1e300 are within the range of a double
 
 
 def check_text(name: str, value: object) -> None:
@@ -31,7 +31,7 @@ def check_text(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
     if not value.strip():
         raise ValueError(f"{name} is empty")
-    if value.isprintable():
+    if value.isprintable():  # the usual case: the checks below could find nothing
         return
     if _SURROGATE.search(value):
         raise ValueError(f"{name} is not Unicode text: it holds half of a surrogate pair")
@@ -56,20 +56,20 @@ def are_amounts(values: Sequence[JSON]) -> bool:
 
     NaN and infinities do not get here: they are not JSON.
     """
+    if set(map(type, values)) != {Decimal}:  # null is among them, or something else, or nothing
+        values = [value for value in values if value is not None]
+        if not set(map(type, values)) <= {Decimal}:
+            return False
     amounts = cast("Sequence[Decimal]", values)
-    try:
-        exponents = set(map(Decimal.adjusted, amounts))
-    except TypeError:  # null is among them, or something that is not a number
-        numbers = [value for value in values if value is not None]
-        return set(map(type, numbers)) <= {Decimal} and are_amounts(numbers)
-    if all(-_SURELY_IN_RANGE < exponent < _SURELY_IN_RANGE for exponent in exponents):
+    exponents = set(map(Decimal.adjusted, amounts))
+    if all(-_SAFE_EXPONENT < exponent < _SAFE_EXPONENT for exponent in exponents):
         return True
     return all(_is_in_range(amount) for amount in amounts)
 
 
 def _is_in_range(amount: Decimal) -> bool:
     """Return True if a double can hold an amount, and if its exponent is not absurd."""
-    if abs(amount.adjusted()) >= LARGEST_EXPONENT:
+    if abs(amount.adjusted()) >= EXPONENT_LIMIT:
         return False
     as_double = float(amount)
     is_rounded_to_zero = amount != 0 and as_double == 0

@@ -14,7 +14,7 @@ P = ParamSpec("P")
 Result_co = TypeVar("Result_co", covariant=True)
 
 
-class GeneratedOperation(Protocol):
+class GeneratedModule(Protocol):
     """A module of the generated client, with the functions of one operation.
 
     Generated functions are annotated as returning `Response[Any | …]`, which checkers treat as
@@ -55,7 +55,7 @@ class Operation(Generic[P, Result_co]):
         is_safe_to_repeat: True for a read. If False, no request is ever sent twice.
     """
 
-    generated: GeneratedOperation
+    generated: GeneratedModule
     build_arguments: Callable[P, GeneratedArguments]
     check_and_complete: envelope.CheckAndComplete
     build_result: Callable[[Response[Any]], Result_co]

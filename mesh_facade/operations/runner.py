@@ -1,9 +1,9 @@
-"""Runs an operation by calling its generated function, unmodified, once.
+"""Runs an operation: each call runs its generated function, unmodified, exactly once.
 
-The generated function sends its request through the httpx client of a generated `Client`. Each
-operation has a `Client` of its own, and its httpx client is our engine: it makes the attempts, has
-the operation judge each answer, and raises an error or returns an answer that was accepted. So the
-generated parser only ever sees accepted answers.
+The generated function sends its request through the httpx client of a generated `Client`. That
+httpx client is one of ours, which passes the request to the engine. The engine makes the attempts,
+has the operation judge each answer, and raises an error or returns an answer that was accepted. So
+however many attempts a call takes, the generated parser sees one answer, and it is an accepted one.
 """
 
 from typing import Any, Generic, ParamSpec, Self, TypeVar
@@ -32,7 +32,7 @@ class CallResult(Generic[R]):
 
 
 class Runner:
-    """What `ThreadRunner` and `TaskRunner` share."""
+    """What `ThreadRunner` and `TaskRunner` share: a generated `Client` for each operation."""
 
     def __init__(self, engine: Engine, retry_policy: RetryPolicy) -> None:
         self.engine = engine
@@ -46,7 +46,7 @@ class Runner:
         return type(self)(engine, retry_policy)
 
     def _client(self, operation: Operation[P, R]) -> Client:
-        """Return the generated client on which an operation runs."""
+        """Return the generated client on which an operation runs; make it on the first call."""
         client = self._clients.get(operation)
         if client is None:
             policy = self.retry_policy

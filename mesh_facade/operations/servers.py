@@ -18,7 +18,8 @@ def sort_servers(servers: Iterable[str]) -> dict[str, str]:
     The spec gives its servers no names, but the sandbox's address says what it is.
 
     Raises:
-        LookupError: There are two servers for one environment, so a choice must be made here.
+        LookupError: The spec has two servers for one environment. Then this function must be
+            changed to choose one.
     """
     server_by_environment: dict[str, str] = {}
     for server in servers:

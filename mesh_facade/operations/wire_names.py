@@ -1,4 +1,9 @@
-"""The names that fields have on the wire, read off the generated models."""
+"""The names that fields have on the wire, read off the generated models.
+
+A generated model knows them only inside its `to_dict`. So `WireNames` builds a model with a
+different marker in each attribute, calls `to_dict()`, and looks under which name each marker comes
+out.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol, Self, cast
@@ -16,8 +21,8 @@ class _Model(Protocol):
 class _Marker:
     """An object that comes out of a generated `to_dict` as itself, whatever type the field has.
 
-    For an enum, `to_dict` asks for its `value`, for another model for its `to_dict()`, for a time
-    for its `isoformat()`, and for a list for its members.
+    `to_dict` writes an enum as its `value`, another model as its `to_dict()`, a time as its
+    `isoformat()`, and a list as a list of its members. Each of these is the marker itself.
     """
 
     @property
@@ -35,11 +40,7 @@ class _Marker:
 
 
 class WireNames:
-    """Finds the names on the wire of a generated model's attributes.
-
-    It builds a model with a different marker in each attribute, calls `to_dict()`, and looks under
-    which name each marker comes out.
-    """
+    """The names on the wire of a generated model's attributes."""
 
     def __init__(self, model: type[attrs.AttrsInstance]) -> None:
         self._model_name = model.__name__
@@ -48,9 +49,10 @@ class WireNames:
         build = cast("Callable[..., _Model]", model)
         wire_names: dict[int, str] = {}
         for wire_name, written in build(**markers).to_dict().items():
-            if isinstance(written, list):  # of one member, the marker
-                (written,) = written  # noqa: PLW2901
-            wire_names[id(written)] = wire_name
+            marker = written
+            if isinstance(written, list):  # the marker's only member is the marker itself
+                marker = written[0]
+            wire_names[id(marker)] = wire_name
         self._wire_names: dict[str, str] = {}
         for attribute, marker in markers.items():
             if id(marker) in wire_names:
@@ -64,8 +66,9 @@ class WireNames:
         """
         if attribute not in self._wire_names:
             raise LookupError(
-                f"the generated model {self._model_name} has no field {attribute!r}: the spec has "
-                "changed, and so must the module in mesh_facade/operations/ that reads the field"
+                f"the generated model {self._model_name} has no field {attribute!r}, or writes it "
+                "in another form: the spec has changed, and so must the module in "
+                "mesh_facade/operations/ that reads the field"
             )
         return self._wire_names[attribute]
 

@@ -155,7 +155,7 @@ def test_plain_http_is_refused_beyond_loopback(
     with pytest.raises(MeshConfigurationError, match="base_url must start with https://"):
         mode.client(base_url=f"http://{host}")
     monkeypatch.setenv("MESH_BASE_URL", f"http://{host}")
-    with pytest.raises(MeshConfigurationError, match="base_url must start with https://"):
+    with pytest.raises(MeshConfigurationError, match="MESH_BASE_URL must start with https://"):
         mode.client()
 
 

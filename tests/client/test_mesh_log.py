@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mesh_facade import MeshConfigurationError
+from mesh_facade import MeshConfigurationError, ServerError
 from tests.support import OK, Script, response
 
 if TYPE_CHECKING:
@@ -27,14 +27,15 @@ def unconfigured_logging() -> Iterator[logging.Logger]:
     """
     logger = logging.getLogger("mesh_facade")
     level = logger.level
-    handlers = list(logger.handlers)
-    logger.handlers.clear()
-    logger.propagate = False  # pytest has added handlers to the root logger
+    loggers = [logger, logging.getLogger()]
+    handlers = [list(each.handlers) for each in loggers]
+    for each in loggers:
+        each.handlers.clear()
     try:
         yield logger
     finally:
-        logger.handlers[:] = handlers
-        logger.propagate = True
+        for each, former in zip(loggers, handlers, strict=True):
+            each.handlers[:] = former
         logger.setLevel(level)
 
 
@@ -123,6 +124,22 @@ def test_logging_that_the_program_has_configured_is_left_alone(
         mode.client()
         assert logger.handlers == [handler]
         assert logger.level == level
+
+
+def test_logging_that_the_program_configures_later_prints_each_record_once(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MESH_LOG", "debug")
+
+    with unconfigured_logging():
+        client = mode.client(transport=Script(response(500, b"")), max_attempts=1)
+        logging.basicConfig(format="theirs: %(message)s")
+        with pytest.raises(ServerError):
+            client.read()
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if "attempt 1 failed" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("theirs: ")
 
 
 PROGRAM = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import threading
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ import pytest
 from mesh_facade import MeshClient
 from mesh_facade.engine import forks
 from mesh_facade.engine.forks import HandshakeGuard
+from mesh_facade.engine.waiting import StopSignal
 from tests.conftest import Serve
 from tests.engine.support import answer_with_number_in_token
 from tests.support import KEYS, OK, TOKEN, Script
@@ -33,6 +35,33 @@ def test_forked_child_opens_its_own_connections(serve: Serve) -> None:
         assert mesh.get_account_balance("token-3", "coinbase").cash("USD") == 3
 
     assert server.connections == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # which is tested here
+def test_pause_of_a_forked_child_ends_whatever_the_parents_threads_did() -> None:
+    signal_to_stop = StopSignal()
+    is_over = threading.Event()
+
+    def begin_and_end_pauses() -> None:
+        while not is_over.is_set():
+            signal_to_stop.wait(0.0)
+
+    threads = [threading.Thread(target=begin_and_end_pauses) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(10):
+            child = os.fork()
+            if child == 0:  # pragma: no cover — measured in the parent alone
+                signal.alarm(10)  # a child that hangs is killed
+                signal_to_stop.wait(0.001)
+                signal_to_stop.set()
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_pool_is_new_in_a_process_with_another_id(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,9 @@ def test_unknown_attribute_raises_an_error_that_names_model_and_field() -> None:
         names["cash_amount"]
 
     assert str(caught.value) == (
-        "the generated model BalanceBrokerBaseRequest has no field 'cash_amount': the spec has "
-        "changed, and so must the module in mesh_facade/operations/ that reads the field"
+        "the generated model BalanceBrokerBaseRequest has no field 'cash_amount', or writes it in "
+        "another form: the spec has changed, and so must the module in mesh_facade/operations/ "
+        "that reads the field"
     )
 
 

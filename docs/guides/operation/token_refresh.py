@@ -100,12 +100,12 @@ def _malformed_fields(envelope: JSONObject) -> Iterator[str]:
             yield key
     content = envelope.get(_CONTENT)
     if not isinstance(content, dict):
-        yield "content"
+        yield _CONTENT
         return
     if not isinstance(content.get(_STATUS), str):
-        yield f"content.{_STATUS}"
+        yield f"{_CONTENT}.{_STATUS}"
     if not are_amounts([content.setdefault(_EXPIRES_IN_SECONDS)]):
-        yield f"content.{_EXPIRES_IN_SECONDS}"
+        yield f"{_CONTENT}.{_EXPIRES_IN_SECONDS}"
     yield from _malformed_pairs(content.setdefault(_PAIRS))
 
 
@@ -114,15 +114,15 @@ def _malformed_pairs(pairs: JSON) -> Iterator[str]:
     if pairs is None:
         return
     if not isinstance(pairs, list):
-        yield f"content.{_PAIRS}"
+        yield f"{_CONTENT}.{_PAIRS}"
         return
     for index, pair in enumerate(pairs):
         if not isinstance(pair, dict):
-            yield f"content.{_PAIRS}[{index}]"
+            yield f"{_CONTENT}.{_PAIRS}[{index}]"
             continue
         for key in (_AUTH_TOKEN, _REFRESH_TOKEN):
             if not are_texts([pair.setdefault(key)]):
-                yield f"content.{_PAIRS}[{index}].{key}"
+                yield f"{_CONTENT}.{_PAIRS}[{index}].{key}"
 
 
 class _ParsedPair(Protocol):
