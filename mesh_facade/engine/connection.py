@@ -233,7 +233,6 @@ class SocketConnection(Connection):
         self._socks_proxy: httpx.Proxy | None = None
         if is_socks(proxy):
             self._socks_proxy = proxy
-        self._is_encrypted = False
         self._head_joiner = HeadJoiner()
 
     def _begin_opening(self) -> None:

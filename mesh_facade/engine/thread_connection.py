@@ -17,8 +17,8 @@ import httpx
 
 from mesh_facade.engine.connection import MOST_BYTES_WRITTEN, SocketConnection
 from mesh_facade.engine.forks import handshakes
-from mesh_facade.engine.nested_tls import NestedTlsStream
 from mesh_facade.engine.socks import Negotiation, Step, advance, negotiate
+from mesh_facade.engine.tls_in_memory import TlsStream
 from mesh_facade.engine.transports import ThreadTransport
 
 # A name look-up imports this when it is first made; a fork in that moment would hang its child.
@@ -32,16 +32,17 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         self, url: httpx.URL, ssl_context: ssl.SSLContext, proxy: httpx.Proxy | None
     ) -> None:
         super().__init__(proxy)
-        self._transport = ThreadTransport(self, url, ssl_context, proxy)
+        self._httpx_transport = ThreadTransport(self, url, ssl_context, proxy)
+        self._is_encrypted = False
         self._stream: httpcore.NetworkStream | None = None
-        self._nested: NestedTlsStream | None = None  # TLS within the TLS of `_stream`
+        self._nested: TlsStream | None = None  # TLS within the TLS of `_stream`
 
     @property
     def is_nested(self) -> bool:
         return self._nested is not None
 
     def send(self, request: httpx.Request) -> httpx.Response:
-        return self._transport.handle_request(request)
+        return self._httpx_transport.handle_request(request)
 
     def has_unread_data(self) -> bool:
         return bool(self._require_stream().get_extra_info("is_readable"))
@@ -121,7 +122,7 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
     ) -> Self:
         with handshakes, self.recording_cause():
             if self._is_encrypted:
-                self._nested = NestedTlsStream(self, ssl_context, server_hostname, timeout)
+                self._nested = TlsStream(self, ssl_context, server_hostname, timeout)
             else:
                 seconds = self._bounded(timeout)
                 self._stream = self._require_stream().start_tls(
@@ -161,9 +162,9 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         return self._require_stream().get_extra_info(info)
 
     def _require_stream(self) -> httpcore.NetworkStream:
-        """Return the stream; raise httpcore.ConnectError if the connection was never opened."""
+        """Return the stream; raise httpcore.ConnectError if the connection is not open."""
         if self._stream is None:
-            raise httpcore.ConnectError("the connection was never opened")
+            raise httpcore.ConnectError("the connection is not open")
         return self._stream
 
     def _bounded(self, timeout: float | None) -> float:

@@ -274,7 +274,7 @@ def test_unencrypted_bytes_before_the_tls_handshake_raise_connect_error() -> Non
     async def start_tls() -> None:
         context = ssl.create_default_context()
         connection = TaskConnection(httpx.URL("https://mesh.example"), context, None)
-        connection._buffer.data_received(b"HTTP/1.1 200 OK")
+        connection._socket_stream.unread += b"HTTP/1.1 200 OK"
         await connection.start_tls(context)
 
     with pytest.raises(httpcore.ConnectError, match="unencrypted bytes arrived"):
@@ -308,5 +308,5 @@ def test_connection_that_was_never_opened_raises_connect_error(
     async def write() -> None:
         await finish(connection.write(b"head and body"))
 
-    with pytest.raises(httpcore.ConnectError, match="was never opened"):
+    with pytest.raises(httpcore.ConnectError, match="is not open"):
         asyncio.run(write())

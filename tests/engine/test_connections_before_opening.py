@@ -33,7 +33,7 @@ def test_connection_that_was_never_opened_says_so_and_can_be_closed(connection_c
     url = httpx.URL("https://mesh.example")
     connection = connection_class(url, ssl.create_default_context(), None)
 
-    with pytest.raises(httpcore.ConnectError, match="was never opened"):
+    with pytest.raises(httpcore.ConnectError, match="is not open"):
         connection.get_extra_info("socket")
     connection.close()
 

@@ -157,24 +157,20 @@ def test_event_loop_whose_transports_close_themselves_is_left_alone(
 ) -> None:
     server = serve()
     mesh = AsyncMeshClient(**KEYS, base_url=server.url)
-    connections: list[TaskConnection] = []
+    transports: list[asyncio.Transport] = []
     abandon = TaskConnection._abandon
 
-    def as_on_another_loop(connection: TaskConnection) -> None:
-        connections.append(connection)
-        transport = connection._buffer.socket_transport
-        connection._buffer.socket_transport = None
-        abandon(connection)
-        connection._buffer.socket_transport = transport
+    def as_on_another_loop(connection: TaskConnection, transport: asyncio.Transport) -> None:
+        transports.append(transport)
+        abandon(connection, asyncio.Transport())  # it has no method that is private to asyncio
 
     monkeypatch.setattr(TaskConnection, "_abandon", as_on_another_loop)
     run_and_close_hard(call(mesh))
 
     asyncio.run(mesh.aclose())
 
-    monkeypatch.undo()
-    [connection] = connections
-    connection._abandon()
+    [transport] = transports
+    transport._call_connection_lost(None)  # type: ignore[attr-defined]
     server.wait_until_open(0)
 
 

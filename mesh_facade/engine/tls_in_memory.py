@@ -1,10 +1,16 @@
-"""TLS within TLS: the connection to the server, within the connection to an `https://` proxy.
+"""TLS that runs in memory, between a connection and the bytes that travel on it.
 
-Python's sockets cannot do that. httpcore's stream for it bounds each read of the socket, but not
-the handshake as a whole: a proxy that sends a byte a second could hold a call beyond its deadline.
-asyncio can do it, but in Python 3.11 a server's certificate that is refused there ends in a
-TypeError. So TLS runs in memory here. The bytes travel through `read_raw` and `write_raw` of the
-connection, which ends each wait at the call's deadline.
+Two kinds of connections need it:
+
+- Those of tasks, for all TLS. asyncio's own TLS hands all that comes in to OpenSSL at once, and
+  does not show what is left there after an answer; uvloop's TLS shows it neither. What is left may
+  be the beginning of another answer. Here every byte passes through `TlsInMemory.feed`.
+- Those of threads, for TLS within TLS: the connection to the server, within the connection to an
+  `https://` proxy. Python's sockets cannot do that. httpcore's stream for it bounds each read of
+  the socket, but not the handshake as a whole: a proxy that sends a byte a second could hold a
+  call beyond its deadline.
+
+The stream beneath ends each wait at the call's deadline.
 """
 
 import contextlib
@@ -15,13 +21,15 @@ from typing import Protocol, TypeVar
 
 import httpcore
 
+from mesh_facade.engine.tls_records import RecordFollower
+
 T = TypeVar("T")
 
 _BYTES_READ = 16 * 1024  # about one record of TLS
 
 
 class RawStream(Protocol):
-    """The connection to the proxy; it ends each read and write at the call's deadline."""
+    """The stream beneath, of a thread: the connection to the proxy."""
 
     def read_raw(self, max_bytes: int, timeout: float | None) -> bytes: ...
 
@@ -29,14 +37,14 @@ class RawStream(Protocol):
 
 
 class AsyncRawStream(Protocol):
-    """The same for tasks."""
+    """The stream beneath, of a task: on the socket, or of the TLS to an `https://` proxy."""
 
-    async def read_raw(self, max_bytes: int, timeout: float | None) -> bytes: ...
+    async def read(self, max_bytes: int, timeout: float | None) -> bytes: ...
 
-    def write_raw(self, data: bytes) -> None: ...
+    async def write(self, data: bytes) -> None: ...
 
 
-class _TlsInMemory:
+class TlsInMemory:
     """What both streams share: TLS between two buffers."""
 
     def __init__(self, ssl_context: ssl.SSLContext, server_hostname: str | None) -> None:
@@ -45,10 +53,19 @@ class _TlsInMemory:
         self.tls = ssl_context.wrap_bio(
             self._incoming, self._outgoing, server_hostname=server_hostname
         )
+        self._records = RecordFollower()
+
+    @property
+    def has_unread_data(self) -> bool:
+        """Whether anything that was fed has not been read, or is not a complete record yet."""
+        return (
+            self._incoming.pending > 0 or self.tls.pending() > 0 or self._records.is_within_a_record
+        )
 
     def feed(self, data: bytes) -> None:
         """Take what came in; nothing means that the connection has ended."""
         if data:
+            self._records.feed(data)
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
@@ -78,7 +95,7 @@ def _exchange_errors() -> Generator[None]:
         raise httpcore.ReadError("the connection broke") from error
 
 
-class NestedTlsStream:
+class TlsStream:
     """TLS on a connection of a thread. Its constructor verifies the server, and agrees on keys.
 
     Only the connection uses it: httpcore gets the connection itself as its stream.
@@ -105,7 +122,7 @@ class NestedTlsStream:
         timeout: float | None,
     ) -> None:
         self._raw = raw
-        self._memory = _TlsInMemory(ssl_context, server_hostname)
+        self._memory = TlsInMemory(ssl_context, server_hostname)
         with _handshake_errors():
             self._run(self._memory.tls.do_handshake, timeout)
 
@@ -165,14 +182,18 @@ class NestedTlsStream:
             self._raw.write_raw(data, timeout)
 
 
-class AsyncNestedTlsStream:
-    """TLS on a connection of a task; its handshake is a step of its own."""
+class AsyncTlsStream:
+    """TLS on a connection of a task; its handshake is a step of its own.
+
+    Attributes:
+        memory: TLS between the two buffers.
+    """
 
     def __init__(
         self, raw: AsyncRawStream, ssl_context: ssl.SSLContext, server_hostname: str | None
     ) -> None:
         self._raw = raw
-        self._memory = _TlsInMemory(ssl_context, server_hostname)
+        self.memory = TlsInMemory(ssl_context, server_hostname)
 
     async def shake_hands(self, timeout: float | None) -> None:
         """Verify the server, and agree with it on keys.
@@ -183,7 +204,7 @@ class AsyncNestedTlsStream:
             httpcore.ReadError: The connection broke in the handshake.
         """
         with _handshake_errors():
-            await self._run(self._memory.tls.do_handshake, timeout)
+            await self._run(self.memory.tls.do_handshake, timeout)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Wait for bytes, and return them; none if the connection has ended.
@@ -194,21 +215,20 @@ class AsyncNestedTlsStream:
         """
         with _exchange_errors():
             try:
-                return await self._run(lambda: self._memory.tls.read(max_bytes), timeout)
+                return await self._run(lambda: self.memory.tls.read(max_bytes), timeout)
             except ssl.SSLEOFError:  # it ended without close_notify: an SSLSocket returns this too
                 return b""
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send bytes; asyncio holds them until the proxy takes them, so this waits for nothing.
+    async def write(self, data: bytes) -> None:
+        """Send bytes; the stream beneath holds them until the peer takes them, so this never waits.
 
         Raises:
             httpcore.ReadError: TLS cannot be used any more.
         """
-        rest = memoryview(buffer)
+        rest = memoryview(data)
         with _exchange_errors():
             while rest:
-                write = functools.partial(self._memory.tls.write, rest)
-                written = await self._run(write, timeout)
+                written = await self._run(functools.partial(self.memory.tls.write, rest), None)
                 rest = rest[written:]
 
     async def _run(self, operation: Callable[[], T], timeout: float | None) -> T:
@@ -218,8 +238,8 @@ class AsyncNestedTlsStream:
                 return operation()
             except ssl.SSLWantReadError:
                 pass
-            finally:  # writing waits for nothing
-                data = self._memory.take_outgoing()
+            finally:  # in case of an error too: it tells the server why
+                data = self.memory.take_outgoing()
                 if data:
-                    self._raw.write_raw(data)
-            self._memory.feed(await self._raw.read_raw(_BYTES_READ, timeout))
+                    await self._raw.write(data)
+            self.memory.feed(await self._raw.read(_BYTES_READ, timeout))

@@ -1,7 +1,8 @@
-"""TLS within TLS, against a server in memory."""
+"""TLS in memory, against a server in memory."""
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from typing import Any
 
@@ -9,7 +10,7 @@ import httpcore
 import pytest
 import trustme
 
-from mesh_facade.engine.nested_tls import AsyncNestedTlsStream, NestedTlsStream
+from mesh_facade.engine.tls_in_memory import AsyncTlsStream, TlsStream
 from mesh_facade.engine.waiting import run_blocking
 
 RUBBISH = b"\x17\x03\x03\x00\x05rubbish"
@@ -57,8 +58,11 @@ class ServerInMemory:
 class AsyncServerInMemory(ServerInMemory):
     """The same for tasks."""
 
-    async def read_raw(self, max_bytes: int, timeout: float | None) -> bytes:  # type: ignore[override]  # noqa: ASYNC109 — as the stream calls it
-        return super().read_raw(max_bytes, timeout)
+    async def read(self, max_bytes: int, timeout: float | None) -> bytes:  # noqa: ASYNC109 — as the stream calls it
+        return self.read_raw(max_bytes, timeout)
+
+    async def write(self, data: bytes) -> None:
+        self.write_raw(data)
 
 
 class Stream:
@@ -72,11 +76,11 @@ class Stream:
         self.stream: Any
         if is_async:
             self.server = AsyncServerInMemory(authority)
-            self.stream = AsyncNestedTlsStream(self.server, trust, "mesh.example")  # type: ignore[arg-type]
+            self.stream = AsyncTlsStream(self.server, trust, "mesh.example")
             run_blocking(self.stream.shake_hands(1.0))
         else:
             self.server = ServerInMemory(authority)  # type: ignore[assignment]
-            self.stream = NestedTlsStream(self.server, trust, "mesh.example", 1.0)
+            self.stream = TlsStream(self.server, trust, "mesh.example", 1.0)
 
     def read(self) -> Any:
         outcome = self.stream.read(100, 1.0)
@@ -85,9 +89,10 @@ class Stream:
         return outcome
 
     def write(self, data: bytes) -> None:
-        written = self.stream.write(data, 1.0)
         if self._is_async:
-            run_blocking(written)
+            run_blocking(self.stream.write(data))
+        else:
+            self.stream.write(data, 1.0)
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "async"])
@@ -151,3 +156,39 @@ def test_error_of_tls_is_not_hidden_by_a_server_that_no_longer_listens(
 def test_wait_that_takes_too_long_is_a_timeout(stream: Stream) -> None:
     with pytest.raises(httpcore.ReadTimeout):
         stream.read()
+
+
+def test_nothing_is_unread_after_all_was_read() -> None:
+    stream = Stream(is_async=True)
+    stream.server.tls.write(b"answer")
+
+    assert stream.read() == b"answer"
+
+    assert not stream.stream.memory.has_unread_data
+
+
+@pytest.mark.parametrize("size", [1, 5, 20, None], ids=["1 byte", "head", "half", "whole"])
+def test_record_behind_an_answer_counts_as_unread_however_much_of_it_came(size: int | None) -> None:
+    stream = Stream(is_async=True)
+    stream.server.tls.write(b"answer")
+    answer = stream.server.read_raw(65536, None)
+    stream.server.tls.write(b"another answer")
+    more = stream.server.read_raw(65536, None)
+    memory = stream.stream.memory
+    memory.feed(answer + more[:size])
+
+    assert memory.tls.read(65536) == b"answer"
+    assert memory.has_unread_data
+    with contextlib.suppress(ssl.SSLWantReadError):
+        memory.tls.read(1)
+    assert memory.has_unread_data
+
+
+def test_rest_of_a_record_counts_as_unread() -> None:
+    stream = Stream(is_async=True)
+    stream.server.tls.write(b"answer")
+
+    stream.stream.memory.feed(stream.server.read_raw(65536, None))
+
+    assert stream.stream.memory.tls.read(3) == b"ans"
+    assert stream.stream.memory.has_unread_data
