@@ -10,8 +10,8 @@ A call of `engine.CallLoop` runs like this:
    lends it a connection, new or idle.
 3. The connection (`thread_connection` or `task_connection`) sends the request. `bodies` reads the
    answer within a limit, and `strict_json` decodes it.
-4. `connection` finds out whether the answer's end was the end of what came in: only then does the
-   pool keep the connection for another call.
+4. `connection` finds out whether anything came in after the answer's last byte: only if nothing
+   did, the pool keeps the connection for another call.
 5. The operation judges the answer. If it is an error, or if none came (`failures`), `retries`
    decides whether another attempt follows, and `attempts` reports it. If a connection could not be
    opened because too many files are open (`descriptors`), nothing was sent and that was no attempt:
@@ -47,14 +47,18 @@ What happens to the connection of a cancelled call
     gives up its turn (`slots`).
 
 What happens after a fork, and when an event loop ends
-    `pool` keeps connections apart by process and event loop. A child of a fork opens its own, and
-    closes its copies of its parent's idle ones without a word to the server. When an event loop
-    ends, its idle connections are closed; if it was closed without notice, at the next opportunity.
+    `pool` keeps connections apart by process and event loop. A child of a fork opens its own. With
+    its first call it closes its copies of its parent's idle ones, without a word to the server.
+    When an event loop ends, its idle connections are closed. If it was closed without
+    `shutdown_asyncgens`, they are closed when the pool next meets a new loop or is closed.
+    uvloop's transports cannot be closed without their loop: it closes them itself when it ends, and
+    a child keeps its copies.
 
 How a connection is opened: `proxies` finds the proxy, `transports` puts httpx's transports on one
 connection, `socks` asks a SOCKS proxy to connect, `tls` makes the context that verifies,
-`nested_tls` is TLS within the TLS to an `https://` proxy, `tls_records` tells whether asyncio's TLS
-holds an incomplete record, and `forks` keeps a fork out of handshakes.
+`tls_in_memory` is the TLS of tasks, and the TLS within the TLS to an `https://` proxy,
+`tls_records` tells whether it holds an incomplete record, and `forks` keeps a fork out of
+handshakes.
 
 `httpx_clients` makes this look like httpx to generated code. `checks` has the checks of settings.
 """

@@ -49,17 +49,18 @@ class Connection:
     """One connection, and what is known of it.
 
     Attributes:
-        home: The idle connections that it returns to after a call; set by the pool.
+        home: The slots and idle connections of its process or event loop, which it returns to
+            after a call; set by the pool.
         deadline_at: When the current call must end, as `time.monotonic()` counts.
         heeds_deadline: Whether its own waits end at the deadline.
         has_begun_opening: Whether a call has ever begun to open it. That can have failed, and the
             connection can be closed by now.
-        is_reused: Whether an earlier call has used it.
+        is_reused: Whether an earlier attempt has used it.
         is_clean: Whether another call may use it: the answer was read to its end, and its last byte
             is the last that came in. The engine sets it to False before it sends a request.
         idle_since: When it was last given back to the pool.
-        cause: Why it could not be opened; None if it could. httpcore's proxies drop the cause of
-            their errors.
+        opening_cause: What made the last step of opening it fail, where that is known; None if it
+            was opened. It is kept here because httpcore's proxies drop the causes of their errors.
     """
 
     home: "Home"
@@ -71,7 +72,7 @@ class Connection:
         self.is_reused = False
         self.is_clean = False
         self.idle_since = 0.0
-        self.cause: BaseException | None = None
+        self.opening_cause: BaseException | None = None
         self._received = bytearray()
 
     @property
@@ -83,11 +84,6 @@ class Connection:
     def has_received(self) -> bool:
         """Whether anything has come in since the current call began."""
         return bool(self._received)
-
-    @property
-    def failed_to_open(self) -> bool:
-        """True if it could not be opened, so that nothing was sent on it."""
-        return self.cause is not None
 
     def begin(self, deadline_at: float, home: "Home") -> None:
         """Lend it to a call: set its deadline, and forget what came in during the last call."""
@@ -145,11 +141,11 @@ class Connection:
         A cause that was noted before is dropped. It explains an earlier step, such as an address
         that refused, and not this one.
         """
-        self.cause = None
+        self.opening_cause = None
         try:
             yield
         except Exception as error:
-            self.cause = error.__cause__
+            self.opening_cause = error.__cause__
             raise
 
     def _time_left(self, timeout: float | None) -> float:
@@ -209,9 +205,9 @@ class HeadJoiner:
     def feed(self, data: bytes) -> bytes:
         """Take what httpcore writes, and return what to write now.
 
-        That is nothing for a head, and the head with the body for the body: httpcore writes the
-        whole head at once, and the body next. A request without a body is sent too: after it,
-        httpcore writes nothing (`b""`), and that releases the head.
+        For a head: nothing. For the body: head and body together. (httpcore writes the whole head
+        at once, and the body next.) If there is no body, httpcore writes `b""` next, and that
+        releases the head.
         """
         if data.endswith(_HEAD_END) and data != _END_OF_CHUNKED_BODY:
             self._head += data

@@ -7,8 +7,15 @@ another one comes free.
 import contextlib
 import errno
 import socket
+from types import ModuleType
 
 from mesh_facade.engine.failures import causes_of
+
+resource: ModuleType | None
+try:  # now, because to import it takes a descriptor too
+    import resource
+except ImportError:  # Windows has no such module
+    resource = None
 
 _TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE, getattr(errno, "WSAEMFILE", errno.EMFILE)}
 _NEEDED_BY_A_LOOKUP = 4
@@ -47,9 +54,7 @@ def _few_are_left() -> bool:
 
 def describe_descriptor_limit() -> str:
     """Return the limit on open files, in parentheses, under the name that it has on this system."""
-    try:
-        import resource  # noqa: PLC0415 — Windows has no such module
-    except ImportError:
+    if resource is None:
         return "(the system's limit)"
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return f"(ulimit -n: {limit})"

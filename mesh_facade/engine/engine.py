@@ -1,8 +1,8 @@
-"""Runs calls: attempts, the deadline, and what follows an attempt that failed.
+"""Runs calls: makes attempts, keeps the deadline, and retries.
 
-`Engine` is what all operations of a client share. `CallLoop` runs the calls of one operation: it
-has that operation's judge of answers, and its policy of retries (`retries`). See
-`mesh_facade/engine/__init__.py` for how a call runs, and for who ends it at its deadline.
+`Engine` is what all operations of a client share. `CallLoop` runs the calls of one operation, with
+its judge of answers and its retry policy. See `mesh_facade/engine/__init__.py` for how a call runs,
+and for who ends it at its deadline.
 """
 
 import functools
@@ -27,7 +27,7 @@ from mesh_facade.engine.checks import check_count, check_seconds
 from mesh_facade.engine.connection import Connection
 from mesh_facade.engine.descriptors import describe_descriptor_limit, is_out_of_descriptors
 from mesh_facade.engine.failures import connection_error
-from mesh_facade.engine.pool import ConnectionPool
+from mesh_facade.engine.pool import ConnectionPool, Home
 from mesh_facade.engine.redaction import redact
 from mesh_facade.engine.retries import CallState, Pause, RetryPolicy
 from mesh_facade.engine.waiting import Authentication, StopSignal, Waiting
@@ -91,32 +91,40 @@ class _Progress:
     Attributes:
         deadline_at: When it must end, as `time.monotonic()` counts.
         attempts: How many attempts have been made.
-        deadline_extensions: How many pauses have put off its deadline.
-        must_be_new: Whether the next attempt must take a new connection.
-        lacked_descriptor: Whether a connection could not be opened because too many files were
-            open.
+        deadline_extensions: How many pauses after an attempt have put off its deadline.
+        needs_new_connection: Whether the next attempt must not use an idle connection.
+        lacks_descriptor: Whether its connection could not be opened because too many files are
+            open, so that it waits for one that is open.
     """
 
     deadline_at: float
     attempts: int = 0
     deadline_extensions: int = 0
-    must_be_new: bool = False
-    lacked_descriptor: bool = False
+    needs_new_connection: bool = False
+    lacks_descriptor: bool = False
 
 
 @attrs.define
-class _Sent:
-    """A request that was sent once.
+class _Exchange:
+    """A request that was sent once, and what came back.
 
     Attributes:
         result: The answer, or the error if there is none.
-        connection: The connection that it was sent on, which was given back to the pool.
         began_at: When it was sent, as `time.monotonic()` counts.
+        home: Where its connection came from.
+        was_reused: Whether its connection was an idle one.
+        has_received: Whether anything came back.
     """
 
     result: Answer | MeshConnectionError
-    connection: Connection
     began_at: float
+    home: Home
+    was_reused: bool
+    has_received: bool
+
+
+class _OutOfDescriptorsError(Exception):
+    """A connection could not be opened because too many files are open. Nothing was sent."""
 
 
 @attrs.frozen
@@ -155,7 +163,9 @@ class CallLoop:
         """
         engine = self.engine
         generated_headers = tuple((headers or {}).items())
-        url, shared_headers = _prepare(engine.base_url, path, engine.user_agent, generated_headers)
+        url, shared_headers = _shared_url_and_headers(
+            engine.base_url, path, engine.user_agent, generated_headers
+        )
         request_headers = shared_headers.copy()
         stream: httpx.ByteStream | None = None
         if json_body is not None:
@@ -174,10 +184,9 @@ class CallLoop:
         Exceptions of the caller's `client_secret` and `on_attempt` functions propagate.
 
         Raises:
-            MeshError: No attempt succeeded: it is the error of the last one. Or no further attempt
-                could begin: the deadline passed while the call waited for the secret or for a
-                connection, the secret cannot be a key, too many files are open, or the client is
-                closed.
+            MeshError: The error of the last attempt, or the reason why none could begin: the
+                deadline passed while the call waited for the secret or for a connection, the secret
+                cannot be a key, too many files are open, or the client is closed.
         """
         if not logs_calls():
             return await self._call(request)
@@ -195,29 +204,29 @@ class CallLoop:
         progress = _Progress(time.monotonic() + self.engine.deadline)
         while True:
             await self._hold(progress)
-            sent = await self._send_once(request, progress)
-            if sent is None:
+            exchange = await self._send_once(request, progress)
+            if exchange is None:
                 continue  # nothing was sent, so this was no attempt
             error: MeshError | None
-            if isinstance(sent.result, MeshError):
-                error = sent.result
+            if isinstance(exchange.result, MeshError):
+                error = exchange.result
             else:
-                error = self.judge(sent.result)
+                error = self.judge(exchange.result)
                 if error is None:
                     progress.attempts += 1
-                    self._report_success(progress.attempts, sent.began_at)
-                    return AcceptedAnswer(sent.result, progress.attempts)
+                    self._report_success(progress.attempts, exchange.began_at)
+                    return AcceptedAnswer(exchange.result, progress.attempts)
             # A fault on a reused connection may be a failover: then all connections that were idle
             # when this attempt began are dead too.
-            connection = sent.connection
-            progress.must_be_new = isinstance(error, MeshConnectionError) and connection.is_reused
-            if progress.must_be_new:
-                connection.home.close_idle_since_before(sent.began_at)
-            if self._was_stale(connection, error):
+            has_broken = isinstance(error, MeshConnectionError)
+            progress.needs_new_connection = has_broken and exchange.was_reused
+            if progress.needs_new_connection:
+                exchange.home.close_idle_since_before(exchange.began_at)
+            if self._was_stale(exchange, error):
                 continue  # on a new connection; `retries` says why this costs no attempt
             progress.attempts += 1
             error.attempts = progress.attempts
-            another_follows = await self._pause_after(error, sent.began_at, progress)
+            another_follows = await self._pause_after(error, exchange.began_at, progress)
             if not another_follows:
                 break
         redact(error, self.engine.authentication.secrets_in(request))
@@ -225,7 +234,7 @@ class CallLoop:
 
     async def _pause_after(self, error: MeshError, began_at: float, progress: _Progress) -> bool:
         """Report a failed attempt, and pause; return True if another attempt follows."""
-        pause = self.retry_policy.claim_retry(error, self._state(progress))
+        pause = self.retry_policy.claim_retry(error, self._call_state(progress))
         self._report_failure(progress.attempts, began_at, error, pause)
         if pause is None:
             return False
@@ -237,7 +246,7 @@ class CallLoop:
             progress.deadline_extensions += 1
         return True
 
-    def _state(self, progress: _Progress) -> CallState:
+    def _call_state(self, progress: _Progress) -> CallState:
         """Return the facts that the retry policy decides by."""
         return CallState(
             attempts=progress.attempts,
@@ -260,7 +269,7 @@ class CallLoop:
             progress.deadline_at += seconds
             seconds = self.retry_policy.seconds_to_hold()
 
-    async def _connect(self, request: httpx.Request, progress: _Progress) -> Connection:
+    async def _sign_and_acquire(self, request: httpx.Request, progress: _Progress) -> Connection:
         """Sign a request, and wait for a connection.
 
         Raises:
@@ -302,22 +311,23 @@ class CallLoop:
             MeshTimeoutError: None came free before the deadline.
             MeshError: The client is closed.
         """
-        # A pause may last a little too long. Then it is not the wait below that takes too long.
-        is_late = time.monotonic() >= progress.deadline_at
+        # If the deadline has passed already (a pause may last a little too long), then the wait for
+        # a connection is not to blame, and the error must not say so.
+        was_late = _has_passed(progress.deadline_at)
         try:
             return await self.engine.pool.acquire(
-                progress.deadline_at, must_be_new=progress.must_be_new
+                progress.deadline_at, must_be_new=progress.needs_new_connection
             )
         except TimeoutError:
-            pass  # raised below, where it is not the context of another error
-        if is_late:
+            pass  # ours is raised below, so that this one does not become its context
+        if was_late:
             raise self._deadline_error("answer")
         error = self._deadline_error("free connection")
-        if progress.lacked_descriptor:
+        if progress.lacks_descriptor:
             error = MeshTimeoutError(f"{error}: {self._describe_shortage()}")
         raise error
 
-    async def _send_once(self, request: httpx.Request, progress: _Progress) -> _Sent | None:
+    async def _send_once(self, request: httpx.Request, progress: _Progress) -> _Exchange | None:
         """Wait for a connection, send a request on it once, and give the connection back.
 
         The connection is given back even if the call is cancelled. `pool.release` closes it unless
@@ -329,38 +339,51 @@ class CallLoop:
         Raises:
             MeshTimeoutError: The deadline has passed.
             MeshError: The client is closed, the caller's secret function has returned something
-                that cannot be a key, or too many files are open and nothing can be waited for.
+                that cannot be a key, or too many files are open and no other call has a connection
+                that could become free.
         """
-        connection = await self._connect(request, progress)
+        connection = await self._sign_and_acquire(request, progress)
+        exchange: _Exchange | None = None
         lacks_descriptor = False
-        may_try_again = True
-        try:  # from here on, Ctrl-C must not lose the connection's slot
-            if self.retry_policy.seconds_to_hold() > 0:  # since this call waits for its connection
-                return None
-            began_at = time.monotonic()
-            result = await self._exchange(request, connection)
-            lacks_descriptor = result is None
-        finally:
-            if lacks_descriptor:
-                may_try_again = self.engine.pool.release_for_lack_of_descriptor(connection)
-            else:
-                self.engine.pool.release(connection)
-        if result is not None:
-            return _Sent(result, connection, began_at)
+        try:
+            # Another call may have put all attempts on hold while this one waited.
+            if self.retry_policy.seconds_to_hold() == 0:
+                exchange = await self._exchange(request, connection)
+        except _OutOfDescriptorsError:
+            lacks_descriptor = True
+        except BaseException:  # Ctrl-C too: a lost slot would be lost for good
+            self.engine.pool.release(connection)
+            raise
+        if not lacks_descriptor:
+            self.engine.pool.release(connection)
+            progress.lacks_descriptor = False
+            return exchange
+        may_try_again = self.engine.pool.release_for_lack_of_descriptor(connection)
         if not may_try_again:
             raise self._shortage_error(progress)
-        progress.lacked_descriptor = True
-        progress.must_be_new = False  # it waits for a connection that is in use now
+        progress.lacks_descriptor = True
+        progress.needs_new_connection = False  # a new one would need the descriptor that is missing
         return None
 
-    async def _exchange(
-        self, request: httpx.Request, connection: Connection
-    ) -> Answer | MeshConnectionError | None:
+    async def _exchange(self, request: httpx.Request, connection: Connection) -> _Exchange:
         """Send a request on a connection; return the answer, or the error if there is none.
 
-        Return None if the connection could not be opened because too many files are open. Then
-        nothing was sent.
+        Raises:
+            _OutOfDescriptorsError: The connection could not be opened.
         """
+        began_at = time.monotonic()
+        result = await self._answer_or_error(request, connection)
+        return _Exchange(
+            result=result,
+            began_at=began_at,
+            home=connection.home,
+            was_reused=connection.is_reused,
+            has_received=connection.has_received,
+        )
+
+    async def _answer_or_error(
+        self, request: httpx.Request, connection: Connection
+    ) -> Answer | MeshConnectionError:
         engine = self.engine
         connection.is_clean = False  # until its answer has been read to its end
         remaining = max(SHORTEST_WAIT, connection.deadline_at - time.monotonic())
@@ -372,23 +395,36 @@ class CallLoop:
             return await engine.waiting.exchange(connection, request, remaining)
         except (httpx.HTTPError, OSError) as raised:  # OSError: from a caller's transport
             failure = raised
-        lacks_descriptor = is_out_of_descriptors(failure, connection.cause)
-        # What a transport of the caller's has sent before it failed is unknown.
-        if lacks_descriptor and connection.failed_to_open:
-            return None
+        try:
+            return self._connection_error(failure, connection)
+        finally:
+            del failure  # its traceback leads to this frame, and so to the request
+
+    def _connection_error(
+        self, failure: httpx.HTTPError | OSError, connection: Connection
+    ) -> MeshConnectionError:
+        """Return the error for a failure of a connection.
+
+        Raises:
+            _OutOfDescriptorsError: The connection could not be opened.
+        """
+        lacks_descriptor = is_out_of_descriptors(failure, connection.opening_cause)
+        # A transport of the caller's has no `opening_cause`: it may have sent something.
+        if lacks_descriptor and connection.opening_cause is not None:
+            raise _OutOfDescriptorsError
         if _has_passed(connection.deadline_at):
             return self._deadline_error("answer")
         if lacks_descriptor:
             return MeshConnectionError(f"the connection failed: {self._describe_shortage()}")
-        return connection_error(failure, connection.cause, engine.timeout)
+        return connection_error(failure, connection.opening_cause, self.engine.timeout)
 
-    def _was_stale(self, connection: Connection, error: MeshError) -> bool:
+    def _was_stale(self, exchange: _Exchange, error: MeshError) -> bool:
         """Return True if a reused connection was found dead, and the request may be sent again."""
         return (
             type(error) is MeshConnectionError  # and not a subclass: a timeout is no sign of that
-            and connection.is_reused
-            and not connection.has_received
-            and self.retry_policy.may_reopen()
+            and exchange.was_reused
+            and not exchange.has_received
+            and self.retry_policy.may_resend()
         )
 
     def _deadline_error(self, awaited: str) -> MeshTimeoutError:
@@ -436,21 +472,26 @@ class CallLoop:
 
 
 @functools.lru_cache
-def _prepare(
+def _shared_url_and_headers(
     base_url: str, path: str, user_agent: str, headers: tuple[tuple[str, str], ...]
 ) -> tuple[httpx.URL, httpx.Headers]:
-    """Make what all requests to a path share: making it takes as long as sending a request.
+    """Return the URL and the headers that all requests to a path share.
 
-    The last 128 are kept, so a path that differs from call to call is made anew each time.
+    They are cached, because making them takes as long as sending a request. The last 128 are kept,
+    so a path that differs from call to call is made anew each time. `headers` are kept with them:
+    they must hold no secret.
     """
     url = httpx.URL(base_url.rstrip("/") + path)
-    shared = {
-        "host": url.netloc.decode(),
-        "accept": "application/json",
-        "accept-encoding": "gzip",
-        "user-agent": user_agent,
-    }
-    return url, httpx.Headers({**shared, **dict(headers)})
+    shared = httpx.Headers(
+        {
+            "host": url.netloc.decode(),
+            "accept": "application/json",
+            "accept-encoding": "gzip",
+            "user-agent": user_agent,
+        }
+    )
+    shared.update(headers)
+    return url, shared
 
 
 def _has_passed(deadline_at: float) -> bool:

@@ -63,9 +63,8 @@ def _refusal_of_a_proxy(error: Exception) -> MeshConnectionError | None:
         is_transient = code >= _SERVER_ERRORS or code in _TRANSIENT_STATUSES
     else:
         return None
-    refusal = MeshConnectionError(f"the proxy refused to connect: {reason}")
-    refusal.is_transient = is_transient
-    return refusal
+    text = f"the proxy refused to connect: {reason}"
+    return MeshConnectionError(text, is_transient=is_transient)
 
 
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:

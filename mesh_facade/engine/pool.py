@@ -3,11 +3,12 @@
 httpx's own pool does not suffice: its cost per call grows with the number of its connections, it
 loses slots to cancelled calls until none is left, and a forked child writes on its parent's
 sockets. A stack costs the same at any size, and its last connection is the one least likely to have
-been closed by the server. Each process and each event loop has a stack and slots of its own.
+been closed by the server. Each process and each event loop has a `Home`: a stack and slots of its
+own.
 
 An idle connection is used again if its last answer ended cleanly (`Connection.check_end_of`), if it
 has been idle for less than `KEEP_IDLE`, and if nothing came in since (`Home.take`). A retry after a
-fault or a timeout on a reused connection always opens a new one.
+fault or a timeout on a reused connection opens a new one, unless no descriptor is free for it.
 
 Two threads cannot get one connection: taking it from the stack removes it, and removing from a
 deque is atomic. See `mesh_facade/engine/__init__.py` for what happens to the connection of a
@@ -111,36 +112,44 @@ class Home:
         self.close_all_idle()
 
     def make_room(self) -> bool:
-        """Give back the slot of a call that could not open its connection: too many files are open.
+        """Withhold or release the slot of a call that could not open its connection.
 
-        If other calls hold connections, this slot and every free slot are withheld, so that no more
-        connections can be opened. The call then waits for one of theirs to be released. If no other
-        call holds a connection, the idle connections are closed instead.
+        Too many files are open. If other calls hold connections, this slot and every free slot are
+        withheld, so that no more connections can be opened. The call then waits for one of theirs
+        to be released. If no other call holds a connection, the idle connections are closed
+        instead, and the slot is released.
 
         Return True if the call may try again, False if there is nothing to wait for.
         """
-        if self.slots.withhold():
-            self._short_at = time.monotonic()
-            return True
-        closed = self.close_all_idle()
-        self.slots.release()
-        return closed > 0
+        if not self.slots.withhold():
+            if self.close_all_idle() > 0:
+                self.slots.release()
+                return True
+            # Another thread may have taken the last idle connection since the first try.
+            if not self.slots.withhold():
+                self.slots.release()
+                return False
+        self._short_at = time.monotonic()
+        return True
 
     def restore_slot(self) -> None:
         """Restore a slot that `make_room` withheld, if the last shortage was long enough ago."""
         short_at = self._short_at  # read once: another thread may set it to None meanwhile
         if short_at is None or time.monotonic() < short_at + RESTORE_AFTER:
             return
-        # Clear the time before a slot is restored. Another thread may record a new shortage in
-        # between, and clearing the time afterwards would erase it. If a slot was restored, put the
-        # time back, because more slots may be withheld.
+        # Clear the time first: another thread may record a new shortage at any moment, and clearing
+        # it afterwards would erase that. If a slot was restored, more may be withheld, so put the
+        # time back.
         self._short_at = None
-        if self.slots.restore():
+        if self.slots.restore() and self._short_at is None:
             self._short_at = short_at
 
 
 class ConnectionPool:
-    """Lends connections to calls, at most `size` at a time, first come, first served."""
+    """Lends connections to calls, at most `size` at a time, first come, first served.
+
+    (A call that found no descriptor for a connection goes back to the end of the queue.)
+    """
 
     def __init__(
         self, waiting: Waiting, open_connection: Callable[[], Connection], size: int
@@ -168,10 +177,13 @@ class ConnectionPool:
         if home is None:
             home = await self._get_or_make_home(key)
         await home.slots.acquire(deadline_at - time.monotonic())
+        connection: Connection | None = None
         try:
             connection = self._take_or_open(home, must_be_new=must_be_new)
             connection.begin(deadline_at, home)
         except BaseException:  # KeyboardInterrupt too: a lost slot would be lost for good
+            if connection is not None:
+                connection.close()
             home.slots.release()
             raise
         return connection

@@ -5,12 +5,12 @@
 Sending a request again because the server had closed an idle connection is not a retry: it counts
 neither as an attempt nor against the budget. It is bounded all the same:
 
-- It happens only if nothing came back. The second connection is a new one, so this happens once in
-  an attempt (or again, if no descriptor is free for a new connection).
+- It happens only if nothing came back. The second connection is a new one, so this normally
+  happens once in an attempt. (It happens again if no descriptor is free for a new connection.)
 - Each time uses up an idle connection, and a connection is kept only after a complete answer. So a
   server gets at most one such request for each answer that it gave.
 
-`RetryPolicy.may_reopen` can forbid it.
+`RetryPolicy.may_resend` can forbid it.
 """
 
 import datetime as dt
@@ -36,6 +36,7 @@ FIRST_BACKOFF = 0.5
 """Seconds: the longest pause before the second attempt; it doubles with each further one."""
 LONGEST_BACKOFF = 8.0
 """Seconds: no backoff is longer. A `Retry-After` can be."""
+_MOST_DOUBLINGS = 10  # enough to reach `LONGEST_BACKOFF`, and no float overflows
 
 _REQUEST_TIMEOUT = 408
 
@@ -94,7 +95,7 @@ class CallState:
         attempts: How many have been made.
         max_attempts: How many counted attempts it may make. An attempt that is followed by a pause
             that extends the deadline is not counted.
-        deadline_extensions: How many such pauses there were.
+        deadline_extensions: How many of the pauses between them extended the deadline.
         seconds_left: How far away its deadline is.
     """
 
@@ -139,7 +140,7 @@ class RetryPolicy:
             return None
         return Pause(seconds)
 
-    def may_reopen(self) -> bool:
+    def may_resend(self) -> bool:
         """Return True if a request may be sent again after an idle connection was found dead.
 
         The request may have reached the server all the same. The head of this module says why that
@@ -155,7 +156,7 @@ class NeverRetry(RetryPolicy):
         del error, state
         return None
 
-    def may_reopen(self) -> bool:
+    def may_resend(self) -> bool:
         return False
 
 
@@ -163,7 +164,8 @@ def _seconds_before_retry(error: MeshError, attempts: int) -> float:
     if isinstance(error, MeshAPIError) and error.retry_after is not None:
         return error.retry_after
     # Full jitter: callers that failed together do not come back together.
-    ceiling = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (attempts - 1))
+    doublings = min(attempts - 1, _MOST_DOUBLINGS)
+    ceiling = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**doublings)
     return random.uniform(0, ceiling)  # noqa: S311 — no secret depends on it
 
 

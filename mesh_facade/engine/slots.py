@@ -29,8 +29,8 @@ class Slots(ABC):
     def withhold(self) -> bool:
         """Take a slot out of use instead of giving it back, and all free slots with it.
 
-        That leaves as many slots as other calls have. If no other call has one, return False, and
-        change nothing.
+        Afterwards there are only the slots that other calls hold, and none is free. If no other
+        call holds one, return False, and change nothing.
         """
 
     @abstractmethod
@@ -58,7 +58,7 @@ class _CountedSlots(Slots, Generic[TurnT]):
         turn: TurnT | None = None
         try:
             with self._lock:
-                if self._free > 0 and seconds > 0:
+                if self._free > 0 and seconds > 0:  # out of time, the wait below raises
                     self._free -= 1
                     self._in_use += 1
                     has_slot = True
@@ -68,7 +68,7 @@ class _CountedSlots(Slots, Generic[TurnT]):
             await self._wait_for(turn, seconds)
         except BaseException:  # KeyboardInterrupt too, which may come when the slot was just taken
             if turn is not None:
-                has_slot = not self._give_up(turn)  # it may have come in the last moment
+                has_slot = self._give_up(turn)  # it may have come in the last moment
             if has_slot:
                 self.release()
             raise
@@ -91,12 +91,15 @@ class _CountedSlots(Slots, Generic[TurnT]):
             if self._withheld == 0:
                 return False
             self._withheld -= 1
-            self._in_use += 1
+            self._in_use += 1  # as `_hand_on` expects it
             self._hand_on()
             return True
 
     def _hand_on(self) -> None:
-        """Give a slot that is in use to the call that has waited longest, if one waits."""
+        """Pass a slot that counts as in use to the call that has waited longest.
+
+        If no call waits, it counts as free from then on.
+        """
         while self._turns:
             if self._grant(self._turns.popleft()):
                 return
@@ -117,7 +120,7 @@ class _CountedSlots(Slots, Generic[TurnT]):
 
     @abstractmethod
     def _give_up(self, turn: TurnT) -> bool:
-        """Stop waiting; return False if the turn had come already."""
+        """Stop waiting; return True if the turn had come already."""
 
 
 class ThreadSlots(_CountedSlots[Future[None]]):
@@ -136,7 +139,7 @@ class ThreadSlots(_CountedSlots[Future[None]]):
         return True
 
     def _give_up(self, turn: Future[None]) -> bool:
-        return turn.cancel()
+        return not turn.cancel()
 
 
 class TaskSlots(_CountedSlots[asyncio.Future[None]]):
@@ -157,4 +160,4 @@ class TaskSlots(_CountedSlots[asyncio.Future[None]]):
 
     def _give_up(self, turn: asyncio.Future[None]) -> bool:
         turn.cancel()
-        return turn.cancelled()
+        return not turn.cancelled()

@@ -171,8 +171,7 @@ class HomeKey(NamedTuple):
     A NamedTuple, because each call creates and hashes one.
 
     Attributes:
-        process: The id of the process. A forked child has a copy of its parent's event loop, and
-            may well run it.
+        process: The id of the process. A forked child has a copy of its parent's event loop.
         loop: The event loop; None for connections of threads.
     """
 

@@ -175,7 +175,7 @@ def test_never_retry_makes_no_retry_and_takes_none_from_the_budget(error: MeshEr
     policy = NeverRetry(budget)
 
     assert policy.claim_retry(error, make_state()) is None
-    assert not policy.may_reopen()
+    assert not policy.may_resend()
     assert count_retries(budget) == 10
 
 
