@@ -13,7 +13,7 @@ from openapi_tools import import_all
 from openapi_tools.command_line import command
 from openapi_tools.documents import dump, read_document
 from openapi_tools.enum_names import name_enum_members
-from openapi_tools.json_values import JSON, JSONObject, SpecError, items, mapping
+from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_objects, expect_object
 from openapi_tools.name_checks import check_names
 from openapi_tools.nullable_enums import split_nullable_enums
 from openapi_tools.operations import operation_at, operations_of
@@ -85,7 +85,7 @@ def _prepare_document(spec: Path, overlay: Path | None) -> tuple[JSONObject, lis
 
     Raise SpecError if the spec is not valid, or if the overlay does not fit it.
     """
-    document = mapping(read_document(spec), str(spec))
+    document = expect_object(read_document(spec), str(spec))
     messages: list[str] = []
     if overlay:
         messages += apply_overlay(overlay, document)
@@ -110,9 +110,9 @@ def _merge_descriptions(document: JSONObject) -> None:
     for path, method in operations_of(document).values():
         operation = operation_at(document, path, method)
         parts: dict[str, JSON] = {}
-        for parameter in items(operation.get("parameters", []), "parameters"):
+        for parameter in copy_objects(operation.get("parameters", []), "parameters"):
             parts[str(parameter.get("name"))] = parameter
-        parts |= mapping(operation["responses"], "responses")
+        parts |= expect_object(operation["responses"], "responses")
         for scheme in schemes.values():
             parts[str(scheme.get("name"))] = scheme
         lines = [str(operation.get("description", ""))]
@@ -127,7 +127,9 @@ def _write_our_files(document: JSONObject, package: Path) -> None:
 
     They are written before the generator runs: it reads openapi.yaml, and formats spec.py.
     """
-    servers = tuple(server["url"] for server in items(document.get("servers", []), "servers"))
+    servers = tuple(
+        server["url"] for server in copy_objects(document.get("servers", []), "servers")
+    )
     headers: dict[str, JSON] = {}
     for name, scheme in _security_schemes(document).items():
         if scheme.get("in") == "header":
@@ -146,7 +148,9 @@ def _security_schemes(document: JSONObject) -> dict[str, JSONObject]:
     """Return the security schemes by name."""
     kind = "securitySchemes"
     schemes = components_of(document, kind)
-    return {name: mapping(scheme, f"components.{kind}.{name}") for name, scheme in schemes.items()}
+    return {
+        name: expect_object(scheme, f"components.{kind}.{name}") for name, scheme in schemes.items()
+    }
 
 
 def _run_generator(package: Path) -> None:

@@ -11,10 +11,10 @@ from openapi_tools.json_values import (
     JSON,
     JSONObject,
     SpecError,
-    elements,
-    fields,
-    items,
-    text,
+    copy_object,
+    copy_objects,
+    expect_list,
+    expect_text,
 )
 from openapi_tools.keywords import HOLDS_NAMES, HOLDS_SCHEMAS, holds_data, is_extension_beside_names
 from openapi_tools.openapi_30 import allow_null, rename_unknown_keywords, simplify
@@ -110,8 +110,8 @@ class _Translator:
     def translate_operation(self, path: str, method: str) -> JSONObject:
         """Return an operation with its servers and security, which it may inherit."""
         place = f"paths.{path}.{method}"
-        item = fields(fields(self.document["paths"], "paths")[path], f"paths.{path}")
-        own = fields(item[method], place)
+        item = copy_object(copy_object(self.document["paths"], "paths")[path], f"paths.{path}")
+        own = copy_object(item[method], place)
         servers = _inherited("servers", own, item, self.document)
         security = _inherited("security", own, item, self.document)
         parameters = self._translate_parameters(item, own, f"{place}.parameters")
@@ -125,7 +125,7 @@ class _Translator:
                 arguments.append(parameter)
             else:
                 key_schemes[self._add_key(parameter)] = []
-        operation = fields(self._translate(own, place), place)
+        operation = copy_object(self._translate(own, place), place)
         if arguments:
             operation["parameters"] = arguments
         operation["servers"] = servers
@@ -138,14 +138,14 @@ class _Translator:
         """Return the parameters of an operation, sorted; its own replace those of its path."""
         parameters: dict[tuple[str, str], JSONObject] = {}
         for node in (item, own):
-            for parameter in elements(node.get("parameters", []), place):
-                plain = fields(self._translate(parameter, place), place)
+            for parameter in expect_list(node.get("parameters", []), place):
+                plain = copy_object(self._translate(parameter, place), place)
                 parameters[str(plain.get("in")), str(plain.get("name"))] = plain
         return [parameters[key] for key in sorted(parameters)]
 
     def _translate_security(self, requirements: JSON, key_schemes: JSONObject, place: str) -> JSON:
         """Return the alternative security requirements, with `key_schemes` added to each."""
-        alternatives = items(requirements, f"{place}.security")
+        alternatives = copy_objects(requirements, f"{place}.security")
         if key_schemes and not alternatives:
             alternatives = [{}]
         security: list[JSON] = []
@@ -170,7 +170,7 @@ class _Translator:
     def _add_scheme(self, name: str, place: str) -> str:
         """Add the security scheme with this name in the document, and return our name of it."""
         reference = component_reference("securitySchemes", name)
-        scheme = fields(self._translate_target(reference, place, is_schema=False), reference)
+        scheme = copy_object(self._translate_target(reference, place, is_schema=False), reference)
         if self._key_name(scheme) is not None:
             return self._add_key(scheme)
         self.schemes.setdefault(name, scheme)
@@ -197,7 +197,7 @@ class _Translator:
             name = self.pending.pop()
             place = f"components.schemas.{name}"
             schema = resolve(self.document, schema_reference(name), place)
-            self.schemas[name] = fields(self._translate(schema, place, is_schema=True), place)
+            self.schemas[name] = copy_object(self._translate(schema, place, is_schema=True), place)
         self._check_circles()
         components: JSONObject = {}
         schemas = self._rename_schemas()
@@ -290,7 +290,7 @@ class _Translator:
             node = rename_unknown_keywords(node)
         if "$ref" not in value:
             return node
-        reference = text(value["$ref"], f"{place}.$ref")
+        reference = expect_text(value["$ref"], f"{place}.$ref")
         return self._translate_reference(reference, node, place, is_schema=is_schema)
 
     def _translate_keyword(self, keyword: str, value: JSON, place: str) -> JSON:
@@ -312,10 +312,10 @@ class _Translator:
 
     def _translate_discriminator(self, value: JSON, place: str) -> JSON:
         """Return a discriminator whose mapping uses our names of the schemas."""
-        discriminator = fields(value, place)
+        discriminator = copy_object(value, place)
         if "mapping" in discriminator:
             mapping: JSONObject = {}
-            for tag, target in fields(discriminator["mapping"], f"{place}.mapping").items():
+            for tag, target in copy_object(discriminator["mapping"], f"{place}.mapping").items():
                 mapping[tag] = self._translate_mapping_target(target, f"{place}.mapping.{tag}")
             discriminator["mapping"] = mapping
         return discriminator
@@ -325,7 +325,7 @@ class _Translator:
 
         The target is a reference to a schema, or its bare name. Raise SpecError for any other.
         """
-        target = text(value, place)
+        target = expect_text(value, place)
         name = schema_name(target)
         if name is not None:
             return schema_reference(self._need_schema(name, place))
@@ -353,7 +353,7 @@ class _Translator:
             return self._translate_target(reference, place, is_schema=is_schema)
         if not siblings:
             return schema
-        others = elements(siblings.get("allOf", []), f"{place}.allOf")
+        others = expect_list(siblings.get("allOf", []), f"{place}.allOf")
         return {**siblings, "allOf": [schema, *others]}
 
     def _translate_target(self, reference: str, place: str, *, is_schema: bool) -> JSON:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from attrs import Factory, frozen
 
 from openapi_tools.code_blocks import OPENAPI_HEADING
-from openapi_tools.json_values import JSON, JSONObject, SpecError, fields, items
+from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_object, copy_objects
 from openapi_tools.references import schema_name, schema_reference
 
 _FILLER = re.compile(r'"<\w+>"')
@@ -28,11 +28,11 @@ def to_openapi(prose: str, block: JSONObject) -> JSONObject:
     SpecError if either of them is not as expected.
     """
     summary, description = _read_prose(prose)
-    page = fields(block, "page", ("paths", "components"))
-    components = fields(page["components"], "components", ["schemas"])
-    schemas = fields(components["schemas"], "components.schemas")
+    page = copy_object(block, "page", ("paths", "components"))
+    components = copy_object(page["components"], "components", ["schemas"])
+    schemas = copy_object(components["schemas"], "components.schemas")
     # Under `paths`, a page describes its one operation.
-    described = fields(page["paths"], "paths", _OPERATION_KEYS, ["servers", "xMint"])
+    described = copy_object(page["paths"], "paths", _OPERATION_KEYS, ["servers", "xMint"])
     if described["type"] != "path":
         raise SpecError(f"paths.type: 'path' is expected, not '{described['type']}'")
 
@@ -121,7 +121,7 @@ class _PageReader:
 
     def read_request(self, value: JSON, place: str) -> JSONObject:
         """Return what the operation says of a request: security, parameters and body."""
-        request = fields(value, place, _REQUEST_KEYS, ["codeSamples"])
+        request = copy_object(value, place, _REQUEST_KEYS, ["codeSamples"])
         operation: JSONObject = {
             "security": self._read_security(request["security"], f"{place}.security"),
             "parameters": self._read_parameters(request["parameters"], f"{place}.parameters"),
@@ -134,7 +134,7 @@ class _PageReader:
     def read_responses(self, value: JSON, place: str) -> JSONObject:
         """Return the responses of the operation, by their status. Each has a description."""
         responses: JSONObject = {}
-        for status, response in fields(value, place).items():
+        for status, response in copy_object(value, place).items():
             message = self._read_message(response, f"{place}.{status}")
             responses[status] = {"description": "", **message.node}
         return responses
@@ -142,8 +142,8 @@ class _PageReader:
     def _read_security(self, value: JSON, place: str) -> list[JSON]:
         """Return the alternative security requirements, and collect their schemes."""
         alternatives: list[tuple[str, list[_Parameter]]] = []
-        for entry in items(value, place):
-            parameters = fields(entry, place, ("title", "parameters"))["parameters"]
+        for entry in copy_objects(value, place):
+            parameters = copy_object(entry, place, ("title", "parameters"))["parameters"]
             alternatives.append((str(entry["title"]), list(_list_parameters(parameters, place))))
         ambiguous = _find_ambiguous([keys for _, keys in alternatives])
         requirements: list[JSON] = []
@@ -166,13 +166,13 @@ class _PageReader:
     def _read_parameter(self, parameter: _Parameter) -> JSONObject:
         """Return a parameter as an object of OpenAPI."""
         place = parameter.place
-        content = fields(parameter.content, place, ["schema"], _SERIALIZATION)
+        content = copy_object(parameter.content, place, ["schema"], _SERIALIZATION)
         node: JSONObject = {"in": parameter.location, "name": parameter.name}
         for keyword in _SERIALIZATION:
             if keyword in content:
                 node[keyword] = content[keyword]
         # OpenAPI has these three keywords at the parameter, the page in each of its schemas.
-        entries = items(content["schema"], place)
+        entries = copy_objects(content["schema"], place)
         node["required"] = _take_required(entries, place)
         node.update(_take_shared(entries, ("deprecated", "description")))
         node["schema"] = self._read_schema(entries, place)
@@ -183,14 +183,14 @@ class _PageReader:
         node: JSONObject = {}
         content: JSONObject = {}
         required = False
-        for media_type, media in fields(value, place).items():
+        for media_type, media in copy_object(value, place).items():
             here = f"{place}.{media_type}"
-            parts = fields(media, here, ("schemaArray", "examples"), ["description"])
+            parts = copy_object(media, here, ("schemaArray", "examples"), ["description"])
             if "description" in parts:
                 _define(node, "description", parts["description"], here)
             if media_type == "_mintlify/placeholder":  # there is no content
                 continue
-            entries = items(parts["schemaArray"], here)
+            entries = copy_objects(parts["schemaArray"], here)
             if _take_required(entries, here):
                 required = True
             content[media_type] = {
@@ -228,10 +228,10 @@ class _PageReader:
 
 def _list_parameters(value: JSON, place: str) -> Iterator[_Parameter]:
     """Yield the parameters of a page, which are grouped by location and then by name."""
-    for location, group in fields(value, place, (), _LOCATIONS).items():
-        for name, content in fields(group, f"{place}.{location}").items():
+    for location, group in copy_object(value, place, (), _LOCATIONS).items():
+        for name, content in copy_object(group, f"{place}.{location}").items():
             here = f"{place}.{location}.{name}"
-            yield _Parameter(location, name, fields(content, here), here)
+            yield _Parameter(location, name, copy_object(content, here), here)
 
 
 def _find_ambiguous(alternatives: list[list[_Parameter]]) -> set[str]:
@@ -284,7 +284,7 @@ def _take_shared(entries: list[JSONObject], keywords: tuple[str, ...]) -> JSONOb
 def _genuine_examples(value: JSON, place: str) -> JSONObject:
     """Return the examples without those that hold the page's own filler, such as `<string>`."""
     examples: JSONObject = {}
-    for name, example in fields(value, place).items():
+    for name, example in copy_object(value, place).items():
         if not _FILLER.search(json.dumps(example)):
             examples[name] = example
     return examples

@@ -25,7 +25,7 @@ from collections import Counter
 
 from openapi_python_client.strings import DELIMITERS, in_double_quote_literal, sanitize, snake_case
 
-from openapi_tools.json_values import JSON, JSONObject, SpecError, elements
+from openapi_tools.json_values import JSON, JSONObject, SpecError, expect_list
 from openapi_tools.objects import SpecObject, correction, find_objects, quote, removal
 
 VARNAMES = "x-enum-varnames"
@@ -79,7 +79,7 @@ def _name_members(schema: SpecObject) -> list[str]:
 def _read_values(schema: SpecObject) -> list[Value]:
     """Return the values of an enum; raise SpecError for one that the client would not hold."""
     values: list[Value] = []
-    for value in elements(schema.node["enum"], f"{schema.path}.enum"):
+    for value in expect_list(schema.node["enum"], f"{schema.path}.enum"):
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise _refusal(schema, value, f"{value!a} is neither a string nor an integer")
         problem = _describe_problem(value, schema, values)

@@ -7,7 +7,7 @@ importer (`make spec`) uses them.
 from collections.abc import Callable
 from typing import TypeGuard
 
-from openapi_tools.json_values import JSON, JSONObject, items
+from openapi_tools.json_values import JSON, JSONObject, copy_objects
 
 # Keywords that say nothing when their value is false, null, or empty.
 _DROPPED_IF_EMPTY = frozenset(
@@ -159,7 +159,7 @@ def _simplify_alternatives(node: JSONObject, keyword: str, place: str) -> None:
     """Write a lone alternative as `allOf`."""
     alternatives = node.get(keyword)
     if isinstance(alternatives, list) and len(alternatives) == 1:
-        schemas = items(node.get("allOf", []), f"{place}.allOf")
+        schemas = copy_objects(node.get("allOf", []), f"{place}.allOf")
         node["allOf"] = [*schemas, *alternatives]
         del node[keyword]
 

@@ -2,13 +2,13 @@
 
 from urllib.parse import unquote
 
-from openapi_tools.json_values import JSON, JSONObject, SpecError, fields, mapping
+from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_object, expect_object
 
 
 def components_of(document: JSONObject, kind: str) -> JSONObject:
     """Return the components of a kind, such as `schemas`, by name."""
-    components = mapping(document.get("components", {}), "components")
-    return mapping(components.get(kind, {}), f"components.{kind}")
+    components = expect_object(document.get("components", {}), "components")
+    return expect_object(components.get(kind, {}), f"components.{kind}")
 
 
 def component_reference(kind: str, name: str) -> str:
@@ -47,7 +47,7 @@ def resolve(document: JSONObject, reference: str, place: str) -> JSONObject:
     `place` is where the reference stands, for the message of a SpecError.
     """
     target = find_target(document, reference, place)
-    return fields(target, f"{place}: '{reference}'")
+    return copy_object(target, f"{place}: '{reference}'")
 
 
 def find_target(document: JSONObject, reference: str, place: str) -> JSON:

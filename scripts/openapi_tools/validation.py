@@ -8,7 +8,7 @@ from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from referencing.exceptions import Unresolvable
 
-from openapi_tools.json_values import JSON, JSONObject, SpecError, items, mapping
+from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_objects, expect_object
 from openapi_tools.references import components_of, find_target, schema_name
 
 _SHOWN = 60
@@ -74,7 +74,7 @@ def _describe_recursion(document: JSONObject) -> str:
 
 def _find_circle(schemas: JSONObject, names: list[str]) -> list[str]:
     """Return the names of schemas from the first one back to itself, or an empty list."""
-    for part in _parts_of(mapping(schemas[names[-1]], names[-1])):
+    for part in _parts_of(expect_object(schemas[names[-1]], names[-1])):
         if part == names[0]:
             return [*names, part]
         if part in schemas and part not in names:
@@ -91,7 +91,7 @@ def _parts_of(schema: JSONObject) -> Iterator[str]:
         yield name
     for keyword in ("allOf", "anyOf", "oneOf"):
         if keyword in schema:
-            for part in items(schema[keyword], keyword):
+            for part in copy_objects(schema[keyword], keyword):
                 yield from _parts_of(part)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from openapi_tools.canonical_form import to_canonical_form
-from openapi_tools.json_values import SpecError, fields, items
+from openapi_tools.json_values import SpecError, copy_object, copy_objects
 from openapi_tools.operations import operations_of
 
 Json = dict[str, Any]
@@ -449,27 +449,27 @@ def test_a_malformed_document_is_refused(document: Json, place: str) -> None:
         of(document)
 
 
-def test_fields_copies_a_mapping_and_checks_its_keys() -> None:
+def test_copy_object_copies_a_mapping_and_checks_its_keys() -> None:
     told = {"a": 1, "b": 2}
-    assert fields(told, "here") == told
-    assert fields(told, "here") is not told
-    assert fields(told, "here", ["a"], ["b", "c"]) == told
+    assert copy_object(told, "here") == told
+    assert copy_object(told, "here") is not told
+    assert copy_object(told, "here", ["a"], ["b", "c"]) == told
     with pytest.raises(SpecError, match=r"^here: 'c' is missing$"):
-        fields(told, "here", ["c"], ["a", "b"])
+        copy_object(told, "here", ["c"], ["a", "b"])
     with pytest.raises(SpecError, match=r"^here: 'b' is not known here$"):
-        fields(told, "here", ["a"])
+        copy_object(told, "here", ["a"])
     with pytest.raises(SpecError, match=r"^here: 'a' is not known here$"):
-        fields(told, "here", (), ["b"])
+        copy_object(told, "here", (), ["b"])
 
 
-def test_items_copies_the_mappings_in_a_list() -> None:
+def test_copy_objects_copies_the_mappings_in_a_list() -> None:
     told = {"a": 1}
-    assert items([told], "here") == [told]
-    assert items([told], "here")[0] is not told
+    assert copy_objects([told], "here") == [told]
+    assert copy_objects([told], "here")[0] is not told
     with pytest.raises(SpecError, match=r"^here: a mapping is expected, not 1$"):
-        items([1], "here")
+        copy_objects([1], "here")
     with pytest.raises(SpecError, match=r"^here: a list is expected, not 'text'$"):
-        items("text", "here")
+        copy_objects("text", "here")
 
 
 def test_an_extension_beside_responses_or_paths_is_carried_untouched() -> None:
