@@ -15,14 +15,17 @@ _SHOWN = 60
 """How many characters of a wrong value a message shows."""
 
 
-def check_openapi(document: JSONObject, name: str = "") -> None:
-    """Raise SpecError, with the place and the reason, unless a document is valid OpenAPI 3.0."""
+def check_openapi(document: JSONObject, prefix: str = "") -> None:
+    """Raise SpecError, with the place and the reason, unless a document is valid OpenAPI 3.0.
+
+    The message begins with `prefix`.
+    """
     try:
         error = next(OpenAPIV30SpecValidator(document).iter_errors(), None)
     except Unresolvable as unresolvable:
-        raise SpecError(f"{name} there is nothing at '{unresolvable.ref}'") from None
+        raise SpecError(f"{prefix} there is nothing at '{unresolvable.ref}'") from None
     except RecursionError:
-        raise SpecError(f"{name} {_describe_recursion(document)}") from None
+        raise SpecError(f"{prefix} {_describe_recursion(document)}") from None
     if error is None:
         return
     place = error.json_path
@@ -36,7 +39,7 @@ def check_openapi(document: JSONObject, name: str = "") -> None:
     while error.context:
         error = _innermost(error.context)
     place += error.json_path.removeprefix(outer_path)
-    raise SpecError(f"{name} {place}: {_describe(error):.200}")
+    raise SpecError(f"{prefix} {place}: {_describe(error):.200}")
 
 
 def _describe(error: ValidationError) -> str:
