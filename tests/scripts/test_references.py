@@ -257,6 +257,19 @@ def test_schemas_that_are_only_references_to_each_other_are_refused(names: list[
     )
 
 
+@pytest.mark.parametrize("keyword", ["allOf", "anyOf", "oneOf"])
+def test_schemas_that_consist_of_each_other_alone_are_refused(keyword: str) -> None:
+    schemas: Json = {
+        "A": {keyword: [{"$ref": "#/components/schemas/B"}]},
+        "B": {"$ref": "#/components/schemas/A", "deprecated": False},
+    }
+    with pytest.raises(SpecError) as refused:
+        of({"$ref": "#/components/schemas/A"}, {"A": "Ours"}, schemas=schemas)
+    assert str(refused.value) == (
+        "components.schemas.A: these schemas are nothing but references to each other: A → B → A"
+    )
+
+
 def test_a_schema_that_is_only_a_reference_to_another_is_carried() -> None:
     schemas = {"A": {"$ref": "#/components/schemas/B"}, "B": {"title": "B"}}
     spec = of({"$ref": "#/components/schemas/A"}, schemas=schemas)
