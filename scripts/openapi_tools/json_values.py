@@ -20,7 +20,7 @@ class SpecError(Exception):
 def expect_object(value: JSON, place: str) -> JSONObject:
     """Return an object itself, not a copy; raise SpecError for anything else."""
     if not isinstance(value, dict):
-        raise SpecError(f"{place}: a mapping is expected, not {value!r:.60}")
+        raise SpecError(f"{place}: expected a mapping, not {value!r:.60}")
     return value
 
 
@@ -51,12 +51,12 @@ def copy_objects(value: JSON, place: str) -> list[JSONObject]:
 def expect_list(value: JSON, place: str) -> list[JSON]:
     """Return a list itself, not a copy; raise SpecError for anything else."""
     if not isinstance(value, list):
-        raise SpecError(f"{place}: a list is expected, not {value!r:.60}")
+        raise SpecError(f"{place}: expected a list, not {value!r:.60}")
     return value
 
 
 def expect_text(value: JSON, place: str) -> str:
     """Return a string; raise SpecError for anything else."""
     if not isinstance(value, str):
-        raise SpecError(f"{place}: a text is expected, not {value!r:.60}")
+        raise SpecError(f"{place}: expected a text, not {value!r:.60}")
     return value

@@ -41,7 +41,7 @@ def read_provenance(folder: Path) -> Provenance:
     values = {key: expect_text(value, f"{path}: {key}") for key, value in record.items()}
     file = values["file"]
     if PurePosixPath(file).name != file:
-        raise SpecError(f"{path}: file: the name of a file in {folder} is expected, not '{file}'")
+        raise SpecError(f"{path}: file: expected the name of a file in {folder}, not '{file}'")
     return Provenance(file, values["from"], values["imported"], values["sha256"])
 
 

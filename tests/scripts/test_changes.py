@@ -576,14 +576,14 @@ def reported(**changes: Any) -> str:
     ("output", "reason"),
     [
         ("", "Expecting value: line 2 column 1"),
-        ("[]", "report: a mapping is expected, not []"),
-        ("{}", "changes: a list is expected, not None"),
-        (reported(path=1), "changes[0].path: a text is expected, not 1"),
-        (reported(property=1), "changes[0].property: a text is expected, not 1"),
-        (reported(kind=None), "changes[0].kind: a text is expected, not None"),
+        ("[]", "report: expected a mapping, not []"),
+        ("{}", "changes: expected a list, not None"),
+        (reported(path=1), "changes[0].path: expected a text, not 1"),
+        (reported(property=1), "changes[0].property: expected a text, not 1"),
+        (reported(kind=None), "changes[0].kind: expected a text, not None"),
         (reported(impact="huge"), "changes[0].impact: expected major, minor, patch, not 'huge'"),
-        (reported(verdicts={}), "changes[0].verdicts: a list is expected, not {}"),
-        (reported(verdicts=[{}]), "changes[0].verdicts.message: a text is expected, not None"),
+        (reported(verdicts={}), "changes[0].verdicts: expected a list, not {}"),
+        (reported(verdicts=[{}]), "changes[0].verdicts.message: expected a text, not None"),
     ],
 )
 def test_unexpected_output_of_redocly_is_reported_in_the_first_line(

@@ -247,7 +247,7 @@ NOWHERE = {"$ref": "#/components/schemas/Nowhere"}
     ("spec", "complaint"),
     [
         ("a: [", "not YAML"),
-        ("[]", "a mapping is expected"),
+        ("[]", "expected a mapping"),
         (f"{HEAD}paths: {{}}".replace("3.0.3", "3.1.0"), "$.openapi: '3.1.0' does not match"),
         ("{openapi: 3.0.3, paths: {}}", "spec.yaml: $: 'info' is a required property"),
         (f"{HEAD}paths: {{/a: {{get: {{}}}}}}", "$.paths['/a'].get: 'responses' is a required"),
