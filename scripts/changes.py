@@ -2,8 +2,11 @@
 
 `make changes` runs it. `make update` includes this report in its own.
 
+There are two views of a change. The wire view compares the specs: redocly finds what changes in
+requests and answers. The Python view compares the public names of the generated clients.
+
 Exit code 0 means that nothing that was compared breaks callers, 1 that something does, 2 that the
-specs could not be compared. If one view was left out, the first line of the report says so.
+specs could not be compared. If the wire view was left out, the first line of the report says so.
 """
 
 import argparse
@@ -11,41 +14,44 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NotRequired, TypedDict
 
 from attrs import asdict, frozen
 from generate import FACADE, OVERLAY, PACKAGE, ROOT, SPEC, generate
 from openapi_tools.command_line import command
-from openapi_tools.json_values import SpecError
+from openapi_tools.json_values import (
+    JSONObject,
+    SpecError,
+    copy_objects,
+    expect_object,
+    expect_text,
+)
+from openapi_tools.processes import run_captured
 from openapi_tools.python_api import compare_packages
+from openapi_tools.references import pointer_parts
 
 REDOCLY = Path(sys.prefix, "node_modules/@redocly/cli/bin/cli.js")
 
 _KINDS = ("breaking", "additive", "cosmetic")
-_KIND_OF_IMPACT = {"major": "breaking", "minor": "additive", "patch": "additive"}
+_IMPACTS = ("major", "minor", "patch")
 _TEXT_KEYWORDS = {"description", "summary", "title", "externalDocs"}
 """The keywords whose values are only read by people."""
 
 
-class _Verdict(TypedDict):
-    """The verdict of one of redocly's rules on a change."""
-
-    message: str
-
-
-class _WireChange(TypedDict):
+@frozen
+class _WireChange:
     """A change as redocly reports it."""
 
-    path: str  # a JSON Pointer in a URI fragment
-    kind: str  # added, removed or modified
+    place: list[str]
+    """The keys that lead to what changed, from the outermost inwards."""
+    subject: str
+    """The keyword or member that changed."""
+    action: str  # added, removed or modified
     impact: str  # major, minor or patch
-    property: NotRequired[str]
-    verdicts: list[_Verdict]
+    messages: list[str]
+    """What redocly's rules say of the change. The list may be empty."""
 
 
 @frozen
@@ -63,7 +69,7 @@ class Report:
     """The result of a comparison."""
 
     findings: list[Finding]
-    skipped: str
+    skipped_reason: str
     """Why the wire view was left out, or the empty string."""
     version: str
     """The version of the facade in the working tree."""
@@ -79,18 +85,20 @@ class Report:
         """Return the report as text, markdown or json. JSON has no heading."""
         if form == "json":
             return self._render_json()
-        rows = self._render_table() if form == "markdown" else self._render_lines()
+        rows = self._render_lines()
+        if form == "markdown":
+            rows = self._render_table()
         notice = ""
-        if self.skipped:
-            notice = f"Not everything was compared. {self.skipped}"
-        parts = [notice, heading, "\n".join(rows), self._verdict()]
+        if self.skipped_reason:
+            notice = f"Not everything was compared. {self.skipped_reason}"
+        parts = [notice, heading, "\n".join(rows), self._describe_verdict()]
         return "\n\n".join(part for part in parts if part)
 
     def _render_json(self) -> str:
         report = {
             "code": self.exit_code,
-            "skipped": self.skipped,
-            "verdict": self._verdict(),
+            "skipped": self.skipped_reason,
+            "verdict": self._describe_verdict(),
             "findings": [asdict(finding) for finding in self.findings],
         }
         return json.dumps(report, indent=2)
@@ -112,10 +120,10 @@ class Report:
             table.append(f"| {' | '.join(escaped)} |")
         return table
 
-    def _verdict(self) -> str:
+    def _describe_verdict(self) -> str:
         if self.exit_code:
             return f"This breaks callers: {_describe_release(self.version)}"
-        if self.skipped:
+        if self.skipped_reason:
             return "Nothing that was compared breaks callers."
         return "Nothing breaks."
 
@@ -135,7 +143,8 @@ def _describe_release(version: str) -> str:
 def read_version() -> str:
     """Return the version of the facade in the working tree."""
     path = ROOT / FACADE / "_version.py"
-    match = re.search(r'^__version__ = "(\d+\.\d+[^"]*)"$', path.read_text(), re.MULTILINE)
+    text = path.read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "(\d+\.\d+[^"]*)"$', text, re.MULTILINE)
     if not match:
         raise SpecError(f'{path}: expected a line such as: __version__ = "1.2.3"')
     return match[1]
@@ -150,30 +159,51 @@ def compare(old: Path, new: Path, checkout: Path | None = None) -> Report:
     If an overlay does not fit its spec, that is a finding, and both specs are compared without
     overlays. Raise SpecError if no client can be generated from one of the specs even so.
     """
-    old_overlay = OVERLAY
-    if checkout:
-        old_overlay = checkout / "openapi" / OVERLAY.name
     findings: list[Finding] = []
     with TemporaryDirectory() as scratch:
         before = Path(scratch, "old")
         after = Path(scratch, "new")
-        try:
-            generate(old, old_overlay, before)
-            generate(new, OVERLAY, after)
-        except SpecError as error:
+        findings += _generate_corrected(old, before, "the old spec", checkout)
+        findings += _generate_corrected(new, after, "the new spec")
+        if findings:
             generate(old, None, before)
             generate(new, None, after)
-            sentence = f"does not fit, so everything else was compared without it: {error}"
-            findings.append(Finding("breaking", "overlay", str(OVERLAY), sentence))
         findings += _python_changes(before, after, PACKAGE)
         if checkout:
             findings += _python_changes(checkout, ROOT, FACADE)
-        wire, skipped = wire_changes(
+        # The client's own copies of the specs are compared, because the overlay has corrected them.
+        # In these copies, the description of an operation includes those of its parameters, so a
+        # changed description of a parameter is found twice. Both findings are cosmetic.
+        wire, skipped_reason = wire_changes(
             before / PACKAGE / "openapi.yaml", after / PACKAGE / "openapi.yaml"
         )
         findings += wire
     findings.sort(key=lambda finding: _KINDS.index(finding.kind))
-    return Report(findings, skipped, read_version())
+    return Report(findings, skipped_reason, read_version())
+
+
+def _generate_corrected(
+    spec: Path, output: Path, spec_name: str, checkout: Path | None = None
+) -> list[Finding]:
+    """Generate a client from a spec as its overlay corrects it.
+
+    The overlay is that of `checkout`, if it is given, or else that of the working tree. Return no
+    findings, or the one that the overlay does not fit.
+    """
+    overlay = OVERLAY
+    place = str(OVERLAY)
+    if checkout:
+        overlay = checkout / "openapi" / OVERLAY.name
+        place = f"{OVERLAY.name} of the older version"
+    try:
+        generate(spec, overlay, output)
+    except SpecError as error:
+        reason = str(error).removeprefix(f"{overlay}: ")
+        sentence = (
+            f"does not fit {spec_name}, so everything else was compared without overlays: {reason}"
+        )
+        return [Finding("breaking", "overlay", place, sentence)]
+    return []
 
 
 def compare_with_ref(ref: str) -> Report:
@@ -181,15 +211,32 @@ def compare_with_ref(ref: str) -> Report:
 
     Raise SpecError if git does not have the ref, or if one of the specs gives no client.
     """
+    tree = _find_tree(ref)
     with TemporaryDirectory() as scratch:
         archive = Path(scratch, "archive.zip")
-        git = ["git", "archive", f"--output={archive}", ref, "openapi", FACADE]
-        run = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
+        git = ["git", "archive", f"--output={archive}", tree, "openapi", FACADE]
+        run = run_captured(git, folder=ROOT)
         if run.returncode:
-            advice = "A shallow clone lacks most refs; to get one: `git fetch --depth=1 origin REF`"
-            raise SpecError(f"{ref}: {run.stderr.strip().rstrip('.')}. {advice}")
+            raise SpecError(f"{ref}: {run.stderr.strip()}")
         shutil.unpack_archive(archive, scratch)
         return compare(Path(scratch, "openapi", SPEC.name), SPEC, Path(scratch))
+
+
+def _find_tree(ref: str) -> str:
+    """Return the hash of the folder tree that a git ref names; raise SpecError if there is none."""
+    git = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{tree}}"]
+    run = run_captured(git, folder=ROOT)
+    if not run.returncode:
+        return run.stdout.strip()
+    if run.stderr:
+        raise SpecError(f"{ref}: {run.stderr.strip()}")
+    # With --quiet, git writes nothing if it does not have the ref.
+    if Path(ref).is_file():
+        raise SpecError(f"{ref}: this is a file, not a git ref. To compare two specs, name both")
+    raise SpecError(
+        f"{ref}: git does not have this ref. A shallow clone lacks most refs; to get one:"
+        " `git fetch --depth=1 origin REF`"
+    )
 
 
 def _python_changes(old: Path, new: Path, package: str) -> list[Finding]:
@@ -202,8 +249,8 @@ def _python_changes(old: Path, new: Path, package: str) -> list[Finding]:
 def wire_changes(old: Path, new: Path) -> tuple[list[Finding], str]:
     """Compare two OpenAPI documents with redocly.
 
-    Return the findings, and the empty string. If redocly is missing or fails, return no findings,
-    and the reason.
+    Return the findings, and why the documents were not compared. If they were compared, this
+    reason is the empty string; otherwise there are no findings.
     """
     if old.read_bytes() == new.read_bytes():
         return [], ""
@@ -211,17 +258,55 @@ def wire_changes(old: Path, new: Path) -> tuple[list[Finding], str]:
     if missing:
         return [], missing
     redocly = ["node", str(REDOCLY), "diff", str(old), str(new), "--format=json"]
+    # Without this option, its exit code for a breaking change is that of a failure.
+    redocly.append("--fail-on=none")
     environment = os.environ | {
         "REDOCLY_TELEMETRY": "off",
         "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true",
     }
-    run = subprocess.run(redocly, env=environment, capture_output=True, text=True, check=False)
+    run = run_captured(redocly, environment)
+    failure = "The wire view was left out, because redocly failed"
+    if run.returncode:
+        return [], f"{failure}: {' '.join(run.stderr.split())}"
     try:
-        changes: list[_WireChange] = json.loads(run.stdout)["changes"]
-    except ValueError:
-        reason = " ".join(run.stderr.split())
-        return [], f"The wire view was left out, because redocly failed: {reason}"
+        changes = _read_wire_changes(run.stdout)
+    except (ValueError, SpecError) as error:
+        return [], f"{failure}: its output is not as expected: {error}"
     return [_wire_finding(change) for change in changes], ""
+
+
+def _read_wire_changes(output: str) -> list[_WireChange]:
+    """Return the changes in redocly's output.
+
+    Raise ValueError if the output is not JSON, or SpecError if its shape is not as expected.
+    """
+    report = expect_object(json.loads(output), "report")
+    changes: list[_WireChange] = []
+    for index, entry in enumerate(copy_objects(report.get("changes"), "changes")):
+        changes.append(_read_wire_change(entry, f"changes[{index}]"))
+    return changes
+
+
+def _read_wire_change(entry: JSONObject, place: str) -> _WireChange:
+    """Return one of redocly's changes; raise SpecError if its shape is not as expected."""
+    keys = pointer_parts(expect_text(entry.get("path"), f"{place}.path"))
+    if not keys:
+        keys = ["the document"]
+    subject = keys[-1]
+    if entry.get("property"):
+        subject = expect_text(entry["property"], f"{place}.property")
+    impact = expect_text(entry.get("impact"), f"{place}.impact")
+    if impact not in _IMPACTS:
+        raise SpecError(f"{place}.impact: expected {', '.join(_IMPACTS)}, not '{impact:.60}'")
+    verdicts = copy_objects(entry.get("verdicts"), f"{place}.verdicts")
+    messages = [expect_text(each.get("message"), f"{place}.verdicts.message") for each in verdicts]
+    return _WireChange(
+        place=keys,
+        subject=subject,
+        action=expect_text(entry.get("kind"), f"{place}.kind"),
+        impact=impact,
+        messages=messages,
+    )
 
 
 def _describe_missing_tools() -> str:
@@ -238,27 +323,29 @@ def _describe_missing_tools() -> str:
 
 def _wire_finding(change: _WireChange) -> Finding:
     """Return one of redocly's changes as a finding."""
-    pointer = change["path"].split("/")[1:]
-    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer]
-    subject = change.get("property") or parts[-1]
-    messages = [verdict["message"].rstrip(".") for verdict in change["verdicts"]]
-    sentence = "; ".join(messages) or f"`{subject}` was {change['kind']}"
-    return Finding(_classify(change, subject), "wire", " > ".join(parts), sentence)
+    sentence = "; ".join(message.rstrip(".") for message in change.messages)
+    if not sentence:
+        sentence = f"`{change.subject}` was {change.action}"
+    return Finding(_classify(change), "wire", " > ".join(change.place), sentence)
 
 
-def _classify(change: _WireChange, subject: str) -> str:
-    """Return breaking, additive or cosmetic; `subject` is the keyword or member that changed."""
-    if change["impact"] == "patch":
-        is_text = subject in _TEXT_KEYWORDS
+def _classify(change: _WireChange) -> str:
+    """Return whether a change is breaking, additive or cosmetic."""
+    if change.impact == "major":
+        return "breaking"
+    if change.impact == "minor":
+        return "additive"
+    # The rest is a patch for redocly: a change for which it has no rule, or without an effect.
+    if change.subject in _TEXT_KEYWORDS:
+        return "cosmetic"
+    if change.action != "modified":
         # Added or removed without an effect: a schema that no operation uses, for example.
-        is_unused = change["kind"] != "modified"
-        if is_text or is_unused:
-            return "cosmetic"
-    return _KIND_OF_IMPACT[change["impact"]]
+        return "cosmetic"
+    return "additive"
 
 
 # The exit code of a failure is 2, because 1 means that something breaks callers.
-@partial(command, failure=2)
+@command(failure_code=2)
 def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Report what changes for callers.")

@@ -51,7 +51,7 @@ def _read_lines(tree: Path) -> dict[str, list[str]]:
     return lines
 
 
-@command
+@command()
 def main() -> None:
     """Run the command line."""
     check_source()

@@ -54,7 +54,7 @@ def _show_refusal(mesh: MockServer) -> None:
             raise SpecError("a wrong secret was accepted")
 
 
-@command
+@command()
 def main() -> None:
     """Run the command line."""
     try:

@@ -1,7 +1,6 @@
 """Generates the client package anew from the spec and its overlay: `make generate`."""
 
 import argparse
-import os
 import re
 import subprocess
 import sys
@@ -13,11 +12,12 @@ from openapi_tools import import_all
 from openapi_tools.command_line import command
 from openapi_tools.documents import dump, read_document
 from openapi_tools.enum_names import name_enum_members
-from openapi_tools.json_values import JSON, JSONObject, SpecError, items, mapping
+from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_objects, expect_object
 from openapi_tools.name_checks import check_names
 from openapi_tools.nullable_enums import split_nullable_enums
 from openapi_tools.operations import operation_at, operations_of
 from openapi_tools.overlay import apply_overlay
+from openapi_tools.processes import required_environment, run_captured
 from openapi_tools.references import components_of
 from openapi_tools.request_bodies import keep_one_media_type
 from openapi_tools.validation import check_openapi
@@ -50,26 +50,36 @@ def generate(
     the new client. Return messages to print: about overlay actions and about generated names.
 
     Raise SpecError if no usable client can be generated, or if `output` holds other files. Then,
-    and after an OSError, `output` is as it was before.
+    and after an OSError, `output` is as it was before, and no new folder is left.
     """
     _check_settings()
     document, messages = _prepare_document(spec, overlay)
     output = output.resolve()
-    output.mkdir(parents=True, exist_ok=True)
-    if any(output.iterdir()) and not (output / PACKAGE).is_dir():
+    if output.exists() and any(output.iterdir()) and not (output / PACKAGE).is_dir():
         raise SpecError(
             f"{output}: this folder holds files, but no generated client, so it was not replaced."
             " Choose a new folder, or an empty one"
         )
-    with TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as scratch:
-        package = Path(scratch, "new", PACKAGE)
+    # The new folders are made aside. Then the outermost of them is moved, with all that it holds.
+    target = _outermost_new_folder(output)
+    with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
+        new = Path(scratch, "new")
+        package = new / output.relative_to(target) / PACKAGE
         package.mkdir(parents=True)
         _merge_descriptions(document)
         _write_our_files(document, package)
         _run_generator(package)
         _check_imports(package, facade)
-        put_in_place(output, package.parent)
+        put_in_place(target, new)
     return messages
+
+
+def _outermost_new_folder(output: Path) -> Path:
+    """Return the outermost folder that must be made for `output`, or `output` if it exists."""
+    folder = output
+    while not folder.parent.exists():
+        folder = folder.parent
+    return folder
 
 
 def _check_settings() -> None:
@@ -85,11 +95,11 @@ def _prepare_document(spec: Path, overlay: Path | None) -> tuple[JSONObject, lis
 
     Raise SpecError if the spec is not valid, or if the overlay does not fit it.
     """
-    document = mapping(read_document(spec), str(spec))
+    document = expect_object(read_document(spec), str(spec))
     messages: list[str] = []
     if overlay:
         messages += apply_overlay(overlay, document)
-    check_openapi(document, f"{spec}:")
+    check_openapi(document, prefix=f"{spec}:")
     try:
         keep_one_media_type(document)
         split_nullable_enums(document)
@@ -109,14 +119,15 @@ def _merge_descriptions(document: JSONObject) -> None:
     schemes = _security_schemes(document)
     for path, method in operations_of(document).values():
         operation = operation_at(document, path, method)
-        parts: dict[str, JSON] = {}
-        for parameter in items(operation.get("parameters", []), "parameters"):
-            parts[str(parameter.get("name"))] = parameter
-        parts |= mapping(operation["responses"], "responses")
-        for scheme in schemes.values():
-            parts[str(scheme.get("name"))] = scheme
+        # Parts of two kinds may have the same name, and so may two parameters.
+        parameters = copy_objects(operation.get("parameters", []), "parameters")
+        parts: list[tuple[str, JSON]] = [(str(each.get("name")), each) for each in parameters]
+        parts += expect_object(operation["responses"], "responses").items()
+        for name, scheme in schemes.items():
+            # The scheme of an API key names the header that carries it; other schemes do not.
+            parts.append((str(scheme.get("name", name)), scheme))
         lines = [str(operation.get("description", ""))]
-        for name, part in parts.items():
+        for name, part in parts:
             if isinstance(part, dict) and "description" in part:
                 lines.append(f"{name}: {part['description']}")
         operation["description"] = "\n- ".join(lines)
@@ -127,12 +138,13 @@ def _write_our_files(document: JSONObject, package: Path) -> None:
 
     They are written before the generator runs: it reads openapi.yaml, and formats spec.py.
     """
-    servers = tuple(server["url"] for server in items(document.get("servers", []), "servers"))
+    servers = copy_objects(document.get("servers", []), "servers")
+    urls = tuple(server["url"] for server in servers)
     headers: dict[str, JSON] = {}
     for name, scheme in _security_schemes(document).items():
         if scheme.get("in") == "header":
             headers[name] = scheme["name"]
-    _write_text(package / "spec.py", _SPEC_MODULE.format(servers=servers, headers=headers))
+    _write_text(package / "spec.py", _SPEC_MODULE.format(servers=urls, headers=headers))
     _write_text(package / "openapi.yaml", dump(document, sort_keys=False))
     _write_text(package / "py.typed", "")
 
@@ -146,7 +158,10 @@ def _security_schemes(document: JSONObject) -> dict[str, JSONObject]:
     """Return the security schemes by name."""
     kind = "securitySchemes"
     schemes = components_of(document, kind)
-    return {name: mapping(scheme, f"components.{kind}.{name}") for name, scheme in schemes.items()}
+    checked: dict[str, JSONObject] = {}
+    for name, scheme in schemes.items():
+        checked[name] = expect_object(scheme, f"components.{kind}.{name}")
+    return checked
 
 
 def _run_generator(package: Path) -> None:
@@ -154,16 +169,18 @@ def _run_generator(package: Path) -> None:
 
     Raise SpecError if it fails or warns.
     """
-    generator = [sys.executable, "-P", "-m", "openapi_python_client", "generate", "--meta=none"]
-    generator += ["--fail-on-warning", "--overwrite", f"--output-path={package}"]
-    generator += [f"--path={package / 'openapi.yaml'}", f"--config={SETTINGS}"]
-    environment = {
+    command_line = [sys.executable, "-P", "-m", "openapi_python_client", "generate", "--meta=none"]
+    command_line += ["--fail-on-warning", "--overwrite", f"--output-path={package}"]
+    command_line += [f"--path={package / 'openapi.yaml'}", f"--config={SETTINGS}"]
+    environment = required_environment() | {
         "PATH": str(Path(sys.executable).parent),
         "PYTHONHASHSEED": "0",
         "PYTHONUTF8": "1",
     }
-    run = subprocess.run(generator, env=environment, capture_output=True, text=True, check=False)
+    run = run_captured(command_line, environment)
     if run.returncode:
+        # Every line of the generator's own message helps. Of a traceback, only the last line says
+        # what went wrong.
         reason = run.stderr
         if not reason or "Traceback" in reason:
             reason = _failure_reason(run)
@@ -171,7 +188,7 @@ def _run_generator(package: Path) -> None:
 
 
 def _check_imports(package: Path, facade: Path | None) -> None:
-    """Raise SpecError unless Python can import the package, and with it the facade, if given."""
+    """Raise SpecError if Python cannot import the package, or cannot import the facade with it."""
     reason = _import_error(package)
     if reason:
         problem = "the generated package cannot be imported, so nothing changed"
@@ -188,26 +205,30 @@ def _check_imports(package: Path, facade: Path | None) -> None:
 
 
 def _import_error(package: Path, facade: Path | None = None) -> str:
-    """Return why the package, or the facade with it, cannot be imported, or the empty string.
+    """Return why an import failed, or the empty string if it succeeded.
+
+    Without `facade`, the package is imported. With `facade`, both are imported.
 
     A separate process imports them, isolated (`-I`) from the caller's environment and folder, and
     without leaving compiled modules behind (`-B`).
     """
-    python = [sys.executable, "-I", "-B", "-X", "utf8", import_all.__file__, str(package)]
-    examined = package
+    command_line = [sys.executable, "-I", "-B", "-X", "utf8", import_all.__file__, str(package)]
+    # The package alone was imported before: with the facade, a failure is the facade's.
+    blamed = package
     if facade:
-        python.append(str(facade))
-        examined = facade
-    # Without this variable, Python on Windows has no random numbers and no sockets.
-    environment = {name: value for name, value in os.environ.items() if name == "SYSTEMROOT"}
-    run = subprocess.run(python, env=environment, capture_output=True, text=True, check=False)
+        command_line.append(str(facade))
+        blamed = facade
+    run = run_captured(command_line, required_environment())
     if not run.returncode:
         return ""
-    return f"{_failure_reason(run)} ({_failing_module(run.stderr, examined)})"
+    return f"{_failure_reason(run)} ({_failing_module(run.stderr, blamed)})"
 
 
 def _failing_module(traceback: str, package: Path) -> str:
-    """Return the module of the package in which an import failed, or the package, as a path."""
+    """Return the path of the module in which an import failed, beginning with the package's name.
+
+    If the traceback names no module of the package, return the package's name alone.
+    """
     modules = [Path(file) for file in re.findall(r'File "([^"]+)", line', traceback)]
     inside = [module for module in modules if package in module.parents]
     if not inside:
@@ -224,21 +245,22 @@ def _failure_reason(run: subprocess.CompletedProcess[str]) -> str:
 
 
 def put_in_place(target: Path, new: Path) -> None:
-    """Move `new` to `target`, and what was at `target` beside `new`, with `.old` after its name.
+    """Replace `target`, a file or folder that need not exist, by `new`.
 
-    If that fails, `target` is as it was before.
+    The earlier file or folder is kept beside `new`, with `.old` after its name. If a move fails or
+    is interrupted, `target` is as it was before.
     """
     old = new.with_name(f"{new.name}.old")
-    if target.exists():
-        target.rename(old)
     try:
+        if target.exists():
+            target.rename(old)
         new.rename(target)
     finally:
         if old.exists() and not target.exists():
             old.rename(target)
 
 
-@command
+@command()
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Regenerate the client from the spec.")

@@ -110,7 +110,7 @@ def import_file(
     write(output, spec)
 
 
-@command
+@command()
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Import a docs page or an OpenAPI document.")

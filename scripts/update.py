@@ -100,7 +100,7 @@ def finish() -> None:
     shutil.rmtree(READY)
 
 
-@command
+@command()
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Update the spec and all that follows from it.")

@@ -11,21 +11,47 @@ from openapi_tools.json_values import (
     JSON,
     JSONObject,
     SpecError,
-    elements,
-    fields,
-    items,
-    text,
+    copy_object,
+    copy_objects,
+    expect_list,
+    expect_object,
+    expect_text,
 )
-from openapi_tools.keywords import HOLDS_NAMES, HOLDS_SCHEMAS, holds_data, is_extension_beside_names
-from openapi_tools.openapi_30 import allow_null, rename_unknown_keywords, simplify
+from openapi_tools.keywords import (
+    HOLDS_NAMES,
+    HOLDS_SCHEMAS,
+    holds_data,
+    is_extension,
+    is_extension_beside_names,
+)
+from openapi_tools.openapi_30 import allow_null, rename_unknown_keywords, simplify, unwrap
 from openapi_tools.references import (
     component_reference,
     components_of,
     is_part_of_schema,
+    pointer_parts,
     resolve,
     schema_name,
     schema_reference,
 )
+
+# The kinds of components that may have a summary or a description. In OpenAPI 3.1, the keyword
+# beside a reference to such a component replaces that of the component.
+_KINDS_WITH_TEXT = {
+    "summary": frozenset({"examples", "pathItems"}),
+    "description": frozenset(
+        {
+            "examples",
+            "headers",
+            "links",
+            "parameters",
+            "pathItems",
+            "requestBodies",
+            "responses",
+            "securitySchemes",
+        }
+    ),
+}
 
 MAX_OBJECTS = 100_000
 """How many objects a document may have once its references are replaced by their targets.
@@ -52,18 +78,21 @@ def to_canonical_form(
     """
     names_by_header = {header.lower(): name for header, name in scheme_names.items()}
     translator = _Translator(document, names_by_header, schema_names)
-    paths: dict[str, dict[str, JSONObject]] = {}
+    paths: JSONObject = {}
+    operations: list[JSONObject] = []
     for path, method in wanted:
-        paths.setdefault(path, {})[method] = translator.translate_operation(path, method)
-    operations = [operation for item in paths.values() for operation in item.values()]
+        operation = translator.translate_operation(path, method)
+        path_item = expect_object(paths.setdefault(path, {}), path)
+        path_item[method] = operation
+        operations.append(operation)
     spec: JSONObject = {"components": translator.translate_components()}
-    spec.update(_take_shared(operations))
-    spec["paths"] = {path: dict(item) for path, item in paths.items()}
+    spec.update(_remove_shared(operations))
+    spec["paths"] = paths
     return {keyword: value for keyword, value in spec.items() if value}
 
 
-def _take_shared(operations: list[JSONObject]) -> JSONObject:
-    """Take servers and security out of the operations where all of them have the same."""
+def _remove_shared(operations: list[JSONObject]) -> JSONObject:
+    """Remove servers and security from the operations if all have the same, and return them."""
     shared: JSONObject = {}
     if not operations:
         return shared
@@ -101,58 +130,82 @@ class _Translator:
     """How many objects were translated."""
 
     @property
-    def allows_any_keyword(self) -> bool:
-        """Return True if schemas may have keywords that the standard does not define."""
+    def is_openapi_31(self) -> bool:
+        """Return True if the document is of version 3.1.
+
+        Its schemas may have keywords that the standard does not define, and a summary or a
+        description beside a reference replaces that of the target.
+        """
         return str(self.document.get("openapi")).startswith("3.1")
 
     # --- operations -----------------------------------------------------------------------------
 
     def translate_operation(self, path: str, method: str) -> JSONObject:
-        """Return an operation with its servers and security, which it may inherit."""
+        """Return an operation with its servers and security, which it may inherit.
+
+        Raise SpecError if it is malformed, or if its path has `security`.
+        """
+        paths = expect_object(self.document["paths"], "paths")
+        path_item = expect_object(paths[path], f"paths.{path}")
+        if "security" in path_item:
+            raise SpecError(
+                f"paths.{path}.security: OpenAPI has no 'security' for all operations of a path:"
+                " move it to each of these operations"
+            )
         place = f"paths.{path}.{method}"
-        item = fields(fields(self.document["paths"], "paths")[path], f"paths.{path}")
-        own = fields(item[method], place)
-        servers = _inherited("servers", own, item, self.document)
-        security = _inherited("security", own, item, self.document)
-        parameters = self._translate_parameters(item, own, f"{place}.parameters")
-        own.pop("parameters", None)
+        source = copy_object(path_item[method], place)
+        servers = _inherited("servers", source, path_item, self.document)
+        security = _inherited("security", source, self.document)
+        parameters: dict[tuple[str, str], JSONObject] = {}
+        self._collect_parameters(path_item, f"paths.{path}", parameters)
+        self._collect_parameters(source, place, parameters)
+        source.pop("parameters", None)
 
         # A parameter that holds an API key becomes a security scheme.
-        key_schemes: JSONObject = {}
-        arguments: list[JSON] = []
-        for parameter in parameters:
-            if self._key_name(parameter) is None:
-                arguments.append(parameter)
+        key_requirement: JSONObject = {}
+        other_parameters: list[JSON] = []
+        for location_and_name in sorted(parameters):
+            parameter = parameters[location_and_name]
+            key_name = self._key_name(parameter)
+            if key_name is None:
+                other_parameters.append(parameter)
             else:
-                key_schemes[self._add_key(parameter)] = []
-        operation = fields(self._translate(own, place), place)
-        if arguments:
-            operation["parameters"] = arguments
+                self._add_key(key_name, parameter)
+                key_requirement[key_name] = []
+        operation = copy_object(self._translate(source, place), place)
+        if other_parameters:
+            operation["parameters"] = other_parameters
         operation["servers"] = servers
-        operation["security"] = self._translate_security(security, key_schemes, place)
+        operation["security"] = self._translate_security(security, key_requirement, place)
         return operation
 
-    def _translate_parameters(
-        self, item: JSONObject, own: JSONObject, place: str
-    ) -> list[JSONObject]:
-        """Return the parameters of an operation, sorted; its own replace those of its path."""
-        parameters: dict[tuple[str, str], JSONObject] = {}
-        for node in (item, own):
-            for parameter in elements(node.get("parameters", []), place):
-                plain = fields(self._translate(parameter, place), place)
-                parameters[str(plain.get("in")), str(plain.get("name"))] = plain
-        return [parameters[key] for key in sorted(parameters)]
+    def _collect_parameters(
+        self, holder: JSONObject, place: str, parameters: dict[tuple[str, str], JSONObject]
+    ) -> None:
+        """Add the translated parameters of a path or an operation to `parameters`.
 
-    def _translate_security(self, requirements: JSON, key_schemes: JSONObject, place: str) -> JSON:
-        """Return the alternative security requirements, with `key_schemes` added to each."""
-        alternatives = items(requirements, f"{place}.security")
-        if key_schemes and not alternatives:
+        The keys of `parameters` are location and name. A parameter replaces an earlier one with the
+        same key: an operation's own replaces that of its path.
+        """
+        listed = expect_list(holder.get("parameters", []), f"{place}.parameters")
+        for index, entry in enumerate(listed):
+            here = f"{place}.parameters[{index}]"
+            parameter = copy_object(self._translate(entry, here), here)
+            parameters[str(parameter.get("in")), str(parameter.get("name"))] = parameter
+
+    def _translate_security(
+        self, requirements: JSON, key_requirement: JSONObject, place: str
+    ) -> JSON:
+        """Return the alternative security requirements, with `key_requirement` added to each."""
+        alternatives = copy_objects(requirements, f"{place}.security")
+        if key_requirement and not alternatives:
             alternatives = [{}]
         security: list[JSON] = []
         for alternative in alternatives:
-            requirement = dict(key_schemes)
+            requirement = dict(key_requirement)
             for name, scopes in alternative.items():
-                requirement[self._add_scheme(name, f"{place}.security")] = scopes
+                our_name = self._add_scheme(name, f"{place}.security")
+                requirement[our_name] = scopes
             security.append(requirement)
         return security
 
@@ -170,37 +223,40 @@ class _Translator:
     def _add_scheme(self, name: str, place: str) -> str:
         """Add the security scheme with this name in the document, and return our name of it."""
         reference = component_reference("securitySchemes", name)
-        scheme = fields(self._translate_target(reference, place, is_schema=False), reference)
-        if self._key_name(scheme) is not None:
-            return self._add_key(scheme)
-        self.schemes.setdefault(name, scheme)
-        return name
+        scheme = copy_object(self._translate_target(reference, place, is_schema=False), reference)
+        key_name = self._key_name(scheme)
+        if key_name is None:
+            self.schemes.setdefault(name, scheme)
+            return name
+        self._add_key(key_name, scheme)
+        return key_name
 
-    def _add_key(self, node: JSONObject) -> str:
-        """Add a security scheme for a parameter or scheme that holds a named API key.
+    def _add_key(self, name: str, node: JSONObject) -> None:
+        """Add the security scheme of an API key under our name.
 
-        Return our name of it.
+        `node` is the parameter or the security scheme that holds the key in the document.
         """
-        name = str(self._key_name(node))
         scheme: JSONObject = {"type": "apiKey"}
-        for keyword in ("description", "in", "name"):
-            if keyword in node:
-                scheme[keyword] = node[keyword]
+        for keyword, value in node.items():
+            if keyword in {"description", "in", "name"} or is_extension(keyword):
+                scheme[keyword] = value
         self.schemes.setdefault(name, scheme)
-        return name
 
     # --- schemas --------------------------------------------------------------------------------
 
     def translate_components(self) -> JSONObject:
-        """Return the components that the operations need, which must be translated before."""
+        """Return the components that the operations need.
+
+        Call this method after the operations are translated: only then is it known what they need.
+        """
         while self.pending:
             name = self.pending.pop()
             place = f"components.schemas.{name}"
             schema = resolve(self.document, schema_reference(name), place)
-            self.schemas[name] = fields(self._translate(schema, place, is_schema=True), place)
-        self._check_circles()
+            self.schemas[name] = copy_object(self._translate(schema, place, is_schema=True), place)
         components: JSONObject = {}
         schemas = self._rename_schemas()
+        self._check_circles()
         if schemas:
             components["schemas"] = schemas
         if self.schemes:
@@ -225,14 +281,15 @@ class _Translator:
         return renamed
 
     def _check_circles(self) -> None:
-        """Raise SpecError if following references leads from a schema back to itself.
+        """Raise SpecError if a schema is an alias of itself, directly or through other aliases.
 
-        That concerns only schemas that consist of a reference, and nothing else.
+        An alias is a schema that consists of a reference to another schema, and of nothing else.
         """
-        for first in self.schemas:
+        targets = self._find_aliases()
+        for first in targets:
             seen = [first]
-            name = self._aliased_schema(first)
-            while name is not None:
+            name = targets[first]
+            while name in targets:
                 if name in seen:
                     circle = " → ".join([*seen, name])
                     raise SpecError(
@@ -240,17 +297,26 @@ class _Translator:
                         f" each other: {circle}"
                     )
                 seen.append(name)
-                name = self._aliased_schema(name)
+                name = targets[name]
 
-    def _aliased_schema(self, name: str) -> str | None:
-        """Return the name of the schema to which a schema refers, if it does nothing else."""
-        schema = resolve(self.document, schema_reference(name), f"components.schemas.{name}")
-        if "$ref" not in schema or len(schema) > 1:
-            return None
-        return schema_name(str(schema["$ref"]))
+    def _find_aliases(self) -> dict[str, str]:
+        """Return the aliases among the translated schemas, each with the schema that it refers to.
+
+        Both names are those of the document.
+        """
+        names: dict[str, str] = {}
+        for name in self.schemas:
+            our_name = self.schema_names.get(name, name)
+            names[our_name] = name
+        targets: dict[str, str] = {}
+        for name, schema in self.schemas.items():
+            if list(schema) == ["$ref"]:
+                our_target = schema_name(str(schema["$ref"]))
+                targets[name] = names[str(our_target)]
+        return targets
 
     def _need_schema(self, name: str, place: str) -> str:
-        """Note that a schema is needed, and return our name of it.
+        """Make sure that a schema will be translated, and return our name of it.
 
         Raise SpecError if the document does not have it.
         """
@@ -281,16 +347,17 @@ class _Translator:
                 f" more than {MAX_OBJECTS:,} objects"
             )
         node: JSONObject = {}
-        # `allow_null` comes first: it looks for members that are `type: 'null'` in OpenAPI 3.1.
+        # `allow_null` comes first: it looks for alternatives that are `type: 'null'`, and the
+        # translation of the members would write these in another way.
         for keyword, member in allow_null(value).items():
             if keyword != "$ref":
                 node[keyword] = self._translate_keyword(keyword, member, f"{place}.{keyword}")
         node = simplify(node, place)
-        if is_schema and self.allows_any_keyword:
+        if is_schema and self.is_openapi_31:
             node = rename_unknown_keywords(node)
         if "$ref" not in value:
-            return node
-        reference = text(value["$ref"], f"{place}.$ref")
+            return unwrap(node)
+        reference = expect_text(value["$ref"], f"{place}.$ref")
         return self._translate_reference(reference, node, place, is_schema=is_schema)
 
     def _translate_keyword(self, keyword: str, value: JSON, place: str) -> JSON:
@@ -312,10 +379,10 @@ class _Translator:
 
     def _translate_discriminator(self, value: JSON, place: str) -> JSON:
         """Return a discriminator whose mapping uses our names of the schemas."""
-        discriminator = fields(value, place)
+        discriminator = copy_object(value, place)
         if "mapping" in discriminator:
             mapping: JSONObject = {}
-            for tag, target in fields(discriminator["mapping"], f"{place}.mapping").items():
+            for tag, target in copy_object(discriminator["mapping"], f"{place}.mapping").items():
                 mapping[tag] = self._translate_mapping_target(target, f"{place}.mapping.{tag}")
             discriminator["mapping"] = mapping
         return discriminator
@@ -325,7 +392,7 @@ class _Translator:
 
         The target is a reference to a schema, or its bare name. Raise SpecError for any other.
         """
-        target = text(value, place)
+        target = expect_text(value, place)
         name = schema_name(target)
         if name is not None:
             return schema_reference(self._need_schema(name, place))
@@ -342,7 +409,8 @@ class _Translator:
         """Return a reference to a schema with our name of it; replace any other by its target.
 
         `siblings` holds the keywords beside the reference. For a schema, they become keywords
-        around it (`allOf`); for anything else, they are ignored, as OpenAPI says.
+        around it (`allOf`). For anything else, OpenAPI 3.1 knows two, which replace those of the
+        target: `summary` and `description`. All others are ignored, as OpenAPI says.
         """
         name = schema_name(reference)
         if name is not None:
@@ -350,11 +418,27 @@ class _Translator:
         elif is_part_of_schema(reference):
             schema = self._translate_target(reference, place, is_schema=True)
         else:
-            return self._translate_target(reference, place, is_schema=is_schema)
+            target = self._translate_target(reference, place, is_schema=is_schema)
+            return self._replace_texts(target, siblings, reference)
         if not siblings:
             return schema
-        others = elements(siblings.get("allOf", []), f"{place}.allOf")
+        others = expect_list(siblings.get("allOf", []), f"{place}.allOf")
         return {**siblings, "allOf": [schema, *others]}
+
+    def _replace_texts(self, target: JSON, siblings: JSONObject, reference: str) -> JSON:
+        """Return the target of a reference with the summary and description beside it."""
+        if not self.is_openapi_31 or not isinstance(target, dict):
+            return target
+        match pointer_parts(reference):
+            case ["components", kind, _]:
+                pass
+            case _:
+                kind = ""
+        replaced = dict(target)
+        for keyword, kinds in _KINDS_WITH_TEXT.items():
+            if keyword in siblings and (keyword in target or kind in kinds):
+                replaced[keyword] = siblings[keyword]
+        return replaced
 
     def _translate_target(self, reference: str, place: str, *, is_schema: bool) -> JSON:
         """Return the target of a reference, as OpenAPI 3.0 writes it.

@@ -6,21 +6,26 @@ from functools import wraps
 
 from openapi_tools.json_values import SpecError
 
+Main = Callable[..., int | None]
 
-def command(main: Callable[..., int | None], failure: int = 1) -> Callable[..., int]:
-    """Decorate a main function: print its SpecError or OSError as one line on stderr.
+
+def command(failure_code: int = 1) -> Callable[[Main], Callable[..., int]]:
+    """Return a decorator for a main function, which prints a SpecError or OSError as one line.
 
     The decorated function returns the exit code: that of `main`, 0 if `main` returns None, or
-    `failure` after an error.
+    `failure_code` after an error.
     """
 
-    @wraps(main)
-    def run(*arguments: object) -> int:
-        try:
-            exit_code = main(*arguments)
-        except (SpecError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return failure
-        return exit_code or 0
+    def decorate(main: Main) -> Callable[..., int]:
+        @wraps(main)
+        def run(*arguments: object) -> int:
+            try:
+                exit_code = main(*arguments)
+            except (SpecError, OSError) as error:
+                print(f"error: {error}", file=sys.stderr)
+                return failure_code
+            return exit_code or 0
 
-    return run
+        return run
+
+    return decorate

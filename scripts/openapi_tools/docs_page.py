@@ -1,16 +1,20 @@
 """Reads a docs page in its older shape, by the rules that openapi/import.yaml states.
 
-The importer (`make spec`) uses it.
+In its newer shape, a docs page holds a part of an OpenAPI document. In its older shape, it holds a
+YAML block of Mintlify, the tool that publishes the docs. The block describes one operation with
+keywords of its own, such as `schemaArray`, `refIdentifier` and `requiredProperties`.
+
+The importer (`make spec`) uses this module.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from attrs import Factory, frozen
+from attrs import Factory, define, frozen
 
 from openapi_tools.code_blocks import OPENAPI_HEADING
-from openapi_tools.json_values import JSON, JSONObject, SpecError, fields, items
+from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_object, copy_objects
 from openapi_tools.references import schema_name, schema_reference
 
 _FILLER = re.compile(r'"<\w+>"')
@@ -28,13 +32,13 @@ def to_openapi(prose: str, block: JSONObject) -> JSONObject:
     SpecError if either of them is not as expected.
     """
     summary, description = _read_prose(prose)
-    page = fields(block, "page", ("paths", "components"))
-    components = fields(page["components"], "components", ["schemas"])
-    schemas = fields(components["schemas"], "components.schemas")
+    page = copy_object(block, "page", ("paths", "components"))
+    components = copy_object(page["components"], "components", ["schemas"])
+    schemas = copy_object(components["schemas"], "components.schemas")
     # Under `paths`, a page describes its one operation.
-    described = fields(page["paths"], "paths", _OPERATION_KEYS, ["servers", "xMint"])
+    described = copy_object(page["paths"], "paths", _OPERATION_KEYS, ["servers", "xMint"])
     if described["type"] != "path":
-        raise SpecError(f"paths.type: 'path' is expected, not '{described['type']}'")
+        raise SpecError(f"paths.type: expected 'path', not '{described['type']}'")
 
     reader = _PageReader(schemas=schemas)
     operation: JSONObject = {"summary": summary}
@@ -45,11 +49,12 @@ def to_openapi(prose: str, block: JSONObject) -> JSONObject:
     operation.update(reader.read_request(described["request"], "paths.request"))
     operation["responses"] = reader.read_responses(described["response"], "paths.response")
     return {
-        # A page does not name the version of its keywords: 3.1 has those of 3.0 too.
+        # A page does not say which version it follows. The importer translates 3.1 to 3.0, and
+        # what the page says in the words of 3.0 means the same when it is read as 3.1.
         "openapi": "3.1.0",
         "paths": {str(described["path"]): {str(described["method"]).lower(): operation}},
         "components": {
-            "schemas": {**reader.named_schemas, **schemas},
+            "schemas": {**reader.read_named_schemas(), **schemas},
             "securitySchemes": dict(reader.security_schemes),
         },
     }
@@ -62,11 +67,12 @@ def _read_prose(prose: str) -> tuple[str, str]:
     """
     lines = prose.rstrip().split("\n")
     if lines[-1] != OPENAPI_HEADING:
-        raise SpecError(f"page: '{OPENAPI_HEADING}' is expected above the YAML block")
+        raise SpecError(f"page: expected '{OPENAPI_HEADING}' above the YAML block")
     for index, line in enumerate(lines):
+        # A saved page begins with its address, which looks like a heading.
         if line.startswith("# ") and not line.startswith("# Source: "):
             return line.removeprefix("# ").strip(), _read_description(lines[index + 1 : -1])
-    raise SpecError(f"page: a heading is expected above '{OPENAPI_HEADING}'")
+    raise SpecError(f"page: expected a heading above '{OPENAPI_HEADING}'")
 
 
 def _read_description(lines: list[str]) -> str:
@@ -105,7 +111,16 @@ class _Message:
     """True if a request must have this body."""
 
 
-@frozen
+@define
+class _NamedSchema:
+    """A schema that has a name (`refIdentifier`), as an entry of a page describes it."""
+
+    schema: JSONObject
+    moved: set[str]
+    """The keywords that were moved out of the entry, so `schema` may lack them."""
+
+
+@define
 class _PageReader:
     """Reads the parts of a page, and collects the components that they define.
 
@@ -115,13 +130,13 @@ class _PageReader:
 
     schemas: JSONObject
     """The schemas among the components of the page, which are complete."""
-    named_schemas: JSONObject = Factory(dict)
-    """The schemas that have a name (`refIdentifier`), but are not among the components."""
+    named_schemas: dict[str, _NamedSchema] = Factory(dict)
+    """The schemas that have a name, but are not among the components of the page."""
     security_schemes: JSONObject = Factory(dict)
 
     def read_request(self, value: JSON, place: str) -> JSONObject:
         """Return what the operation says of a request: security, parameters and body."""
-        request = fields(value, place, _REQUEST_KEYS, ["codeSamples"])
+        request = copy_object(value, place, _REQUEST_KEYS, ["codeSamples"])
         operation: JSONObject = {
             "security": self._read_security(request["security"], f"{place}.security"),
             "parameters": self._read_parameters(request["parameters"], f"{place}.parameters"),
@@ -134,31 +149,41 @@ class _PageReader:
     def read_responses(self, value: JSON, place: str) -> JSONObject:
         """Return the responses of the operation, by their status. Each has a description."""
         responses: JSONObject = {}
-        for status, response in fields(value, place).items():
+        for status, response in copy_object(value, place).items():
             message = self._read_message(response, f"{place}.{status}")
             responses[status] = {"description": "", **message.node}
         return responses
 
+    def read_named_schemas(self) -> JSONObject:
+        """Return the schemas by name that the request and the responses define."""
+        return {name: named.schema for name, named in self.named_schemas.items()}
+
     def _read_security(self, value: JSON, place: str) -> list[JSON]:
         """Return the alternative security requirements, and collect their schemes."""
         alternatives: list[tuple[str, list[_Parameter]]] = []
-        for entry in items(value, place):
-            parameters = fields(entry, place, ("title", "parameters"))["parameters"]
+        for entry in copy_objects(value, place):
+            parameters = copy_object(entry, place, ("title", "parameters"))["parameters"]
             alternatives.append((str(entry["title"]), list(_list_parameters(parameters, place))))
-        ambiguous = _find_ambiguous([keys for _, keys in alternatives])
+        ambiguous = _find_ambiguous_names([keys for _, keys in alternatives])
         requirements: list[JSON] = []
         for title, keys in alternatives:
             requirement: JSONObject = {}
             for key in keys:
                 # The page does not name its schemes. The name of the header serves as the name,
-                # and where several schemes use one header, the title of the alternative does.
+                # and where several schemes use one header, the title of the alternative does. The
+                # title of an alternative with several keys belongs to none of them alone.
                 name = key.name
                 if name in ambiguous and len(keys) == 1:
-                    name = re.sub(r"[^A-Za-z0-9._-]+", "-", title) or name
-                _define(self.security_schemes, name, _security_scheme(key), place)
+                    name = _component_name(title) or name
+                self._define_scheme(name, _security_scheme(key), place)
                 requirement[name] = []
             requirements.append(requirement)
         return requirements
+
+    def _define_scheme(self, name: str, scheme: JSONObject, place: str) -> None:
+        """Add a security scheme; raise SpecError if there is another with the same name."""
+        if self.security_schemes.setdefault(name, scheme) != scheme:
+            raise SpecError(f"{place}: the key '{name}' is described in two ways in this page")
 
     def _read_parameters(self, value: JSON, place: str) -> list[JSON]:
         return [self._read_parameter(parameter) for parameter in _list_parameters(value, place)]
@@ -166,16 +191,18 @@ class _PageReader:
     def _read_parameter(self, parameter: _Parameter) -> JSONObject:
         """Return a parameter as an object of OpenAPI."""
         place = parameter.place
-        content = fields(parameter.content, place, ["schema"], _SERIALIZATION)
+        content = copy_object(parameter.content, place, ["schema"], _SERIALIZATION)
         node: JSONObject = {"in": parameter.location, "name": parameter.name}
         for keyword in _SERIALIZATION:
             if keyword in content:
                 node[keyword] = content[keyword]
-        # OpenAPI has these three keywords at the parameter, the page in each of its schemas.
-        entries = items(content["schema"], place)
-        node["required"] = _take_required(entries, place)
-        node.update(_take_shared(entries, ("deprecated", "description")))
-        node["schema"] = self._read_schema(entries, place)
+        # The page states `required`, `deprecated` and `description` of a parameter in each entry of
+        # its schema. OpenAPI states them beside the schema.
+        entries = copy_objects(content["schema"], place)
+        node["required"] = _remove_required(entries, place)
+        shared = _remove_common(entries, ("deprecated", "description"))
+        node.update(shared)
+        node["schema"] = self._read_schema(entries, place, moved=shared)
         return node
 
     def _read_message(self, value: JSON, place: str) -> _Message:
@@ -183,15 +210,20 @@ class _PageReader:
         node: JSONObject = {}
         content: JSONObject = {}
         required = False
-        for media_type, media in fields(value, place).items():
+        for media_type, media in copy_object(value, place).items():
             here = f"{place}.{media_type}"
-            parts = fields(media, here, ("schemaArray", "examples"), ["description"])
+            parts = copy_object(media, here, ("schemaArray", "examples"), ["description"])
             if "description" in parts:
-                _define(node, "description", parts["description"], here)
+                description = parts["description"]
+                if node.setdefault("description", description) != description:
+                    raise SpecError(
+                        f"{here}.description: another media type has a different description;"
+                        " OpenAPI has one for all media types"
+                    )
             if media_type == "_mintlify/placeholder":  # there is no content
                 continue
-            entries = items(parts["schemaArray"], here)
-            if _take_required(entries, here):
+            entries = copy_objects(parts["schemaArray"], here)
+            if _remove_required(entries, here):
                 required = True
             content[media_type] = {
                 "schema": self._read_schema(entries, here),
@@ -201,16 +233,25 @@ class _PageReader:
             node["content"] = content
         return _Message(node, required=required)
 
-    def _read_schema(self, entries: list[JSONObject], place: str) -> JSONObject:
-        """Return the schema of a `schemaArray`, whose entries are alternatives."""
+    def _read_schema(
+        self, entries: list[JSONObject], place: str, moved: Collection[str] = ()
+    ) -> JSONObject:
+        """Return the schema of a `schemaArray`, whose entries are alternatives.
+
+        `moved` holds the keywords that were moved out of the entries. Without entries, the page
+        says nothing of the schema, so it is the one that allows everything.
+        """
+        if not entries:
+            return {}
         if len(entries) == 1:
-            return self._read_entry(entries[0], place)
+            return self._read_entry(entries[0], place, moved)
         # Each entry repeats the annotations that belong to all of them together.
-        schema = _take_shared(entries, _ANNOTATIONS)
-        schema["anyOf"] = [self._read_entry(entry, place) for entry in entries]
+        schema = _remove_common(entries, _ANNOTATIONS)
+        moved = {*moved, *schema}
+        schema["anyOf"] = [self._read_entry(entry, place, moved) for entry in entries]
         return schema
 
-    def _read_entry(self, entry: JSONObject, place: str) -> JSONObject:
+    def _read_entry(self, entry: JSONObject, place: str, moved: Collection[str]) -> JSONObject:
         """Return an entry as a schema or, if it has a name, as a reference to that schema."""
         schema = dict(entry)
         reference = str(schema.pop("refIdentifier", ""))
@@ -222,19 +263,37 @@ class _PageReader:
             return schema
         # An entry is flattened. The schema among the components is complete, so it is preferred.
         if name not in self.schemas:
-            _define(self.named_schemas, name, schema, place)
+            self._define_schema(name, schema, place, moved)
         return {"$ref": schema_reference(name)}
+
+    def _define_schema(
+        self, name: str, schema: JSONObject, place: str, moved: Collection[str]
+    ) -> None:
+        """Add a named schema; raise SpecError if there is a different one with the same name.
+
+        Keywords that were moved out of an entry do not count as a difference. They are taken from
+        an entry that states them.
+        """
+        named = self.named_schemas.setdefault(name, _NamedSchema(schema, set(moved)))
+        for keyword in named.schema.keys() | schema.keys():
+            is_moved = keyword in named.moved or keyword in moved
+            if not is_moved and not _have_same(keyword, named.schema, schema):
+                raise SpecError(
+                    f"{place}: the schema '{name}' is described in two ways in this page"
+                )
+        named.schema = {**named.schema, **schema}
+        named.moved.intersection_update(moved)
 
 
 def _list_parameters(value: JSON, place: str) -> Iterator[_Parameter]:
     """Yield the parameters of a page, which are grouped by location and then by name."""
-    for location, group in fields(value, place, (), _LOCATIONS).items():
-        for name, content in fields(group, f"{place}.{location}").items():
+    for location, group in copy_object(value, place, (), _LOCATIONS).items():
+        for name, content in copy_object(group, f"{place}.{location}").items():
             here = f"{place}.{location}.{name}"
-            yield _Parameter(location, name, fields(content, here), here)
+            yield _Parameter(location, name, copy_object(content, here), here)
 
 
-def _find_ambiguous(alternatives: list[list[_Parameter]]) -> set[str]:
+def _find_ambiguous_names(alternatives: list[list[_Parameter]]) -> set[str]:
     """Return the names of the keys that have more than one security scheme."""
     schemes: JSONObject = {}
     ambiguous: set[str] = set()
@@ -248,6 +307,14 @@ def _find_ambiguous(alternatives: list[list[_Parameter]]) -> set[str]:
     return ambiguous
 
 
+def _component_name(title: str) -> str:
+    """Return a title with only those characters that the name of a component may have.
+
+    A hyphen stands for the others. Return the empty string if nothing else is left.
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-")
+
+
 def _security_scheme(key: _Parameter) -> JSONObject:
     """Return the security scheme of a key, completed with keywords that the page leaves out."""
     match key.content.get("type"):
@@ -259,32 +326,38 @@ def _security_scheme(key: _Parameter) -> JSONObject:
             return key.content
 
 
-def _take_required(entries: list[JSONObject], place: str) -> bool:
+def _remove_required(entries: list[JSONObject], place: str) -> bool:
     """Remove `required` from all entries, and return True if it was true in one of them."""
     required = [entry.pop("required", False) for entry in entries]
     for flag in required:
         if not isinstance(flag, bool):
-            raise SpecError(f"{place}.required: true or false is expected, not {flag!r:.60}")
+            raise SpecError(f"{place}.required: expected true or false, not {flag!r:.60}")
     return any(required)
 
 
-def _take_shared(entries: list[JSONObject], keywords: tuple[str, ...]) -> JSONObject:
+def _remove_common(entries: list[JSONObject], keywords: tuple[str, ...]) -> JSONObject:
     """Remove the keywords that have the same value in all entries, and return them."""
-    shared: JSONObject = {}
+    common: JSONObject = {}
     if not entries:
-        return shared
+        return common
+    first = entries[0]
     for keyword in keywords:
-        if all(keyword in entry and entry[keyword] == entries[0].get(keyword) for entry in entries):
-            shared[keyword] = entries[0][keyword]
+        if keyword in first and all(_have_same(keyword, first, entry) for entry in entries):
+            common[keyword] = first[keyword]
             for entry in entries:
                 del entry[keyword]
-    return shared
+    return common
+
+
+def _have_same(keyword: str, one: JSONObject, other: JSONObject) -> bool:
+    """Return True if both objects have the keyword, with the same value."""
+    return keyword in one and keyword in other and one[keyword] == other[keyword]
 
 
 def _genuine_examples(value: JSON, place: str) -> JSONObject:
     """Return the examples without those that hold the page's own filler, such as `<string>`."""
     examples: JSONObject = {}
-    for name, example in fields(value, place).items():
+    for name, example in copy_object(value, place).items():
         if not _FILLER.search(json.dumps(example)):
             examples[name] = example
     return examples
@@ -300,11 +373,3 @@ def _restore_type(schema: JSONObject) -> None:
         schema["format"] = "binary"
     elif kind.startswith("enum<"):
         schema["type"] = kind.removeprefix("enum<").removesuffix(">")
-
-
-def _define(definitions: JSONObject, name: str, definition: JSON, place: str) -> None:
-    """Add a definition; raise SpecError if there is another with the same name."""
-    if name not in definitions:
-        definitions[name] = definition
-    elif definitions[name] != definition:
-        raise SpecError(f"{place}: '{name}' is described in two ways in this page")

@@ -1,8 +1,8 @@
 """Names for the members of the generated enums, none of which depends on a position in a list.
 
 The generator numbers a value that does not begin with a letter (`VALUE_57`), fails where two values
-get one name, and drops an enum with a null. Names that this module derives reach the generator as
-`x-enum-varnames`; `make generate` uses it. The rules:
+get one name, and drops an enum with a null. So `make generate` uses this module, which passes names
+to the generator as `x-enum-varnames`. The rules:
 
 1. A value that begins with a letter is named by its own letters and digits in capitals, as the
    generator does: `krakenDirect` is KRAKENDIRECT, `a-b` is A_B.
@@ -10,9 +10,9 @@ get one name, and drops an enum with a null. Names that this module derives reac
    spelled by their Unicode names, or by their numbers if Unicode does not name them: `3commas` is
    VALUE_3COMMAS, `-1` is VALUE_HYPHEN_MINUS_1, a tab is VALUE_U0009, and the empty string is
    VALUE_EMPTY.
-3. Where several values would have the same name, the only one in camel case keeps it. Each other
-   one gets a suffix that is computed from the value alone: `Coinbase` beside `coinbase` is
-   COINBASE_ and eight digits.
+3. If several values would have the same name, and exactly one of them is in camel case, that one
+   keeps the name. To the name of each other value, eight digits are added that are computed from
+   the value alone: `Coinbase` beside `coinbase` is COINBASE_8266DECA.
 4. `x-enum-varnames` in the overlay overrides all of this. It maps a value to its name:
    `x-enum-varnames: {3commas: THREE_COMMAS}`.
 """
@@ -21,28 +21,27 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections import Counter
 
 from openapi_python_client.strings import DELIMITERS, in_double_quote_literal, sanitize, snake_case
 
-from openapi_tools.json_values import JSON, JSONObject, SpecError, elements
+from openapi_tools.json_values import JSON, JSONObject, SpecError, expect_list
 from openapi_tools.objects import SpecObject, correction, find_objects, quote, removal
 
 VARNAMES = "x-enum-varnames"
 
 Value = str | int
-"""A value of an enum that the generator makes a member of."""
+"""A value of an enum for which the generator makes a member."""
 
 _CAMEL_CASE = re.compile("[a-z][A-Za-z0-9]*")
 _SUFFIX_DIGITS = 8
 
 
 def name_enum_members(document: JSONObject) -> list[str]:
-    """Give each enum stable names, in place; return notes for the reader.
+    """Give the members of each enum stable names, in place; return notes for the reader.
 
-    There is a note on each name that rule 2 or 3 made up, and on each name in the overlay whose
-    value is gone. Raise SpecError if a value cannot be named, with the action to add to the
-    overlay.
+    A value that an enum lists twice is left once. There is a note on each name that rule 2 or 3
+    made up, and on each name in the overlay whose value is gone. Raise SpecError if a value cannot
+    be named, with the action to add to the overlay.
     """
     notes: list[str] = []
     for schema in find_objects(document):
@@ -57,11 +56,14 @@ def name_enum_members(document: JSONObject) -> list[str]:
 
 
 def _name_members(schema: SpecObject) -> list[str]:
-    """Give one enum stable names, in place; return notes for the reader."""
+    """Give the members of one enum stable names, in place; return notes for the reader.
+
+    A value that the enum lists twice is left once.
+    """
     values = _read_values(schema)
     given = _read_given_names(schema, values)
     notes = _describe_unused_names(schema, values)
-    names = _derive_names(list(dict.fromkeys(values)), given)
+    names = _derive_names(values, given)
     _check_names(schema, names)
     schema.node["enum"] = [*names]
     schema.node.pop(VARNAMES, None)
@@ -70,16 +72,15 @@ def _name_members(schema: SpecObject) -> list[str]:
     schema.node[VARNAMES] = [*names.values()]
     for value, name in names.items():
         if value not in given and name != _default_name(value):
-            update = f"{{{VARNAMES}: {{{quote(value)}: NAME}}}}"
-            advice = correction(schema.path, update)
+            advice = _advise_name(schema, value)
             notes.append(f"{schema.path}: {value!a} is named {name}; for another name, {advice}")
     return notes
 
 
 def _read_values(schema: SpecObject) -> list[Value]:
-    """Return the values of an enum; raise SpecError for one that the client would not hold."""
+    """Return the values of an enum; raise SpecError for one that no generated enum can hold."""
     values: list[Value] = []
-    for value in elements(schema.node["enum"], f"{schema.path}.enum"):
+    for value in expect_list(schema.node["enum"], f"{schema.path}.enum"):
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise _refusal(schema, value, f"{value!a} is neither a string nor an integer")
         problem = _describe_problem(value, schema, values)
@@ -99,9 +100,22 @@ def _describe_problem(value: Value, schema: SpecObject, earlier: list[Value]) ->
         return f"{value} is a number in an enum of strings"
     if earlier and type(value) is not type(earlier[0]):
         return f"{value!a} and {earlier[0]!a} are of two types"
-    if isinstance(value, str) and json.loads(f'"{in_double_quote_literal(value)}"') != value:
+    if isinstance(value, str) and _generated_value(value) != value:
         return f"{value!a} holds a character that the generator drops"
     return ""
+
+
+def _generated_value(value: str) -> str:
+    """Return the value that a member will have, from which the generator drops some characters."""
+    literal = f'"{in_double_quote_literal(value)}"'
+    generated: str = json.loads(literal)
+    return generated
+
+
+def _advise_name(schema: SpecObject, value: Value) -> str:
+    """Return the advice to add an action to the overlay that gives a value another name."""
+    names = f"{{{quote(value)}: NAME}}"
+    return correction(schema.path, f"{{{VARNAMES}: {names}}}")
 
 
 def _path_of(value: JSON, schema: SpecObject) -> str:
@@ -153,24 +167,31 @@ def _describe_unused_names(schema: SpecObject, values: list[Value]) -> list[str]
 def _derive_names(values: list[Value], given: dict[Value, str]) -> dict[Value, str]:
     """Return the name of each value, in the order of the values."""
     plain: dict[Value, str] = {}
+    values_by_name: dict[str, list[Value]] = {}
     for value in values:
+        if value in plain:  # the enum lists it twice
+            continue
         plain[value] = given[value] if value in given else _plain_name(value)
-    uses = Counter(plain.values())
+        values_by_name.setdefault(plain[value], []).append(value)
     names: dict[Value, str] = {}
     for value, name in plain.items():
-        rivals = [each for each in values if plain[each] == name]
-        if uses[name] == 1 or value in given or _keeps_plain_name(value, rivals, given):
+        if value in given or _keeps_plain_name(value, values_by_name[name], given):
             names[value] = name
         else:
             names[value] = f"{name}_{_suffix(value)}"
     return names
 
 
-def _keeps_plain_name(value: Value, rivals: list[Value], given: dict[Value, str]) -> bool:
-    """Return True if a value is the only one in camel case among those with the same name."""
-    if any(rival in given for rival in rivals):
+def _keeps_plain_name(value: Value, claimants: list[Value], given: dict[Value, str]) -> bool:
+    """Return True if a value keeps its name without a suffix: rule 3.
+
+    `claimants` holds all values with this name, `value` included.
+    """
+    if claimants == [value]:
+        return True
+    if any(claimant in given for claimant in claimants):
         return False
-    in_camel_case = [rival for rival in rivals if _CAMEL_CASE.fullmatch(str(rival))]
+    in_camel_case = [each for each in claimants if _CAMEL_CASE.fullmatch(str(each))]
     return in_camel_case == [value]
 
 
@@ -180,12 +201,14 @@ def _plain_name(value: Value) -> str:
         return _default_name(value)
     if value[:1].isalpha() and _is_kept(value[0]):
         return _normalised(value.upper())
+    if not value:
+        return "VALUE_EMPTY"
     words = ["VALUE"]
     rest = value
     while rest and not _is_kept(rest[0]):
         words.append(unicodedata.name(rest[0], f"U{ord(rest[0]):04X}"))
         rest = rest[1:]
-    words.append(rest if value else "EMPTY")
+    words.append(rest)
     return _normalised("_".join(words).upper())
 
 
@@ -195,17 +218,24 @@ def _is_kept(character: str) -> bool:
 
 
 def _default_name(value: Value) -> str:
-    """Return the name that the generator itself would give, or nothing if that is a number."""
+    """Return the name that the generator itself would give a value.
+
+    Return the empty string for a value that the generator would name by its position in the enum.
+    """
     if isinstance(value, int):
-        return f"VALUE_NEGATIVE_{-value}" if value < 0 else f"VALUE_{value}"
-    return snake_case(value.upper()).upper() if value[:1].isalpha() else ""
+        if value < 0:
+            return f"VALUE_NEGATIVE_{-value}"
+        return f"VALUE_{value}"
+    if not value[:1].isalpha():
+        return ""
+    return snake_case(value.upper()).upper()
 
 
 def _normalised(name: str) -> str:
     """Return a name as the generator will write it and Python will read it."""
     capitals = snake_case(unicodedata.normalize("NFKC", name)).upper()
-    # The generator does the same with the name that it is given. Letters such as İ, which have two
-    # characters in the other case, change once more.
+    # The generator converts the name that it is given once more. That changes letters such as İ,
+    # whose lower case has two characters.
     return unicodedata.normalize("NFKC", snake_case(capitals).upper())
 
 
@@ -215,15 +245,14 @@ def _suffix(value: Value) -> str:
 
 
 def _check_names(schema: SpecObject, names: dict[Value, str]) -> None:
-    """Refuse names that Python cannot read, or that two values share."""
+    """Raise SpecError if a name is not one in Python, or if two values have the same name."""
     taken: dict[str, Value] = {}
     for value, name in names.items():
         problem = ""
         if not name.isidentifier() or _normalised(name) != name:
-            problem = f"{value!a} gives no name for a member"
+            problem = f"{value!a} would be named {name!a}, which is not a name in Python"
         elif name in taken:
             problem = f"{taken[name]!a} and {value!a} would both be named {name}"
         if problem:
-            update = f"{{{VARNAMES}: {{{quote(value)}: NAME}}}}"
-            raise SpecError(f"{schema.path}.enum: {problem}; {correction(schema.path, update)}")
+            raise SpecError(f"{schema.path}.enum: {problem}; {_advise_name(schema, value)}")
         taken[name] = value

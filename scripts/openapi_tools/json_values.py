@@ -17,14 +17,14 @@ class SpecError(Exception):
         super().__init__(" ".join(message.split()))
 
 
-def mapping(value: JSON, place: str) -> JSONObject:
+def expect_object(value: JSON, place: str) -> JSONObject:
     """Return an object itself, not a copy; raise SpecError for anything else."""
     if not isinstance(value, dict):
-        raise SpecError(f"{place}: a mapping is expected, not {value!r:.60}")
+        raise SpecError(f"{place}: expected a mapping, not {value!r:.60}")
     return value
 
 
-def fields(
+def copy_object(
     value: JSON, place: str, needed: Collection[str] = (), optional: Collection[str] = ()
 ) -> JSONObject:
     """Return a copy of an object.
@@ -32,7 +32,7 @@ def fields(
     Raise SpecError if `value` is not an object, if it lacks a needed key, or if it has a key that
     is neither needed nor optional. Without needed and optional keys, every key is allowed.
     """
-    members = mapping(value, place)
+    members = expect_object(value, place)
     for key in needed:
         if key not in members:
             raise SpecError(f"{place}: '{key}' is missing")
@@ -43,20 +43,20 @@ def fields(
     return dict(members)
 
 
-def items(value: JSON, place: str) -> list[JSONObject]:
+def copy_objects(value: JSON, place: str) -> list[JSONObject]:
     """Return copies of the objects in a list; raise SpecError for anything else."""
-    return [fields(item, place) for item in elements(value, place)]
+    return [copy_object(item, place) for item in expect_list(value, place)]
 
 
-def elements(value: JSON, place: str) -> list[JSON]:
+def expect_list(value: JSON, place: str) -> list[JSON]:
     """Return a list itself, not a copy; raise SpecError for anything else."""
     if not isinstance(value, list):
-        raise SpecError(f"{place}: a list is expected, not {value!r:.60}")
+        raise SpecError(f"{place}: expected a list, not {value!r:.60}")
     return value
 
 
-def text(value: JSON, place: str) -> str:
+def expect_text(value: JSON, place: str) -> str:
     """Return a string; raise SpecError for anything else."""
     if not isinstance(value, str):
-        raise SpecError(f"{place}: a text is expected, not {value!r:.60}")
+        raise SpecError(f"{place}: expected a text, not {value!r:.60}")
     return value

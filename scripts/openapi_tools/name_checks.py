@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from openapi_python_client.strings import ClassName, PythonIdentifier, sanitize
 
-from openapi_tools.json_values import JSON, JSONObject, SpecError, mapping, text
+from openapi_tools.json_values import JSON, JSONObject, SpecError, expect_object, expect_text
 from openapi_tools.objects import (
     SpecObject,
     correction,
@@ -88,7 +88,10 @@ def check_names(document: JSONObject) -> None:
 
 def _schemas_of(document: JSONObject) -> _Schemas:
     schemas = components_of(document, "schemas")
-    return {name: mapping(value, f"components.schemas.{name}") for name, value in schemas.items()}
+    checked: dict[str, JSONObject] = {}
+    for name, schema in schemas.items():
+        checked[name] = expect_object(schema, f"components.schemas.{name}")
+    return checked
 
 
 def _check_classes(schemas: _Schemas) -> None:
@@ -97,7 +100,7 @@ def _check_classes(schemas: _Schemas) -> None:
         if not _makes_class(schema):
             continue
         path = json_path("$.components.schemas", name)
-        title = text(schema.get("title") or name, f"{path}.title")
+        title = expect_text(schema.get("title") or name, f"{path}.title")
         class_name = ClassName(title, _FIELD_PREFIX)
         # Two classes in one module are one too many as well.
         module = _normalised(PythonIdentifier(class_name, _FIELD_PREFIX))
@@ -188,7 +191,7 @@ def _list_schemas(value: JSON) -> list[tuple[int, JSONObject]]:
     schemas: list[tuple[int, JSONObject]] = []
     if isinstance(value, list):
         for index, schema in enumerate(value):
-            schemas.append((index, mapping(schema, f"[{index}]")))
+            schemas.append((index, expect_object(schema, f"[{index}]")))
     return schemas
 
 
@@ -198,7 +201,8 @@ def _check_functions(document: JSONObject) -> None:
         node = operation_at(document, path, method)
         place = json_path(json_path("$.paths", path), method)
         tag = _first_tag(node, place)
-        operation_id = text(node.get("operationId") or f"{method}_{path}", f"{place}.operationId")
+        name = node.get("operationId") or f"{method}_{path}"
+        operation_id = expect_text(name, f"{place}.operationId")
         module = _normalised(PythonIdentifier(tag, _TAG_PREFIX))
         function = _normalised(PythonIdentifier(operation_id, _FIELD_PREFIX))
         problem = ""
@@ -220,7 +224,7 @@ def _first_tag(operation: JSONObject, path: str) -> str:
     if not isinstance(tags, list) or not tags:
         return "default"
     place = f"{path}.tags"
-    tag = text(tags[0], place)
+    tag = expect_text(tags[0], place)
     if not _has_letters(tag):
         raise SpecError(f"{place}: the tag {tag!a} gives no name for a module; {removal(place)}")
     if _is_too_long(PythonIdentifier(tag, _TAG_PREFIX)):

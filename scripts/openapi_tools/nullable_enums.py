@@ -6,7 +6,7 @@ used it allows null: `anyOf: [the enum, null]`. `make generate` uses it.
 """
 
 from openapi_tools.enum_names import VARNAMES
-from openapi_tools.json_values import JSONObject, SpecError, elements
+from openapi_tools.json_values import JSONObject, SpecError, expect_list
 from openapi_tools.objects import SpecObject, correction, find_objects, json_path
 from openapi_tools.references import schema_reference
 
@@ -47,7 +47,7 @@ def _null() -> JSONObject:
 
 
 def _remove_null(schema: JSONObject, place: str) -> None:
-    values = elements(schema["enum"], f"{place}.enum")
+    values = expect_list(schema["enum"], f"{place}.enum")
     names = schema.get(VARNAMES)
     if isinstance(names, list) and len(names) == len(values):
         pairs = zip(names, values, strict=True)

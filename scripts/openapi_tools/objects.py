@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from openapi_tools.json_values import JSONObject, mapping
+from openapi_tools.json_values import JSONObject, expect_object
 from openapi_tools.keywords import HOLDS_NAMES, holds_data, is_extension, is_extension_beside_names
 
 _PLAIN_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
@@ -41,7 +41,7 @@ def _find_in_object(node: JSONObject, path: str, name: str) -> Iterator[SpecObje
             continue
         place = json_path(path, keyword)
         if place == "$.components":
-            yield from _find_in_components(mapping(value, place), place)
+            yield from _find_in_components(expect_object(value, place), place)
         elif isinstance(value, dict) and keyword in HOLDS_NAMES:
             yield from _find_in_names(keyword, value, place)
         elif isinstance(value, dict):
@@ -56,7 +56,7 @@ def _find_in_components(components: JSONObject, path: str) -> Iterator[SpecObjec
     for kind, members in components.items():
         if not is_extension(kind):
             place = json_path(path, kind)
-            yield from _find_in_names("components", mapping(members, place), place)
+            yield from _find_in_names("components", expect_object(members, place), place)
 
 
 def _find_in_names(keyword: str, members: JSONObject, path: str) -> Iterator[SpecObject]:

@@ -7,7 +7,7 @@ importer (`make spec`) uses them.
 from collections.abc import Callable
 from typing import TypeGuard
 
-from openapi_tools.json_values import JSON, JSONObject, items
+from openapi_tools.json_values import JSON, JSONObject, copy_objects
 
 # Keywords that say nothing when their value is false, null, or empty.
 _DROPPED_IF_EMPTY = frozenset(
@@ -109,8 +109,8 @@ def allow_null(node: JSONObject) -> JSONObject:
 def simplify(node: JSONObject, place: str) -> JSONObject:
     """Return an object as OpenAPI 3.0 writes it.
 
-    `place` says where the object is in the document. Raise SpecError if `allOf` holds anything but
-    a list of objects.
+    An `allOf` with one schema stays: `unwrap` replaces it. `place` says where the object is in the
+    document. Raise SpecError if `allOf` holds anything but a list of objects.
     """
     node = _without_empty_keywords(node)
     _simplify_type(node)
@@ -124,7 +124,7 @@ def simplify(node: JSONObject, place: str) -> JSONObject:
     _simplify_examples(node)
     _simplify_encoding(node)
     _replace_prefix_items(node)
-    return _unwrap(node)
+    return node
 
 
 def _without_empty_keywords(node: JSONObject) -> JSONObject:
@@ -159,7 +159,7 @@ def _simplify_alternatives(node: JSONObject, keyword: str, place: str) -> None:
     """Write a lone alternative as `allOf`."""
     alternatives = node.get(keyword)
     if isinstance(alternatives, list) and len(alternatives) == 1:
-        schemas = items(node.get("allOf", []), f"{place}.allOf")
+        schemas = copy_objects(node.get("allOf", []), f"{place}.allOf")
         node["allOf"] = [*schemas, *alternatives]
         del node[keyword]
 
@@ -291,8 +291,11 @@ def rename_unknown_keywords(node: JSONObject) -> JSONObject:
     return renamed
 
 
-def _unwrap(node: JSONObject) -> JSONObject:
-    """Return the only schema of an `allOf`, if the object has nothing but this `allOf`."""
+def unwrap(node: JSONObject) -> JSONObject:
+    """Return the only schema of an `allOf`, if the object has nothing but this `allOf`.
+
+    Return any other object itself.
+    """
     schemas = node.get("allOf")
     if len(node) > 1 or not isinstance(schemas, list) or len(schemas) != 1:
         return node

@@ -55,7 +55,7 @@ def _read_action(entry: JSON) -> _Action:
         case {"target": str(target), "update": update}:
             return _Action(target, removes=False, update=update)
         case _:
-            raise SpecError("a `target` and an `update` or `remove: true` are expected")
+            raise SpecError("expected a `target` and an `update` or `remove: true`")
 
 
 def _apply(action: _Action, document: JSONObject) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from attrs import asdict, frozen
 
 from openapi_tools.documents import dump, read_document, write
-from openapi_tools.json_values import SpecError, fields, text
+from openapi_tools.json_values import SpecError, copy_object, expect_text
 
 RECORD = "provenance.yaml"
 
@@ -37,11 +37,11 @@ class Provenance:
 def read_provenance(folder: Path) -> Provenance:
     """Return the record in a folder."""
     path = folder / RECORD
-    record = fields(read_document(path), str(path), ("file", "from", "imported", "sha256"))
-    values = {key: text(value, f"{path}: {key}") for key, value in record.items()}
+    record = copy_object(read_document(path), str(path), ("file", "from", "imported", "sha256"))
+    values = {key: expect_text(value, f"{path}: {key}") for key, value in record.items()}
     file = values["file"]
     if PurePosixPath(file).name != file:
-        raise SpecError(f"{path}: file: the name of a file in {folder} is expected, not '{file}'")
+        raise SpecError(f"{path}: file: expected the name of a file in {folder}, not '{file}'")
     return Provenance(file, values["from"], values["imported"], values["sha256"])
 
 

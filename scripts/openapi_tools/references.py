@@ -2,13 +2,13 @@
 
 from urllib.parse import unquote
 
-from openapi_tools.json_values import JSON, JSONObject, SpecError, fields, mapping
+from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_object, expect_object
 
 
 def components_of(document: JSONObject, kind: str) -> JSONObject:
     """Return the components of a kind, such as `schemas`, by name."""
-    components = mapping(document.get("components", {}), "components")
-    return mapping(components.get(kind, {}), f"components.{kind}")
+    components = expect_object(document.get("components", {}), "components")
+    return expect_object(components.get(kind, {}), f"components.{kind}")
 
 
 def component_reference(kind: str, name: str) -> str:
@@ -29,7 +29,7 @@ def schema_name(reference: str) -> str | None:
     """
     if not reference.startswith("#"):
         return None
-    match _pointer_parts(reference):
+    match pointer_parts(reference):
         case ["components", "schemas", name]:
             return name
         case _:
@@ -38,7 +38,7 @@ def schema_name(reference: str) -> str | None:
 
 def is_part_of_schema(reference: str) -> bool:
     """Return True if a reference points into a schema: to a property of it, for example."""
-    return reference.startswith("#") and _pointer_parts(reference)[:2] == ["components", "schemas"]
+    return reference.startswith("#") and pointer_parts(reference)[:2] == ["components", "schemas"]
 
 
 def resolve(document: JSONObject, reference: str, place: str) -> JSONObject:
@@ -47,7 +47,7 @@ def resolve(document: JSONObject, reference: str, place: str) -> JSONObject:
     `place` is where the reference stands, for the message of a SpecError.
     """
     target = find_target(document, reference, place)
-    return fields(target, f"{place}: '{reference}'")
+    return copy_object(target, f"{place}: '{reference}'")
 
 
 def find_target(document: JSONObject, reference: str, place: str) -> JSON:
@@ -58,12 +58,12 @@ def find_target(document: JSONObject, reference: str, place: str) -> JSON:
             " (#/…) can be imported"
         )
     target: JSON = document
-    for part in _pointer_parts(reference):
+    for part in pointer_parts(reference):
         target = _member(target, part, f"{place}: there is nothing at '{reference}'")
     return target
 
 
-def _pointer_parts(reference: str) -> list[str]:
+def pointer_parts(reference: str) -> list[str]:
     """Return the decoded parts of a JSON Pointer in a URI fragment (RFC 6901, section 6)."""
     pointer = unquote(reference.removeprefix("#"))
     if not pointer:

@@ -5,7 +5,7 @@ with the same schema. From such a list the generator makes a function that sends
 as the Content-Type, and, where the body is required, a module that Python cannot import.
 """
 
-from openapi_tools.json_values import JSONObject, mapping
+from openapi_tools.json_values import JSONObject, expect_object
 from openapi_tools.operations import operation_at, operations_of
 
 PREFERRED = "application/json"
@@ -16,7 +16,8 @@ def keep_one_media_type(document: JSONObject) -> None:
     for path, method in operations_of(document).values():
         body = operation_at(document, path, method).get("requestBody")
         if isinstance(body, dict) and isinstance(body.get("content"), dict):
-            _remove_alternatives(mapping(body["content"], f"paths.{path}.{method}.requestBody"))
+            place = f"paths.{path}.{method}.requestBody"
+            _remove_alternatives(expect_object(body["content"], place))
 
 
 def _remove_alternatives(content: JSONObject) -> None:
@@ -29,5 +30,5 @@ def _remove_alternatives(content: JSONObject) -> None:
 
 
 def _schema_of(content: JSONObject, media_type: str) -> JSONObject:
-    media = mapping(content[media_type], media_type)
-    return mapping(media.get("schema", {}), f"{media_type}.schema")
+    media = expect_object(content[media_type], media_type)
+    return expect_object(media.get("schema", {}), f"{media_type}.schema")

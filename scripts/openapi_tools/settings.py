@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from openapi_tools.documents import read_document
-from openapi_tools.json_values import JSON, JSONObject, fields, text
+from openapi_tools.json_values import JSON, JSONObject, copy_object, expect_text
 
 
 class PinnedOperation(TypedDict):
@@ -27,18 +27,18 @@ class Settings(TypedDict):
 def read_settings(path: Path) -> Settings:
     """Return the settings in a file; raise SpecError for one that is missing or not known."""
     needed = ("source", "info", "operations", "securitySchemes", "schemas")
-    settings = fields(read_document(path), str(path), needed)
+    settings = copy_object(read_document(path), str(path), needed)
     operations: dict[str, PinnedOperation] = {}
-    for name, value in fields(settings["operations"], f"{path}: operations").items():
+    for name, value in copy_object(settings["operations"], f"{path}: operations").items():
         place = f"{path}: operations.{name}"
-        pinned = fields(value, place, ("operationId", "tag"))
+        pinned = copy_object(value, place, ("operationId", "tag"))
         operations[name] = PinnedOperation(
-            operationId=text(pinned["operationId"], f"{place}.operationId"),
-            tag=text(pinned["tag"], f"{place}.tag"),
+            operationId=expect_text(pinned["operationId"], f"{place}.operationId"),
+            tag=expect_text(pinned["tag"], f"{place}.tag"),
         )
     return Settings(
-        source=text(settings["source"], f"{path}: source"),
-        info=fields(settings["info"], f"{path}: info"),
+        source=expect_text(settings["source"], f"{path}: source"),
+        info=copy_object(settings["info"], f"{path}: info"),
         operations=operations,
         securitySchemes=_read_names(settings["securitySchemes"], f"{path}: securitySchemes"),
         schemas=_read_names(settings["schemas"], f"{path}: schemas"),
@@ -46,4 +46,8 @@ def read_settings(path: Path) -> Settings:
 
 
 def _read_names(value: JSON, place: str) -> dict[str, str]:
-    return {name: text(ours, f"{place}.{name}") for name, ours in fields(value, place).items()}
+    """Return our names by Mesh's; raise SpecError for a name that is not a text."""
+    names: dict[str, str] = {}
+    for theirs, ours in copy_object(value, place).items():
+        names[theirs] = expect_text(ours, f"{place}.{theirs}")
+    return names

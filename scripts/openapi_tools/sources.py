@@ -8,7 +8,7 @@ from attrs import frozen
 from openapi_tools.code_blocks import Page, split_page
 from openapi_tools.docs_page import to_openapi
 from openapi_tools.documents import parse
-from openapi_tools.json_values import JSONObject, SpecError, fields
+from openapi_tools.json_values import JSONObject, SpecError, copy_object
 
 
 @frozen
@@ -46,7 +46,7 @@ def _read_page(page: Page) -> JSONObject:
 
 
 def _parse(text: str) -> JSONObject:
-    return fields(parse(text, "this is neither YAML nor JSON"), "document")
+    return copy_object(parse(text, "this is neither YAML nor JSON"), "document")
 
 
 def _is_openapi(document: JSONObject) -> bool:

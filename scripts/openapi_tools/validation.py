@@ -8,21 +8,24 @@ from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from referencing.exceptions import Unresolvable
 
-from openapi_tools.json_values import JSON, JSONObject, SpecError, items, mapping
+from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_objects, expect_object
 from openapi_tools.references import components_of, find_target, schema_name
 
 _SHOWN = 60
 """How many characters of a wrong value a message shows."""
 
 
-def check_openapi(document: JSONObject, name: str = "") -> None:
-    """Raise SpecError, with the place and the reason, unless a document is valid OpenAPI 3.0."""
+def check_openapi(document: JSONObject, prefix: str = "") -> None:
+    """Raise SpecError, with the place and the reason, unless a document is valid OpenAPI 3.0.
+
+    The message begins with `prefix`.
+    """
     try:
         error = next(OpenAPIV30SpecValidator(document).iter_errors(), None)
     except Unresolvable as unresolvable:
-        raise SpecError(f"{name} there is nothing at '{unresolvable.ref}'") from None
+        raise SpecError(f"{prefix} there is nothing at '{unresolvable.ref}'") from None
     except RecursionError:
-        raise SpecError(f"{name} {_describe_recursion(document)}") from None
+        raise SpecError(f"{prefix} {_describe_recursion(document)}") from None
     if error is None:
         return
     place = error.json_path
@@ -36,7 +39,7 @@ def check_openapi(document: JSONObject, name: str = "") -> None:
     while error.context:
         error = _innermost(error.context)
     place += error.json_path.removeprefix(outer_path)
-    raise SpecError(f"{name} {place}: {_describe(error):.200}")
+    raise SpecError(f"{prefix} {place}: {_describe(error):.200}")
 
 
 def _describe(error: ValidationError) -> str:
@@ -74,7 +77,7 @@ def _describe_recursion(document: JSONObject) -> str:
 
 def _find_circle(schemas: JSONObject, names: list[str]) -> list[str]:
     """Return the names of schemas from the first one back to itself, or an empty list."""
-    for part in _parts_of(mapping(schemas[names[-1]], names[-1])):
+    for part in _parts_of(expect_object(schemas[names[-1]], names[-1])):
         if part == names[0]:
             return [*names, part]
         if part in schemas and part not in names:
@@ -91,7 +94,7 @@ def _parts_of(schema: JSONObject) -> Iterator[str]:
         yield name
     for keyword in ("allOf", "anyOf", "oneOf"):
         if keyword in schema:
-            for part in items(schema[keyword], keyword):
+            for part in copy_objects(schema[keyword], keyword):
                 yield from _parts_of(part)
 
 

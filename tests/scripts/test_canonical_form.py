@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from openapi_tools.canonical_form import to_canonical_form
-from openapi_tools.json_values import SpecError, fields, items
+from openapi_tools.json_values import SpecError, copy_object, copy_objects
 from openapi_tools.operations import operations_of
 
 Json = dict[str, Any]
 
 KEYS = {"X-Client-Id": "Client-Id", "X-Client-Secret": "Client-Secret"}
 OK: Json = {"200": {"description": "OK"}}
+OTHER: Json = {"name": "other", "in": "query"}
 
 
 def api(operation: Json, **rest: Any) -> Json:
@@ -129,6 +130,13 @@ def test_security_schemes_are_named_by_the_settings() -> None:
     spec = of(document)
     assert spec["security"] == [{"Client-Id": [], "B": []}]
     assert spec["components"] == {"securitySchemes": {"Client-Id": theirs, "B": query}}
+
+
+def test_extensions_of_a_scheme_that_holds_a_key_are_carried() -> None:
+    scheme = {"type": "apiKey", "in": "header", "name": "X-Client-Id", "x-told": {"required": []}}
+    document = api({}, security=[{"A": []}], components={"securitySchemes": {"A": scheme}})
+
+    assert of(document)["components"] == {"securitySchemes": {"Client-Id": scheme}}
 
 
 def header(name: str, **more: Any) -> Json:
@@ -377,6 +385,63 @@ def test_keywords_beside_a_reference_go_around_it() -> None:
     assert both == {"allOf": [pointer, {"title": "A"}, {"title": "B"}]}
 
 
+@pytest.mark.parametrize("keyword", ["allOf", "anyOf", "oneOf"])
+def test_reference_beside_another_reference_is_kept(keyword: str) -> None:
+    pointer = {"$ref": "#/components/schemas/A"}
+    other = {"$ref": "#/components/schemas/B"}
+    part = {"$ref": "#/components/schemas/B/properties/p"}
+    schemas: Json = {"A": {}, "B": {"properties": {"p": {"type": "string"}}}}
+
+    assert schema_of({**pointer, keyword: [other]}, **schemas) == {"allOf": [pointer, other]}
+    assert schema_of({**part, keyword: [other]}, **schemas) == {
+        "allOf": [{"type": "string"}, other]
+    }
+
+
+COMPONENTS: Json = {
+    "callbacks": {"C": {"{$url}": {"post": {"responses": OK}}}},
+    "examples": {"E": {"value": 1}},
+    "parameters": {"P": {"name": "a", "in": "query", "description": "Theirs"}},
+    "responses": {"R": {"description": "Theirs"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("reference", "carried"),
+    [
+        ("#/components/responses/R", {"description": "Ours"}),
+        ("#/components/examples/E", {"value": 1, "summary": "Short", "description": "Ours"}),
+        ("#/components/callbacks/C", COMPONENTS["callbacks"]["C"]),
+        ("#/components/responses", {"R": {"description": "Theirs"}}),
+        ("#/x-shared/response", {"description": "Ours"}),
+    ],
+)
+def test_texts_beside_a_reference_of_openapi_3_1_replace_those_of_the_target(
+    reference: str, carried: Json
+) -> None:
+    referring = {"$ref": reference, "summary": "Short", "description": "Ours"}
+    rest: Json = {"components": COMPONENTS, "x-shared": {"response": {"description": "Theirs"}}}
+    newer = api({"responses": {"200": referring}}, openapi="3.1.0", **rest)
+
+    assert operation_of(newer)["responses"]["200"] == carried
+
+
+def test_texts_beside_a_reference_of_openapi_3_0_are_ignored() -> None:
+    referring = {"$ref": "#/components/responses/R", "description": "Ours"}
+    older = api({"responses": {"200": referring}}, openapi="3.0.3", components=COMPONENTS)
+
+    assert operation_of(older)["responses"]["200"] == {"description": "Theirs"}
+
+
+def test_description_beside_a_reference_to_a_parameter_replaces_that_of_the_parameter() -> None:
+    referring = {"$ref": "#/components/parameters/P", "description": "Ours"}
+    document = api({"parameters": [referring]}, openapi="3.1.0", components=COMPONENTS)
+
+    (parameter,) = operation_of(document)["parameters"]
+
+    assert parameter == {"name": "a", "in": "query", "description": "Ours"}
+
+
 @pytest.mark.parametrize(
     ("told", "carried"),
     [
@@ -414,7 +479,7 @@ def test_a_renamed_schema_is_renamed_everywhere() -> None:
 )
 def test_an_all_of_must_be_a_list(schema: Json) -> None:
     place = r"paths\./x\.get\.responses\.200\.content\.application/json\.schema\.allOf"
-    with pytest.raises(SpecError, match=rf"^{place}: a list is expected, not"):
+    with pytest.raises(SpecError, match=rf"^{place}: expected a list, not"):
         schema_of(schema, A={})
 
 
@@ -435,41 +500,57 @@ def test_two_schemas_cannot_get_one_name() -> None:
 @pytest.mark.parametrize(
     ("document", "place"),
     [
-        ({}, "paths: a mapping"),
-        ({"paths": {"/x": []}}, r"paths\./x: a mapping"),
-        ({"paths": {"/x": {"get": []}}}, r"paths\./x\.get: a mapping"),
-        (api({"parameters": None}), r"paths\./x\.get\.parameters: a list"),
-        (api({"parameters": [1]}), r"paths\./x\.get\.parameters: a mapping"),
-        (api({"security": {}}), r"paths\./x\.get\.security: a list"),
-        (api({"security": [1]}), r"paths\./x\.get\.security: a mapping"),
+        ({}, "paths: expected a mapping"),
+        ({"paths": {"/x": []}}, r"paths\./x: expected a mapping"),
+        ({"paths": {"/x": {"get": []}}}, r"paths\./x\.get: expected a mapping"),
+        (api({"parameters": None}), r"paths\./x\.get\.parameters: expected a list"),
+        (api({"parameters": [OTHER, 1]}), r"paths\./x\.get\.parameters\[1\]: expected a mapping"),
+        (
+            {"paths": {"/x": {"get": {}, "parameters": [OTHER, 1]}}},
+            r"paths\./x\.parameters\[1\]: expected a mapping",
+        ),
+        (
+            {"paths": {"/x": {"get": {}, "parameters": {}}}},
+            r"paths\./x\.parameters: expected a list",
+        ),
+        (api({"security": {}}), r"paths\./x\.get\.security: expected a list"),
+        (api({"security": [1]}), r"paths\./x\.get\.security: expected a mapping"),
     ],
 )
 def test_a_malformed_document_is_refused(document: Json, place: str) -> None:
-    with pytest.raises(SpecError, match=f"^{place} is expected"):
+    with pytest.raises(SpecError, match=f"^{place}, not "):
         of(document)
 
 
-def test_fields_copies_a_mapping_and_checks_its_keys() -> None:
+def test_security_of_a_path_is_refused_because_openapi_does_not_have_it() -> None:
+    path_item = {"security": [{"K": []}], "get": {"responses": OK}}
+    schemes = {"securitySchemes": {"K": {"type": "http", "scheme": "bearer"}}}
+    document: Json = {"paths": {"/x": path_item}, "components": schemes}
+    with pytest.raises(SpecError, match=r"^paths\./x\.security: OpenAPI has no 'security' for all"):
+        of(document)
+
+
+def test_copy_object_copies_a_mapping_and_checks_its_keys() -> None:
     told = {"a": 1, "b": 2}
-    assert fields(told, "here") == told
-    assert fields(told, "here") is not told
-    assert fields(told, "here", ["a"], ["b", "c"]) == told
+    assert copy_object(told, "here") == told
+    assert copy_object(told, "here") is not told
+    assert copy_object(told, "here", ["a"], ["b", "c"]) == told
     with pytest.raises(SpecError, match=r"^here: 'c' is missing$"):
-        fields(told, "here", ["c"], ["a", "b"])
+        copy_object(told, "here", ["c"], ["a", "b"])
     with pytest.raises(SpecError, match=r"^here: 'b' is not known here$"):
-        fields(told, "here", ["a"])
+        copy_object(told, "here", ["a"])
     with pytest.raises(SpecError, match=r"^here: 'a' is not known here$"):
-        fields(told, "here", (), ["b"])
+        copy_object(told, "here", (), ["b"])
 
 
-def test_items_copies_the_mappings_in_a_list() -> None:
+def test_copy_objects_copies_the_mappings_in_a_list() -> None:
     told = {"a": 1}
-    assert items([told], "here") == [told]
-    assert items([told], "here")[0] is not told
-    with pytest.raises(SpecError, match=r"^here: a mapping is expected, not 1$"):
-        items([1], "here")
-    with pytest.raises(SpecError, match=r"^here: a list is expected, not 'text'$"):
-        items("text", "here")
+    assert copy_objects([told], "here") == [told]
+    assert copy_objects([told], "here")[0] is not told
+    with pytest.raises(SpecError, match=r"^here: expected a mapping, not 1$"):
+        copy_objects([1], "here")
+    with pytest.raises(SpecError, match=r"^here: expected a list, not 'text'$"):
+        copy_objects("text", "here")
 
 
 def test_an_extension_beside_responses_or_paths_is_carried_untouched() -> None:

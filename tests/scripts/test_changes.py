@@ -372,13 +372,14 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
 
 
 @pytest.fixture
-def redocly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def redocly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Put a Node on the PATH that gives one answer to every command of redocly."""
 
-    def answering(text: str) -> None:
+    def answering(text: str, exit_code: int = 0) -> None:
         node = tmp_path / "bin" / "node"
         node.parent.mkdir()
-        node.write_text(f"#!/bin/sh\necho it failed >&2\ncat <<'END'\n{text}\nEND\n")
+        answer = f"cat <<'END'\n{text}\nEND\n"
+        node.write_text(f"#!/bin/sh\necho it failed >&2\n{answer}exit {exit_code}\n")
         node.chmod(0o755)
         monkeypatch.setenv("PATH", f"{node.parent}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.setattr(changes, "REDOCLY", node)
@@ -552,9 +553,9 @@ def test_json_report_has_all_findings(
 
 @pytest.mark.usefixtures("quick")
 def test_failure_of_redocly_is_reported_in_the_first_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, redocly: Callable[[str], None]
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, redocly: Callable[..., None]
 ) -> None:
-    redocly("")
+    redocly(json.dumps(CHANGES), exit_code=1)
 
     code, text = run(capsys, generate.SPEC, spec_file(tmp_path, "words are changed"))
 
@@ -562,6 +563,56 @@ def test_failure_of_redocly_is_reported_in_the_first_line(
     assert text.splitlines()[0] == (
         "Not everything was compared. The wire view was left out, because redocly failed: it failed"
     )
+
+
+def reported(**changes: Any) -> str:
+    """Return a report of redocly on one change, which differs from a correct one."""
+    change = CHANGES["changes"][0] | changes
+    return json.dumps({"changes": [change]})
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("", "Expecting value: line 2 column 1"),
+        ("[]", "report: expected a mapping, not []"),
+        ("{}", "changes: expected a list, not None"),
+        (reported(path=1), "changes[0].path: expected a text, not 1"),
+        (reported(property=1), "changes[0].property: expected a text, not 1"),
+        (reported(kind=None), "changes[0].kind: expected a text, not None"),
+        (reported(impact="huge"), "changes[0].impact: expected major, minor, patch, not 'huge'"),
+        (reported(verdicts={}), "changes[0].verdicts: expected a list, not {}"),
+        (reported(verdicts=[{}]), "changes[0].verdicts.message: expected a text, not None"),
+    ],
+)
+def test_unexpected_output_of_redocly_is_reported_in_the_first_line(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    redocly: Callable[..., None],
+    output: str,
+    reason: str,
+) -> None:
+    redocly(output)
+
+    code, text = run(capsys, generate.SPEC, spec_file(tmp_path, "words are changed"))
+
+    assert code == 0
+    assert text.splitlines()[0].startswith(
+        "Not everything was compared. The wire view was left out, because redocly failed: its"
+        f" output is not as expected: {reason}"
+    )
+
+
+@pytest.mark.usefixtures("quick")
+def test_change_of_the_document_as_a_whole_is_reported(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, redocly: Callable[..., None]
+) -> None:
+    redocly(reported(path="#", property=None))
+
+    _, text = run(capsys, generate.SPEC, spec_file(tmp_path, "words are changed"))
+
+    assert text.splitlines()[0] == ("additive  wire    the document: `the document` was modified")
 
 
 @pytest.mark.usefixtures("quick")
@@ -576,7 +627,7 @@ def test_overlay_that_no_longer_fits_is_breaking_and_the_rest_is_compared_withou
     code, text = run(capsys, generate.SPEC, path)
 
     assert code == 1
-    assert "breaking  overlay " in text
+    assert f"breaking  overlay  {generate.OVERLAY}: does not fit the new spec, so" in text
     assert "matches nothing" in text
     assert "BalanceBrokerBaseRequest.auth_token: is no longer there" in text
 
@@ -607,8 +658,20 @@ def test_command_needs_two_specs_or_a_git_ref(arguments: list[str]) -> None:
 def test_one_spec_alone_is_refused_as_a_git_ref(capsys: pytest.CaptureFixture[str]) -> None:
     assert changes.main([str(generate.SPEC)]) == 2
     error = capsys.readouterr().err
-    assert f"error: {generate.SPEC}: fatal: " in error
+    assert f"error: {generate.SPEC}: this is a file, not a git ref. To compare two" in error
     assert " ." not in error
+
+
+def test_option_of_git_is_refused_as_a_git_ref(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "written-by-git"
+
+    with pytest.raises(SpecError, match="git does not have this ref"):
+        changes.compare_with_ref(f"--output={file}")
+
+    assert not file.exists()
+    assert capsys.readouterr().out == ""
 
 
 # --- against a git ref --------------------------------------------------------------------------
@@ -650,8 +713,48 @@ def test_missing_ref_is_refused_with_the_command_that_fetches_it(
     assert changes.main(["v2"]) == 2
 
     error = capsys.readouterr().err
-    assert error.startswith("error: v2: fatal: ")
+    assert error.startswith("error: v2: git does not have this ref. A shallow clone lacks most")
     assert "`git fetch --depth=1 origin REF`" in error
+
+
+@pytest.mark.usefixtures("checkout")
+def test_missing_ref_alone_is_answered_with_the_advice_on_shallow_clones(
+    capsys: pytest.CaptureFixture[str], checkout: Path
+) -> None:
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com"]
+    subprocess.run([*git, "rm", "-rq", "openapi"], cwd=checkout, check=True)
+    subprocess.run([*git, "commit", "-qm", "two"], cwd=checkout, check=True)
+
+    assert changes.main(["HEAD"]) == 2
+    without_spec = capsys.readouterr().err
+    shutil.rmtree(checkout / ".git")
+    assert changes.main(["v1"]) == 2
+    without_repository = capsys.readouterr().err
+
+    assert without_spec.startswith("error: HEAD: fatal: pathspec 'openapi' did not match")
+    assert without_repository.startswith("error: v1: fatal: not a git repository")
+    assert "shallow" not in without_spec + without_repository
+
+
+@pytest.mark.usefixtures("quick")
+def test_overlay_of_the_older_version_is_named_if_it_does_not_fit(
+    capsys: pytest.CaptureFixture[str], checkout: Path
+) -> None:
+    overlay = checkout / "openapi/overlay.yaml"
+    current = overlay.read_text()
+    overlay.write_text("{overlay: 1.0.0, actions: [{target: $.gone, update: {}}]}")
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com"]
+    subprocess.run([*git, "commit", "-qam", "two"], cwd=checkout, check=True)
+    overlay.write_text(current)
+
+    code, text = run(capsys, "HEAD")
+
+    assert code == 1
+    assert text.splitlines()[0].startswith(
+        "breaking  overlay  overlay.yaml of the older version: does not fit the old spec, so"
+        " everything else was compared without overlays: action 1: $.gone matches nothing"
+    )
+    assert str(generate.OVERLAY) not in text
 
 
 @pytest.mark.usefixtures("quick")

@@ -105,10 +105,10 @@ def test_spec_without_a_client_is_an_error_of_its_own(
     tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
-        raise SpecError("mesh.yaml: paths: a mapping is expected")
+        raise SpecError("mesh.yaml: paths: expected a mapping")
 
     monkeypatch.setattr(check_drift, "generate", refuse)
 
     assert check_drift.main() == 1
-    assert capsys.readouterr().err == "error: mesh.yaml: paths: a mapping is expected\n"
+    assert capsys.readouterr().err == "error: mesh.yaml: paths: expected a mapping\n"
     assert tree.exists()

@@ -99,11 +99,11 @@ def test_everything_between_heading_and_block_is_the_description(
 @pytest.mark.parametrize(
     ("prose", "reason"),
     [
-        ("", "page: '## OpenAPI' is expected above the YAML block"),
-        ("# A\n", "page: '## OpenAPI' is expected above the YAML block"),
-        ("# A\n\n## OpenAPI\n\nMore.\n", "page: '## OpenAPI' is expected above the YAML block"),
-        ("## OpenAPI\n", "page: a heading is expected above '## OpenAPI'"),
-        ("# Source: https://a\n## OpenAPI\n", "page: a heading is expected above '## OpenAPI'"),
+        ("", "page: expected '## OpenAPI' above the YAML block"),
+        ("# A\n", "page: expected '## OpenAPI' above the YAML block"),
+        ("# A\n\n## OpenAPI\n\nMore.\n", "page: expected '## OpenAPI' above the YAML block"),
+        ("## OpenAPI\n", "page: expected a heading above '## OpenAPI'"),
+        ("# Source: https://a\n## OpenAPI\n", "page: expected a heading above '## OpenAPI'"),
     ],
 )
 def test_a_page_without_its_headings_is_refused(prose: str, reason: str) -> None:
@@ -294,6 +294,19 @@ def test_two_keys_in_one_header_are_named_by_the_titles_of_their_alternatives() 
     assert sorted(document["components"]["securitySchemes"]) == ["Basic", "Bearer-token", "Id"]
 
 
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [("(Bearer token)", "Bearer-token"), ("***", "Authorization"), ("", "Authorization")],
+)
+def test_title_gives_a_name_only_if_it_has_a_permitted_character(title: str, name: str) -> None:
+    entries = [
+        {"title": title, "parameters": {"header": {"Authorization": {"type": "oauth2"}}}},
+        {"title": "Basic", "parameters": {"header": {"Authorization": {"type": "http"}}}},
+    ]
+    document = to_openapi(PROSE, page(security=entries))
+    assert document["paths"]["/x"]["get"]["security"] == [{name: []}, {"Basic": []}]
+
+
 def test_a_page_may_name_no_servers() -> None:
     block = page()
     del block["paths"]["servers"]
@@ -331,9 +344,39 @@ def test_annotations_that_all_alternatives_share_are_stated_once() -> None:
     }
 
 
-def test_a_parameter_without_entries_has_no_alternatives() -> None:
+def test_schema_without_entries_allows_everything() -> None:
     (parameter,) = parameters(query={"n": {"schema": []}})
-    assert parameter == {"in": "query", "name": "n", "required": False, "schema": {"anyOf": []}}
+    assert parameter == {"in": "query", "name": "n", "required": False, "schema": {}}
+    body = operation(body={"a/b": media()})["requestBody"]
+    assert body["content"]["a/b"]["schema"] == {}
+
+
+TEXTS: Json = {"title": "T", "description": "D"}
+
+
+def test_annotations_of_a_named_schema_may_be_repeated_in_other_entries() -> None:
+    named = {"type": "object", **NAMED, **TEXTS}
+    alone = media(named)
+    or_null = media(named, {"type": "null", **TEXTS})
+    for body in ({"a/b": alone, "a/c": or_null}, {"a/b": or_null, "a/c": alone}):
+        told = to_openapi(PROSE, page(body=body))
+        assert told["components"]["schemas"] == {"A": {"type": "object", **TEXTS}}
+        content = told["paths"]["/x"]["get"]["requestBody"]["content"]
+        assert content["a/b" if body["a/b"] is or_null else "a/c"]["schema"] == {
+            **TEXTS,
+            "anyOf": [{"$ref": "#/components/schemas/A"}, {"type": "null"}],
+        }
+
+
+def test_parameters_that_share_a_named_schema_may_have_descriptions_of_their_own() -> None:
+    first = {"type": "string", **NAMED, "description": "From"}
+    second = {"type": "string", **NAMED, "description": "To"}
+    body = {"a/b": media({"type": "string", **NAMED, "description": "A place"})}
+    query = {"from": {"schema": [first]}, "to": {"schema": [second]}}
+    told = to_openapi(PROSE, page(parameters={"query": query}, body=body))
+    assert told["components"]["schemas"] == {"A": {"type": "string", "description": "A place"}}
+    texts = [each["description"] for each in told["paths"]["/x"]["get"]["parameters"]]
+    assert texts == ["From", "To"]
 
 
 def test_a_response_is_never_required() -> None:
@@ -364,36 +407,39 @@ NAMED = {"refIdentifier": "#/components/schemas/A"}
         ({"paths": {}}, "page: 'components' is missing"),
         ({**page(), "components": {"schemas": {}, "links": {}}}, "components: 'links' is not"),
         ({**page(), "components": {}}, "components: 'schemas' is missing"),
-        ({**page(), "components": {"schemas": []}}, "components.schemas: a mapping is expected"),
-        (page(type="webhook"), "paths.type: 'path' is expected, not 'webhook'"),
+        ({**page(), "components": {"schemas": []}}, "components.schemas: expected a mapping"),
+        (page(type="webhook"), "paths.type: expected 'path', not 'webhook'"),
         (page(tags=[]), "paths: 'tags' is not known here"),
         (page(request={}), "paths.request: 'security' is missing"),
-        (page(response=[]), "paths.response: a mapping is expected"),
-        (page(response={"200": []}), "paths.response.200: a mapping is expected"),
+        (page(response=[]), "paths.response: expected a mapping"),
+        (page(response={"200": []}), "paths.response.200: expected a mapping"),
         (page(response={"200": {"a/b": {"headers": {}}}}), "paths.response.200.a/b: 'schemaArray'"),
         (page(response={"200": {"a/b": media({}, more=1)}}), "paths.response.200.a/b: 'more' is"),
-        (page(response={"200": {"a/b": media(1)}}), "paths.response.200.a/b: a mapping"),
+        (
+            page(response={"200": {"a/b": media(1)}}),
+            "paths.response.200.a/b: expected a mapp",
+        ),
         (
             page(response={"200": {"a/b": media({"type": "object", "required": ["a"]})}}),
-            "paths.response.200.a/b.required: true or false is expected",
+            "paths.response.200.a/b.required: expected true or false",
         ),
         (
             page(response={"200": {"a/b": {"schemaArray": {}, "examples": {}}}}),
-            "paths.response.200.a/b: a list is expected",
+            "paths.response.200.a/b: expected a list",
         ),
         (
             page(response={"200": {"a/b": {"schemaArray": [{}], "examples": [1]}}}),
-            "paths.response.200.a/b.examples: a mapping is expected",
+            "paths.response.200.a/b.examples: expected a mapping",
         ),
         (
             page(body={"a/b": media({}, description="A"), "a/c": media({}, description="B")}),
-            "paths.request.body.a/c: 'description' is described in two ways in this page",
+            "paths.request.body.a/c.description: another media type has a different description;",
         ),
         (
             page(body={"a/b": media({**NAMED, "title": "B"}), "a/c": media({**NAMED})}),
-            "paths.request.body.a/c: 'A' is described in two ways in this page",
+            "paths.request.body.a/c: the schema 'A' is described in two ways in this page",
         ),
-        (page(security={}), "paths.request.security: a list is expected"),
+        (page(security={}), "paths.request.security: expected a list"),
         (page(security=[{}]), "paths.request.security: 'title' is missing"),
         (
             page(security=[{"title": "", "parameters": {"body": {}}}]),
@@ -401,7 +447,7 @@ NAMED = {"refIdentifier": "#/components/schemas/A"}
         ),
         (
             page(security=[{"title": "", "parameters": {"header": {"A": 1}}}]),
-            "paths.request.security.header.A: a mapping is expected",
+            "paths.request.security.header.A: expected a mapping",
         ),
         (
             page(
@@ -410,13 +456,13 @@ NAMED = {"refIdentifier": "#/components/schemas/A"}
                     for kind in ("http", "oauth2")
                 ]
             ),
-            "paths.request.security: 'A' is described in two ways in this page",
+            "paths.request.security: the key 'A' is described in two ways in this page",
         ),
         (page(parameters={"form": {}}), "paths.request.parameters: 'form' is not known here"),
         (page(parameters={"path": {"id": {}}}), "paths.request.parameters.path.id: 'schema' is"),
         (
             page(parameters={"path": {"id": {"schema": None}}}),
-            "paths.request.parameters.path.id: a list is expected",
+            "paths.request.parameters.path.id: expected a list",
         ),
     ],
 )

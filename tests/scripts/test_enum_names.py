@@ -250,8 +250,8 @@ def test_names_in_the_wrong_form_are_refused(tmp_path: Path, given: Any, complai
     ("values", "given", "complaint"),
     [
         (["a", "b"], {"a": "X", "b": "x"}, "'a' and 'b' would both be named X"),
-        (["a", "b"], {"b": "3"}, "'b' gives no name for a member"),
-        (["a", "b"], {"b": "🚀"}, "'b' gives no name for a member"),
+        (["a", "b"], {"b": "3"}, "'b' would be named '3', which is not a name in Python"),
+        (["a", "b"], {"b": "🚀"}, "'b' would be named '', which is not a name in Python"),
     ],
 )
 def test_name_that_python_cannot_use_is_refused_with_the_correction(

@@ -247,7 +247,7 @@ NOWHERE = {"$ref": "#/components/schemas/Nowhere"}
     ("spec", "complaint"),
     [
         ("a: [", "not YAML"),
-        ("[]", "a mapping is expected"),
+        ("[]", "expected a mapping"),
         (f"{HEAD}paths: {{}}".replace("3.0.3", "3.1.0"), "$.openapi: '3.1.0' does not match"),
         ("{openapi: 3.0.3, paths: {}}", "spec.yaml: $: 'info' is a required property"),
         (f"{HEAD}paths: {{/a: {{get: {{}}}}}}", "$.paths['/a'].get: 'responses' is a required"),
@@ -341,6 +341,46 @@ def test_old_tree_stays_if_the_new_one_cannot_be_moved(
     assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
 
 
+def test_failure_leaves_no_new_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    spec = spec_file(tmp_path, paths=answering("application/of-tomorrow"))
+    output = tmp_path / "new" / "folder" / "generated"
+
+    error = failure(capsys, f"--spec={spec}", "--overlay=none", f"--output={output}")
+
+    assert "Unsupported content_type" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["spec.yaml"]
+
+
+def test_empty_folder_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    output = tmp_path / "generated"
+    output.mkdir()
+    monkeypatch.setattr(generate, "_run_generator", lambda _: None)
+
+    assert generate.main([f"--output={output}"]) == 0
+
+    assert [path.name for path in output.iterdir()] == [generate.PACKAGE]
+
+
+def test_old_tree_stays_if_the_moves_are_interrupted(
+    monkeypatch: pytest.MonkeyPatch, old_tree: Path
+) -> None:
+    rename = Path.rename
+
+    def interrupted_rename(path: Path, target: Path) -> Path:
+        moved = rename(path, target)
+        if path == old_tree:
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupted_rename)
+    monkeypatch.setattr(generate, "_run_generator", lambda _: None)
+
+    with pytest.raises(KeyboardInterrupt):
+        generate.main([f"--output={old_tree}"])
+
+    assert contents(old_tree) == {f"{generate.PACKAGE}/client.py": b"old"}
+
+
 def test_failed_move_to_a_new_place_raises_its_own_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -393,9 +433,34 @@ def test_other_headers_and_parts_without_description_are_left_out(
 
     assert (
         document["paths"]["/a"]["get"]["description"]
-        == "\n- UserId: Whose\n- 200: OK\n- None: A token"
+        == "\n- UserId: Whose\n- 200: OK\n- Bearer: A token"
     )
     assert "API_KEY_HEADERS: dict[str, str] = {}" in (tmp_path / "spec.py").read_text()
+
+
+def test_every_part_of_an_operation_keeps_its_description() -> None:
+    schemes = {
+        "Bearer": {"type": "http", "scheme": "bearer", "description": "A token"},
+        "Login": {"type": "oauth2", "flows": {}, "description": "A login"},
+    }
+    parameters = [
+        {"in": "path", "name": "id", "description": "Which account"},
+        {"in": "query", "name": "id", "description": "Which user"},
+    ]
+    document = {
+        "paths": {"/a/{id}": {"get": {"parameters": parameters, "responses": {}}}},
+        "components": {"securitySchemes": schemes},
+    }
+
+    generate._merge_descriptions(document)
+
+    assert document["paths"]["/a/{id}"]["get"]["description"].splitlines() == [
+        "",
+        "- id: Which account",
+        "- id: Which user",
+        "- Bearer: A token",
+        "- Login: A login",
+    ]
 
 
 # --- a package that cannot be imported ----------------------------------------------------------
@@ -516,6 +581,42 @@ def test_generator_that_ends_without_a_word_is_reported_with_its_exit_code(
     error = failure(capsys, f"--output={tmp_path / 'generated'}")
 
     assert error == "error: the generator failed: its process ended with exit code 3\n"
+
+
+def test_generator_runs_with_the_variable_that_python_on_windows_needs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "root is $SYSTEMROOT, home is $HOME" >&2; exit 1\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("SYSTEMROOT", "Windows")
+
+    error = failure(capsys, f"--output={tmp_path / 'generated'}")
+
+    assert error == "error: the generator failed: root is Windows, home is\n"
+
+
+def test_message_of_a_program_is_read_as_utf_8_whatever_the_locale_is(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'déjà \\0377' >&2; exit 1\n", encoding="utf-8")
+    python.chmod(0o755)
+    program = (
+        "import sys, generate; sys.executable = sys.argv[1]; sys.exit(generate.main(sys.argv[2:]))"
+    )
+    command = [sys.executable, "-c", program, python, f"--output={tmp_path / 'generated'}"]
+    environment = {
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONPATH": str(Path(generate.__file__).parent),
+    }
+
+    run = subprocess.run(command, env=environment, capture_output=True, check=False)
+
+    assert run.returncode == 1
+    assert run.stderr.decode() == "error: the generator failed: déjà \ufffd\n"
 
 
 @pytest.fixture

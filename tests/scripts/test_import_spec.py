@@ -80,9 +80,9 @@ def test_json_escapes_of_surrogate_pairs_are_read() -> None:
     ("source", "reason"),
     [
         (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0"),
-        ("<!doctype html>", "document: a mapping is expected, not '<!doctype html>'"),
-        ("", "document: a mapping is expected, not None"),
-        ("# Only a page\n", "document: a mapping is expected, not None"),
+        ("<!doctype html>", "document: expected a mapping, not '<!doctype html>'"),
+        ("", "document: expected a mapping, not None"),
+        ("# Only a page\n", "document: expected a mapping, not None"),
         ("a: [", "this is neither YAML nor JSON: while parsing a flow node did not find"),
         ('{"a": }', "this is neither YAML nor JSON: Expecting value: line 1 column 7"),
         ("a: 1\nb: 2\na: 3\n", "the key 'a' is given twice in a mapping"),
@@ -136,8 +136,8 @@ def test_an_unreadable_source_is_refused_in_one_line(
             ),
         ),
         ("  response:", "  answers:", "paths: 'response' is missing"),
-        ("# Get", "Get", "page: a heading is expected above '## OpenAPI'"),
-        ("## OpenAPI", "## API", "page: '## OpenAPI' is expected above the YAML block"),
+        ("# Get", "Get", "page: expected a heading above '## OpenAPI'"),
+        ("## OpenAPI", "## API", "page: expected '## OpenAPI' above the YAML block"),
         (
             "\n````",
             "",
@@ -257,7 +257,7 @@ def test_an_operation_that_is_not_pinned_keeps_its_name_and_tags() -> None:
     [
         ("source:", "sorce:", "'source' is missing"),
         ("schemas: {}", "schemas: {}\nmore: 1", "'more' is not known here"),
-        ("schemas: {}", "schemas: Ours", "schemas: a mapping is expected, not 'Ours'"),
+        ("schemas: {}", "schemas: Ours", "schemas: expected a mapping, not 'Ours'"),
         ("    tag: Balance", "    tags: Balance", f"operations.{PINNED}: 'tag' is missing"),
         (
             "schemas: {}",

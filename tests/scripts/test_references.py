@@ -187,7 +187,7 @@ def test_a_reference_to_nothing_is_refused_with_its_place(reference: str, reason
 def test_a_reference_to_something_that_is_no_object_is_refused() -> None:
     reference = "#/components/schemas/A/title"
     assert refusal({"$ref": reference}, schemas={"A": {"title": "T"}}) == (
-        f"{PLACE}: '{reference}': a mapping is expected, not 'T'"
+        f"{PLACE}: '{reference}': expected a mapping, not 'T'"
     )
 
 
@@ -201,7 +201,7 @@ def test_a_reference_to_another_document_is_refused_with_the_reason(reference: s
 
 @pytest.mark.parametrize("reference", [1, None, {}, ["#/a"]])
 def test_a_reference_that_is_no_text_is_refused(reference: Any) -> None:
-    assert refusal({"$ref": reference}).startswith(f"{PLACE}.$ref: a text is expected, not")
+    assert refusal({"$ref": reference}).startswith(f"{PLACE}.$ref: expected a text, not")
 
 
 # --- circles, and references that multiply ------------------------------------------------------
@@ -254,6 +254,19 @@ def test_schemas_that_are_only_references_to_each_other_are_refused(names: list[
     assert refusal({"$ref": "#/components/schemas/A"}, schemas=schemas) == (
         "components.schemas.A: these schemas are nothing but references to each other: "
         + " → ".join([*names, "A"])
+    )
+
+
+@pytest.mark.parametrize("keyword", ["allOf", "anyOf", "oneOf"])
+def test_schemas_that_consist_of_each_other_alone_are_refused(keyword: str) -> None:
+    schemas: Json = {
+        "A": {keyword: [{"$ref": "#/components/schemas/B"}]},
+        "B": {"$ref": "#/components/schemas/A", "deprecated": False},
+    }
+    with pytest.raises(SpecError) as refused:
+        of({"$ref": "#/components/schemas/A"}, {"A": "Ours"}, schemas=schemas)
+    assert str(refused.value) == (
+        "components.schemas.A: these schemas are nothing but references to each other: A → B → A"
     )
 
 
