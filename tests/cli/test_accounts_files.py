@@ -146,7 +146,7 @@ def test_accounts_are_read_from_a_named_pipe(mesh: MockServer, tmp_path: Path) -
     result = run("bulk", str(pipe), "-o", str(output))
 
     writer.join(5)
-    note = f"{pipe}: no column 'key': record numbers are the keys\n"
+    note = f"{pipe}: no account has a key: record numbers are the keys\n"
     assert (result.exit_code, result.stderr) == (0, f"{note}1 account read, 0 failed: {output}\n")
     assert [line["key"] for line in read_lines(output)] == ["1"]
     assert len(mesh.calls) == 1
@@ -276,7 +276,7 @@ def test_blank_json_lines_are_skipped(mesh: MockServer, tmp_path: Path, encoding
 
     result = run("bulk", str(accounts), "-o", str(output))
 
-    note = f"{accounts}: no column 'key': record numbers are the keys\n"
+    note = f"{accounts}: no account has a key: record numbers are the keys\n"
     assert (result.exit_code, result.stderr) == (0, f"{note}2 accounts read, 0 failed: {output}\n")
     assert sorted(line["key"] for line in read_lines(output)) == ["1", "2"]
     assert {line["broker"] for line in read_lines(output)} == {"bröker"}
