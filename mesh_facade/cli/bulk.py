@@ -24,12 +24,7 @@ from mesh_facade.cli.results import (
     open_output,
 )
 from mesh_facade.cli.resuming import Resumption
-from mesh_facade.cli.summary import (
-    Summary,
-    Tally,
-    describe_missing_keys,
-    shows_accepted_keys,
-)
+from mesh_facade.cli.summary import Summary, Tally, describe_missing_keys, shows_accepted_keys
 from mesh_facade.cli.variables import check_keys_are_set
 
 
@@ -162,11 +157,11 @@ class BulkRun:
     ) -> None:
         """Write outcomes as they arrive, and show a progress bar on a terminal.
 
-        An answer 401 may mean that Mesh refuses the API keys, which says nothing about the account.
-        So such outcomes are held back until another answer shows that Mesh accepts the keys. They
-        are not written if the run is interrupted or raises an exception first, and the next run
-        reads their accounts again. If the run ends normally, they are written. But if no answer
-        showed that Mesh accepts the keys, they do not replace an older failure with another cause.
+        A 401 may mean that Mesh refuses the API keys, which says nothing about the account. So such
+        outcomes are held back until another answer shows that Mesh accepts the keys. They are not
+        written if the run is interrupted or raises an exception first, and the next run reads their
+        accounts again. If the run ends normally, they are written. But if no answer showed that
+        Mesh accepts the keys, they do not replace an older failure with another cause.
 
         Raises:
             AuthenticationError: Mesh evidently refuses the API keys.

@@ -63,7 +63,7 @@ _ESCAPED_FORMULA = re.compile("'+[=+\\-@\t\r＝＋－＠]")  # noqa: RUF001 — 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
-class _NotAnOutcomeError(ValueError):
+class _NotAnOutcomeError(Exception):
     """A line of an output file is not an outcome."""
 
 

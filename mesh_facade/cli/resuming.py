@@ -28,13 +28,13 @@ from mesh_facade.cli.results import StoredOutcome
 from mesh_facade.cli.summary import Tally
 
 _MAX_COMPARISONS = 200_000
-"""How often an account is compared with an outcome, in the search for keys that were changed.
+"""How many comparisons the search for changed keys may make in each of two groups of outcomes.
 
-Each account without an outcome of its own is compared with each outcome without an account of its
-own. The salts of the fingerprints do not allow a faster search, and 100,000 comparisons take a
-quarter of a second. If there are too many, only the first outcomes are compared, but at least
-`_MIN_OUTCOMES_COMPARED`. They usually suffice in a large file, because either all keys were changed
-or none."""
+The groups are the orphans, and the outcomes that were read with another token or broker. Each
+outcome is compared with each account that has no outcome of its own. The salts of the fingerprints
+allow no faster search: 100,000 comparisons take a quarter of a second. In a large file, only the
+first outcomes of a group are compared, but at least `_MIN_OUTCOMES_COMPARED`. They usually suffice,
+because either all keys were changed or none."""
 _MIN_OUTCOMES_COMPARED = 20
 
 
@@ -126,7 +126,7 @@ class Resumption:
         return most_outcomes_are_orphans and most_accounts_have_no_outcome
 
     def _is_trusted(self, record: Record, outcome: StoredOutcome) -> bool:
-        """Return True if `--trust-keys` accepts an outcome that was read with another token."""
+        """Return True if `--trust-keys` accepts this outcome, although the token may differ."""
         return self.trust_keys and record.has_key and outcome.broker == record.account.broker
 
     def _check_for_changed_keys(
@@ -206,5 +206,7 @@ class Resumption:
 
 def _limit_comparisons(outcomes: list[StoredOutcome], account_count: int) -> list[StoredOutcome]:
     """Return the first outcomes: as many as this number of accounts may be compared with."""
-    limit = _MAX_COMPARISONS // max(account_count, 1)
-    return outcomes[: max(limit, _MIN_OUTCOMES_COMPARED)]
+    if account_count == 0:
+        return []
+    limit = max(_MAX_COMPARISONS // account_count, _MIN_OUTCOMES_COMPARED)
+    return outcomes[:limit]

@@ -127,8 +127,9 @@ class Tally:
     def exit_code(self) -> int:
         """The exit code of a run that was not interrupted.
 
-        Only this run shows whether Mesh can be reached and accepts the keys. An outcome of an
-        earlier run only shows whether its account failed.
+        Only this run shows whether Mesh can be reached and accepts the keys: a 401 means that it
+        may refuse them, unless another answer shows that it accepts them. An outcome of an earlier
+        run only shows whether its account failed.
         """
         if self.failed == 0:
             return 0
@@ -273,10 +274,10 @@ class Summary:
         if tally.exit_code == KEYS_REFUSED:
             evidence = "every answer was HTTP 401"
             if tally.refused < tally.answered:
-                evidence = (
-                    f"{tally.refused} of {tally.answered} answers were HTTP 401, and none shows "
-                    "that the keys are accepted"
-                )
+                refusals = "1 answer was HTTP 401"
+                if tally.refused > 1:
+                    refusals = f"{tally.refused} answers were HTTP 401"
+                evidence = f"{refusals}, and no other answer shows that Mesh accepts the API keys"
             next_step = "add --retry-failed"
             if self.output == STDOUT or self.retry_failed:
                 next_step = "run the command again"

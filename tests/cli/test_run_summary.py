@@ -185,8 +185,29 @@ def test_retry_keeps_older_failures_where_no_answer_shows_that_the_keys_are_acce
         "account-1": (type(other).__name__, None),
     }
     assert result.stderr.splitlines()[-1] == (
-        f"1 of 2 answers were HTTP 401, and none shows that the keys are accepted, "
+        "1 answer was HTTP 401, and no other answer shows that Mesh accepts the API keys, "
         f"{KEYS_ARE_REFUSED}run the command again"
+    )
+
+
+def test_unauthorized_answers_beside_answers_of_a_gateway_are_counted(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / "balances.jsonl"
+    refusal = AuthenticationError("HTTP 401")
+    bad_gateway = ServerError("HTTP 502", http_status=502)
+    script(
+        monkeypatch,
+        [make_outcome(0, refusal), make_outcome(1, bad_gateway), make_outcome(2, refusal)],
+    )
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (3, [])
+    assert result.stderr.splitlines()[-1] == (
+        "2 answers were HTTP 401, and no other answer shows that Mesh accepts the API keys, "
+        f"{KEYS_ARE_REFUSED}add --retry-failed"
     )
 
 
