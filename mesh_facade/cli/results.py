@@ -63,12 +63,12 @@ _ESCAPED_FORMULA = re.compile("'+[=+\\-@\t\r＝＋－＠]")  # noqa: RUF001 — 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
-class _NotAnOutcomeError(Exception):
+class _NotAnOutcomeError(ValueError):
     """A line of an output file is not an outcome."""
 
 
-# What `_make_stored_outcome` and the decoders raise for such a line.
-_PARSING_ERRORS = (_NotAnOutcomeError, ValueError, RecursionError, csv.Error)
+# What the decoders raise for such a line; ValueError includes `_NotAnOutcomeError`.
+_PARSING_ERRORS = (ValueError, RecursionError, csv.Error)
 
 
 class OutcomeWriter(Protocol):
