@@ -43,7 +43,8 @@ refreshtoken tokenid userid
 _NAME_WORDS = frozenset(_NAME_WORDS_TEXT.split())
 _HIDDEN_NAME = "?"
 
-# A cell may be as long as the file allows; Python's own limit is 128 KiB.
+# A cell may be as long as the file allows; Python's own limit is 128 KiB. The limit holds for the
+# whole process, so also for the cells that `results` reads.
 csv.field_size_limit(2**31 - 1)
 
 
@@ -108,41 +109,44 @@ class AccountsFile:
             ValueError: The file has a mistake; the message says where and which.
             OSError: The file cannot be read.
         """
+        problem = None
         try:
-            yield from self._make_records()
+            yield from self._read_records_with_unique_keys()
         except UnicodeError as error:
-            # The decoder's error holds a part of the file, tokens included. So nothing is raised in
-            # this block: Python would attach the decoder's error to it, as its context.
             problem = f"{error}. Save the file as UTF-8 or UTF-16."
-        else:
-            return
-        raise self._error(problem)
+        # Raised outside the except block: the caught error would become its context, and reveal a
+        # part of the file, which may be a token.
+        if problem is not None:
+            raise self._error(problem)
 
-    def _make_records(self) -> Iterator[Record]:
+    def _read_records_with_unique_keys(self) -> Iterator[Record]:
         """Yield a record for each row.
 
         Raises:
-            ValueError: The file has a mistake.
+            ValueError: The file has a mistake, such as two records with the same key.
             UnicodeError: The file cannot be decoded.
         """
         line_numbers: dict[str, int] = {}  # by key
+        record_numbers: set[str] = set()  # the keys that are the numbers of records
         for number, row in enumerate(self._read_rows(), 1):
             record = self._make_record(row, number)
             key = record.account.key
             if key in line_numbers:
-                raise self._error(
-                    f"the key is the same as in line {line_numbers[key]}. Each account needs a key "
-                    "of its own.",
-                    row.line_number,
+                problem = _describe_equal_keys(
+                    record, line_numbers[key], other_has_key=key not in record_numbers
                 )
+                raise self._error(problem, row.line_number)
             line_numbers[key] = row.line_number
+            if not record.has_key:
+                record_numbers.add(key)
             yield record
 
     def _read_rows(self) -> Iterator[_Row]:
         """Return the rows of the file, whose format is detected from its first line.
 
         Raises:
-            ValueError: The format is wrong: at once, or while the rows are read.
+            ValueError: The file has a mistake. The returned iterator may raise this, too.
+            UnicodeError: The file cannot be decoded. The returned iterator may raise this, too.
         """
         first_line = self._find_first_line()
         if first_line.startswith("{"):
@@ -305,7 +309,7 @@ class AccountsFile:
         key = row.fields.get("key")
         if isinstance(key, bool | list | dict):
             raise self._error("'key' must be a string or a number.", row.line_number)
-        has_key = key is not None and key != ""
+        has_key = key is not None and str(key).strip() != ""
         if not has_key:
             key = number
         key_text = str(key)
@@ -322,10 +326,12 @@ class AccountsFile:
             ValueError: The field is missing or empty, or it is not a string on one line.
         """
         value = row.fields.get(name)
-        if value is None or value == "":
+        if value is None:
             raise self._error(f"'{name}' is empty.", row.line_number)
         if not isinstance(value, str):
             raise self._error(f"'{name}' must be a string.", row.line_number)
+        if value.strip() == "":
+            raise self._error(f"'{name}' is empty.", row.line_number)
         self._check_single_line(name, value, row.line_number)
         return value
 
@@ -339,15 +345,18 @@ class AccountsFile:
 
         An escape in JSON can stand for half of a surrogate pair, which UTF-8 cannot encode.
         """
+        reason = None
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            reason = error.reason  # nothing is raised here, because the error holds the value
-        else:
-            return
-        raise self._error(
-            f"'{name}' cannot be encoded as UTF-8: {reason}. Correct its \\u escapes.", line_number
-        )
+            reason = error.reason
+        # Raised outside the except block: the caught error would become its context, and reveal the
+        # value.
+        if reason is not None:
+            raise self._error(
+                f"'{name}' cannot be encoded as UTF-8: {reason}. Correct its \\u escapes.",
+                line_number,
+            )
 
     def _error(self, problem: str, line_number: int | None = None) -> ValueError:
         """Return an error whose message names the file, and the line if it is known."""
@@ -410,6 +419,25 @@ def _normalize_column_names(cells: Sequence[str]) -> list[str]:
     if not any(names):
         return []
     return names
+
+
+def _describe_equal_keys(record: Record, other_line: int, *, other_has_key: bool) -> str:
+    """Return the message for a record whose key a record in another line has, too.
+
+    Record numbers can be quoted, because they are not text from the file.
+    """
+    key = record.account.key
+    if not record.has_key:
+        return (
+            f"this account has no key, so its record number {key} is its key, but line "
+            f"{other_line} has the same key. Give this account a key of its own."
+        )
+    if not other_has_key:
+        return (
+            f"the key is the same as the record number {key} of line {other_line}, which has no "
+            "key. Give each account a key of its own."
+        )
+    return f"the key is the same as in line {other_line}. Each account needs a key of its own."
 
 
 def _describe_first_line(line: str) -> str:

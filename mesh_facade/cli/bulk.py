@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -24,7 +24,7 @@ from mesh_facade.cli.results import (
     open_output,
 )
 from mesh_facade.cli.resuming import Resumption
-from mesh_facade.cli.summary import Summary, Tally, describe_missing_keys, is_answered
+from mesh_facade.cli.summary import Summary, Tally, describe_missing_keys, shows_accepted_keys
 from mesh_facade.cli.variables import check_keys_are_set
 
 
@@ -61,6 +61,9 @@ class BulkRun:
             MeshConfigurationError: An environment variable or an option is missing or wrong.
         """
         check_keys_are_set()
+        # The client checks its options. This comes first, so that a mistake in them leaves no new
+        # output file behind.
+        mesh = AsyncMeshClient(environment=self.environment)
         if self.output != STDOUT:
             check_output_name(self.output)  # before stdin is read, which may take long
         with open_accounts(self.accounts) as accounts:
@@ -71,11 +74,13 @@ class BulkRun:
                     f"{accounts.name} holds no account: CSV or JSON lines are expected"
                 )
             if self.output == STDOUT:
-                resumption = self._make_resumption(accounts, {}, tally)
-                return self._read_balances(accounts, resumption, StandardOutput(), tally)
-            return self._read_balances_into_file(accounts, tally)
+                resumption = self._prepare_resumption(accounts, {}, tally)
+                return self._read_balances(mesh, accounts, resumption, StandardOutput(), tally)
+            return self._read_balances_into_file(mesh, accounts, tally)
 
-    def _read_balances_into_file(self, accounts: AccountsFile, tally: Tally) -> int:
+    def _read_balances_into_file(
+        self, mesh: AsyncMeshClient, accounts: AccountsFile, tally: Tally
+    ) -> int:
         """Read the selected accounts into the output file, and return the exit code.
 
         Raises:
@@ -89,16 +94,18 @@ class BulkRun:
                 "without --retry-failed."
             )
         with open_output(self.output) as output:
-            resumption = self._make_resumption(accounts, output.outcomes, tally)
+            # A copy, because the output adds the outcomes of this run to its own dict.
+            older_outcomes = dict(output.outcomes)
+            resumption = self._prepare_resumption(accounts, older_outcomes, tally)
             if self.retry_failed and tally.selected > 0:
                 with open_journal(output) as journal:
-                    return self._read_balances(accounts, resumption, journal, tally)
-            return self._read_balances(accounts, resumption, output, tally)
+                    return self._read_balances(mesh, accounts, resumption, journal, tally)
+            return self._read_balances(mesh, accounts, resumption, output, tally)
 
-    def _make_resumption(
+    def _prepare_resumption(
         self, accounts: AccountsFile, outcomes: Mapping[str, StoredOutcome], tally: Tally
     ) -> Resumption:
-        """Return the selection of accounts, after checking the outcomes and counting both.
+        """Return a resumption that has checked the accounts and counted them in the tally.
 
         Raises:
             ValueError: The outcomes are those of other accounts.
@@ -109,11 +116,12 @@ class BulkRun:
             retry_failed=self.retry_failed,
             trust_keys=self.trust_keys,
         )
-        resumption.compare(accounts, tally)
+        resumption.check_and_count(accounts, tally)
         return resumption
 
     def _read_balances(
         self,
+        mesh: AsyncMeshClient,
         accounts: AccountsFile,
         resumption: Resumption,
         writer: OutcomeWriter,
@@ -121,7 +129,6 @@ class BulkRun:
     ) -> int:
         """Read the selected accounts, print the summary, and return the exit code."""
         selected = resumption.select(accounts)
-        mesh = AsyncMeshClient(environment=self.environment)
         if not resumption.outcomes and tally.without_key > 0:
             click.echo(describe_missing_keys(tally, accounts.name), err=True)
         summary = Summary(tally, accounts.name, self.output, self.retry_failed)
@@ -150,11 +157,11 @@ class BulkRun:
     ) -> None:
         """Write outcomes as they arrive, and show a progress bar on a terminal.
 
-        An answer 401 may mean that Mesh refuses the API keys, which says nothing about the account.
-        So such outcomes are held back until another answer shows that Mesh accepts the keys. They
-        are not written if the run is interrupted or raises an exception first, and the next run
-        reads their accounts again. If the run ends normally, they are written; but if there was no
-        other answer, an older failure that has another cause is kept.
+        A 401 may mean that Mesh refuses the API keys, which says nothing about the account. So such
+        outcomes are held back until another answer shows that Mesh accepts the keys. They are not
+        written if the run is interrupted or raises an exception first, and the next run reads their
+        accounts again. If the run ends normally, they are written. But if no answer showed that
+        Mesh accepts the keys, they do not replace an older failure with another cause.
 
         Raises:
             AuthenticationError: Mesh evidently refuses the API keys.
@@ -171,19 +178,21 @@ class BulkRun:
                 async for outcome in outcomes:
                     if _may_mean_refused_keys(outcome):
                         held_back.append(outcome)
-                        continue
-                    if is_answered(outcome):
-                        _write_all(held_back, writer, tally)
-                    _write_all([outcome], writer, tally)
+                    else:
+                        if shows_accepted_keys(outcome):
+                            _write_all(held_back, writer, tally)
+                            held_back.clear()
+                        _write_all([outcome], writer, tally)
                     bar.update(
                         task_id,
-                        completed=tally.stored + tally.tried,
-                        failed=tally.failed,
+                        completed=tally.stored + tally.tried + len(held_back),
+                        failed=tally.failed + len(held_back),
                         rate=bar.tasks[task_id].speed or 0,
                     )
-        if tally.answered == 0:
-            held_back = _keep_older_failures(held_back, resumption, tally)
-        _write_all(held_back, writer, tally)
+        if tally.accepted > 0:
+            _write_all(held_back, writer, tally)
+        else:
+            _write_unless_older_failure_says_more(held_back, resumption, writer, tally)
 
     def _make_progress_bar(self) -> progress.Progress:
         """Return a progress bar on stderr; it shows nothing unless stderr is a terminal."""
@@ -228,28 +237,25 @@ def _may_mean_refused_keys(outcome: Outcome) -> bool:
     return Failure.from_error(outcome.error).may_mean_refused_keys
 
 
-def _keep_older_failures(
-    refusals: list[Outcome], resumption: Resumption, tally: Tally
-) -> list[Outcome]:
-    """Return the outcomes to write, if every answer was a 401 that may be about the API keys.
-
-    The others are only counted. Their accounts keep the failure of an earlier run, because it says
-    more about the account.
-    """
-    to_write: list[Outcome] = []
-    for outcome in refusals:
-        older = resumption.outcomes.get(outcome.account.key)
-        if older is None or older.failure is None or older.failure.may_mean_refused_keys:
-            to_write.append(outcome)
-        else:
-            tally.add_read(outcome)
-            tally.kept += 1
-    return to_write
-
-
-def _write_all(outcomes: list[Outcome], writer: OutcomeWriter, tally: Tally) -> None:
-    """Write and count these outcomes, and empty the list."""
+def _write_all(outcomes: Sequence[Outcome], writer: OutcomeWriter, tally: Tally) -> None:
+    """Write and count outcomes."""
     for outcome in outcomes:
         writer.add(outcome)
         tally.add_read(outcome)
-    outcomes.clear()
+
+
+def _write_unless_older_failure_says_more(
+    refusals: Sequence[Outcome], resumption: Resumption, writer: OutcomeWriter, tally: Tally
+) -> None:
+    """Count 401s that may be about the API keys, and write those that overwrite nothing better.
+
+    A 401 is not written if an earlier run stored a failure with another cause for the account,
+    because that failure says more about the account.
+    """
+    for outcome in refusals:
+        older = resumption.outcomes.get(outcome.account.key)
+        if older is None or older.failure is None or older.failure.may_mean_refused_keys:
+            writer.add(outcome)
+        else:
+            tally.kept += 1
+        tally.add_read(outcome)

@@ -16,7 +16,8 @@ class Failure:
 
     Attributes:
         error: The name of the error's class.
-        error_type: Mesh's error type, such as `unauthorizedToken`; None if Mesh sent none.
+        error_type: Mesh's error type on one line, such as `unauthorizedToken`; None if Mesh sent
+            none or an empty one.
     """
 
     error: str
@@ -26,7 +27,8 @@ class Failure:
     def from_error(cls, error: Exception) -> Self:
         """Return the cause that an error stands for."""
         if isinstance(error, MeshAPIError):
-            return cls(type(error).__name__, error.error_type or None)
+            error_type = one_line(error.error_type or "")
+            return cls(type(error).__name__, error_type or None)
         return cls(type(error).__name__)
 
     @property

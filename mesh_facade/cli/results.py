@@ -1,6 +1,6 @@
 """Writes the outcomes of `mesh-balance bulk`, and reads the outcomes that an output file holds.
 
-An output file holds one line for each outcome, as CSV or JSON lines, and at no time two outcomes of
+An output file has one line for each outcome, as CSV or JSON lines. It never holds two outcomes of
 the same account. Each outcome is appended in one piece as soon as it is known. If a crash cuts a
 line off, the next run that opens the file removes that line.
 
@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Protocol, Self, cast
 
@@ -53,8 +53,7 @@ _CSV_HEADER = (",".join(COLUMNS) + "\n").encode()
 _JSON_OPENING = b'{"key": "'
 
 # Old versions stored no fingerprints, which are the last column.
-_COLUMNS_OF_OLD_VERSIONS = frozenset(COLUMNS[:-1])
-_CSV_HEADER_OF_OLD_VERSIONS = (",".join(COLUMNS[:-1]) + "\n").encode()
+_COLUMNS_OF_OLD_VERSIONS = COLUMNS[:-1]
 
 # A spreadsheet evaluates a cell as a formula if it starts with one of these characters, of which
 # some are full-width. An apostrophe in front of the character prevents that. If a cell already
@@ -63,7 +62,13 @@ _FORMULA = re.compile("'*[=+\\-@\t\r＝＋－＠]")  # noqa: RUF001 — the full
 _ESCAPED_FORMULA = re.compile("'+[=+\\-@\t\r＝＋－＠]")  # noqa: RUF001 — the same
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
-_PARSING_ERRORS = (ValueError, KeyError, TypeError, RecursionError, csv.Error)
+
+class _NotAnOutcomeError(ValueError):
+    """A line of an output file is not an outcome."""
+
+
+# What the decoders raise for such a line; ValueError includes `_NotAnOutcomeError`.
+_PARSING_ERRORS = (ValueError, RecursionError, csv.Error)
 
 
 class OutcomeWriter(Protocol):
@@ -93,7 +98,7 @@ class StoredOutcome:
     failure: Failure | None
     fingerprint: str
 
-    def belongs_to(self, account: LinkedAccount) -> bool:
+    def was_read_with(self, account: LinkedAccount) -> bool:
         """Return True if this outcome was read with the account's token and broker."""
         return fingerprints.matches(self.fingerprint, account)
 
@@ -162,20 +167,36 @@ class OutputFile:
         """Yield the key and the line of each outcome."""
         self._file.seek(0)
         for line in self._file:
-            if line != self._header:
+            if not self._is_header(line, COLUMNS):
                 yield self._parse_line(line).key, line
 
-    def replace_outcomes(self, journal: "OutputFile") -> None:
+    def merge_and_close(self, journal: "OutputFile") -> None:
         """Merge the journal into this file, remove the journal, and close both.
 
         An outcome of the journal replaces the outcome with the same key. The merged outcomes are
-        written to a third file, which then takes the place of this one in a single step.
+        written to a third file, which then takes the place of this one in a single step. If that
+        fails, the third file is removed, and the other two stay as they are.
 
         Raises:
             OSError: A file cannot be written, replaced or removed.
         """
         target = self.path.resolve()  # if the path is a symbolic link, the link is kept
         merged = _append_suffix(target, ".merged")
+        try:
+            self._write_merged(merged, target, journal)
+            # Both files stay locked until the journal is gone. Otherwise another run could open
+            # this file just before it is replaced, and write to a file that no longer has a name.
+            if os.name == "nt":  # pragma: no cover — Windows cannot replace an open file
+                self.close()
+            merged.replace(target)
+        except (OSError, KeyboardInterrupt):
+            merged.unlink(missing_ok=True)
+            raise
+        journal.close_and_remove()
+        self.close()
+
+    def _write_merged(self, merged: Path, target: Path, journal: "OutputFile") -> None:
+        """Write the outcomes of this file and of the journal to a new file."""
         with _open_private(merged, "wb") as file:
             shutil.copymode(target, merged)
             file.write(self._header)
@@ -186,13 +207,6 @@ class OutputFile:
                 file.write(line)
             file.flush()
             os.fsync(file.fileno())
-        # Both files stay locked until the journal is gone. Otherwise another run could open this
-        # file just before it is replaced, and write to a file that no longer has a name.
-        if os.name == "nt":  # pragma: no cover — Windows cannot replace an open file
-            self.close()
-        merged.replace(target)
-        journal.close_and_remove()
-        self.close()
 
     def close_and_remove(self) -> None:
         """Remove the file, and close it."""
@@ -215,11 +229,11 @@ class OutputFile:
             ValueError: A line is not an outcome.
         """
         self._file.seek(0)
-        complete_length = 0  # of the lines that were not cut off, in bytes
+        complete_length = 0  # the length in bytes of the lines that are not cut off
         for number, line in enumerate(self._file, 1):
             if self._is_cut_off(line, number):
                 break
-            if line != self._header:
+            if not self._is_header(line, COLUMNS):
                 outcome = self._read_outcome(line, number)
                 self.outcomes[outcome.key] = outcome
             complete_length += len(line)
@@ -241,8 +255,25 @@ class OutputFile:
         opening = _JSON_OPENING
         if self._is_csv:
             opening = _CSV_HEADER
-        # The line may be shorter than the opening.
-        return opening.startswith(line[: len(opening)])
+        if len(line) < len(opening):
+            return opening.startswith(line)
+        return line.startswith(opening)
+
+    def _is_header(self, line: bytes, columns: Sequence[str]) -> bool:
+        """Return True if a line of CSV names these columns.
+
+        The cells are compared, because a spreadsheet program may have saved the file again: with
+        quotation marks, other line ends or a byte order mark.
+        """
+        if not self._is_csv:
+            return False
+        if columns[-1].encode() not in line:  # faster than reading the cells of each line
+            return False
+        try:
+            cells = next(csv.reader([line.decode("utf-8-sig")], strict=True))
+        except _PARSING_ERRORS:
+            return False
+        return cells == list(columns)
 
     def _read_outcome(self, line: bytes, number: int) -> StoredOutcome:
         """Return the outcome in a line.
@@ -266,17 +297,19 @@ class OutputFile:
         raise ValueError(f"{self.path}: {problem}. Choose another output.")
 
     def _is_of_old_version(self, line: bytes) -> bool:
-        """Return True if an old version wrote this line, which stored no fingerprints."""
+        """Return True if this line was written by an old version, without a fingerprint."""
         if self._is_csv:
-            return line == _CSV_HEADER_OF_OLD_VERSIONS
+            return self._is_header(line, _COLUMNS_OF_OLD_VERSIONS)
         try:
             values = json.loads(line)
         except _PARSING_ERRORS:
             return False
-        return isinstance(values, dict) and values.keys() == _COLUMNS_OF_OLD_VERSIONS
+        return isinstance(values, dict) and values.keys() == set(_COLUMNS_OF_OLD_VERSIONS)
 
     def _parse_line(self, line: bytes) -> StoredOutcome:
         """Return the outcome in a line; raise one of `_PARSING_ERRORS` if it holds none."""
+        if not line.endswith(b"\n"):
+            raise _NotAnOutcomeError  # the next outcome would be appended to this line
         if not self._is_csv:
             return _make_stored_outcome(json.loads(line))
         cells = next(csv.reader([line.decode()], strict=True))
@@ -310,8 +343,8 @@ def open_output(path: Path) -> Generator[OutputFile]:
         journal_path = _journal_path(path)
         if journal_path.exists():
             with OutputFile(journal_path, is_csv=is_csv) as journal:
-                output.replace_outcomes(journal)
-            output = OutputFile(path, is_csv=is_csv)
+                output.merge_and_close(journal)
+            output = OutputFile(path, is_csv=is_csv)  # the merged file
         yield output
     finally:
         output.close()
@@ -332,7 +365,7 @@ def open_journal(output: OutputFile) -> Generator[OutputFile]:
         try:
             yield journal
         finally:
-            output.replace_outcomes(journal)
+            output.merge_and_close(journal)
 
 
 def check_output_name(path: Path) -> None:
@@ -390,62 +423,80 @@ def _lock(file: IO[bytes], path: Path) -> None:
         import fcntl  # noqa: PLC0415
     except ImportError:  # Windows has no such locks
         return
+    message = f"{path} is being written by another run. Try again when it has ended."
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another run may have replaced or removed the file after this run opened it.
-        is_ours = os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except (BlockingIOError, FileNotFoundError):
-        is_ours = False
-    if not is_ours:
-        raise ValueError(f"{path} is being written by another run. Try again when it has ended.")
+    except BlockingIOError:
+        raise ValueError(message) from None
+    # Another run may have replaced or removed the file after this run opened it.
+    try:
+        current = path.stat()
+    except FileNotFoundError:
+        raise ValueError(message) from None
+    if not os.path.samestat(os.fstat(file.fileno()), current):
+        raise ValueError(message)
 
 
 def _make_values(outcome: Outcome) -> dict[str, JSON]:
     """Return the values of an outcome by column, in the order of `COLUMNS`."""
-    values: dict[str, JSON] = dict.fromkeys(COLUMNS, None)
+    values: dict[str, JSON] = dict.fromkeys(COLUMNS)  # None unless the outcome has the value
     values["key"] = outcome.account.key
     values["broker"] = outcome.account.broker
     values["attempts"] = outcome.attempts
     values["elapsed"] = round(outcome.elapsed, 3)
     values["fingerprint"] = fingerprints.make_fingerprint(outcome.account)
     if outcome.balance is not None:
-        values.update(outcome.balance.to_dict())
+        balance = outcome.balance.to_dict()
+        values["total_cash_usd"] = balance["total_cash_usd"]
+        values["total_buying_power_usd"] = balance["total_buying_power_usd"]
+        values["rows"] = balance["rows"]
     error = outcome.error
     if error is not None:
-        values["error"] = type(error).__name__
+        failure = Failure.from_error(error)
+        values["error"] = failure.error
+        values["error_type"] = failure.error_type
         values["message"] = one_line(str(error))
     if isinstance(error, MeshAPIError | MeshResponseError):
         values["http_status"] = error.http_status
-    if isinstance(error, MeshAPIError):
-        values["error_type"] = error.error_type
     return values
 
 
-def _make_stored_outcome(values: Mapping[str, JSON]) -> StoredOutcome:
-    """Return the stored outcome that consists of these values.
+def _make_stored_outcome(values: JSON) -> StoredOutcome:
+    """Return the stored outcome that consists of these values by column.
 
     Raises:
-        KeyError: A value is missing.
-        TypeError: A value has the wrong type.
+        _NotAnOutcomeError: A value is missing or has the wrong type.
     """
+    if not isinstance(values, dict):
+        raise _NotAnOutcomeError
     failure = None
-    if values["error"] is not None:
-        error_type = values["error_type"]
-        if error_type is not None:
-            error_type = _require_text(error_type)
-        failure = Failure(_require_text(values["error"]), error_type)
+    error = _find_text(values, "error")
+    if error is not None:
+        # An empty error type means the same as none, as in `Failure.from_error`.
+        failure = Failure(error, _find_text(values, "error_type") or None)
     return StoredOutcome(
-        key=_require_text(values["key"]),
-        broker=_require_text(values["broker"]),
+        key=_require_text(values, "key"),
+        broker=_require_text(values, "broker"),
         failure=failure,
-        fingerprint=_require_text(values["fingerprint"]),
+        fingerprint=_require_text(values, "fingerprint"),
     )
 
 
-def _require_text(value: JSON) -> str:
-    """Return a value that is a string; raise TypeError if it is not."""
-    if not isinstance(value, str):
-        raise TypeError("not a string")
+def _require_text(values: Mapping[str, JSON], column: str) -> str:
+    """Return the value of a column; raise _NotAnOutcomeError if it is not a string."""
+    text = _find_text(values, column)
+    if text is None:
+        raise _NotAnOutcomeError
+    return text
+
+
+def _find_text(values: Mapping[str, JSON], column: str) -> str | None:
+    """Return the value of a column; raise _NotAnOutcomeError unless it is a string or null."""
+    if column not in values:
+        raise _NotAnOutcomeError
+    value = values[column]
+    if value is not None and not isinstance(value, str):
+        raise _NotAnOutcomeError
     return value
 
 
@@ -456,7 +507,8 @@ def _format_json(values: Mapping[str, JSON]) -> bytes:
 def _format_csv(values: Mapping[str, JSON]) -> bytes:
     """Return a line of CSV; a list becomes a cell that holds JSON."""
     cells: list[JSON] = []
-    for value in values.values():
+    for column in COLUMNS:
+        value = values[column]
         if isinstance(value, str):
             cells.append(escape_formula(value))
         elif isinstance(value, list):

@@ -1,35 +1,41 @@
 """Selects the accounts that a resumed run of `mesh-balance bulk` reads.
 
-An outcome in the output belongs to an account if both have the same key, and the outcome was read
-with the account's token and broker, which its fingerprint shows (see `fingerprints`). Before the
-run reads its first account, all accounts of the file are compared with all outcomes. The run ends
-with an error in three cases, because the output was written for other accounts or with other keys:
+An outcome in the output belongs to the account that has its key. The fingerprint of the outcome
+shows whether it was also read with the account's token and broker (see `fingerprints`). Both are
+checked before the run reads its first account. The run ends with an error in three cases, because
+the output was written for other accounts or with other keys:
 
-- An outcome has the key of an account, but was read with another token or broker. This is allowed
-  if the account is read again, or if only the token differs and `--trust-keys` is given.
-- No outcome has the key of an account, or so few that the output was written for another file:
-  most outcomes belong to no account of this file, and most accounts of this file have no outcome.
-- An outcome was read for an account that has another key now.
+- An outcome belongs to an account, but was read with another token or broker. This is allowed if
+  the account is read again, or if only the token differs and `--trust-keys` is given.
+- No outcome belongs to an account of the file, or so few do that the output was probably written
+  for another file: most outcomes belong to no account, and most accounts have no outcome.
+- An outcome was read with the token and broker of an account that has another key now. In a large
+  file, only some of the outcomes are compared with such accounts: see `_MAX_COMPARISONS`.
 
-Outcomes whose keys are no longer in the file are kept, because a user may have unlinked an account.
-The summary of the run lists them.
+An outcome that belongs to no account of the file is an orphan: its account may have been unlinked.
+Orphans stay in the output, and the summary of the run names them.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 
 from mesh_facade import LinkedAccount
+from mesh_facade.cli import fingerprints
 from mesh_facade.cli.accounts import AccountsFile, Record
 from mesh_facade.cli.results import StoredOutcome
 from mesh_facade.cli.summary import Tally
 
-_MAX_UNPROVEN_COMPARED = 20
-"""How many outcomes each account is compared with, in the search for keys that were changed.
+_MAX_COMPARISONS = 200_000
+"""How many comparisons the search for changed keys may make in each of two groups of outcomes.
 
-The number is bounded because each comparison takes 6 µs. A few outcomes suffice: usually either all
-keys were changed or none."""
+The groups are the orphans, and the outcomes that were read with another token or broker. Each
+outcome is compared with each account that has no outcome of its own. The salts of the fingerprints
+allow no faster search: 100,000 comparisons take a quarter of a second. In a large file, only the
+first outcomes of a group are compared, but at least `_MIN_OUTCOMES_COMPARED`. They usually suffice,
+because either all keys were changed or none."""
+_MIN_OUTCOMES_COMPARED = 20
 
 
 @attrs.frozen
@@ -41,8 +47,9 @@ class Resumption:
         outcomes: The outcomes in the output, by key.
         retry_failed: If True, read only the accounts whose outcome is a failure; if False, only
             those that have no outcome.
-        trust_keys: If True, an outcome with an account's key and broker belongs to the account even
-            if it was read with another token. The number of a record is never trusted as a key.
+        trust_keys: If True, an outcome with an account's key and broker is accepted even if it was
+            read with another token. This does not hold for accounts without a key: their keys are
+            the numbers of their records, which change when lines are moved.
     """
 
     output: Path
@@ -56,10 +63,11 @@ class Resumption:
             if self._is_selected(self.outcomes.get(record.account.key)):
                 yield record.account
 
-    def compare(self, accounts: AccountsFile, tally: Tally) -> None:
-        """Check that the outcomes belong to the accounts, and count both in the tally.
+    def check_and_count(self, accounts: AccountsFile, tally: Tally) -> None:
+        """Check that the outcomes were read for these accounts, and count both in the tally.
 
-        Sets `selected` and `unlisted` of the tally, and adds the outcomes that are kept.
+        Counts the selected accounts, the outcomes of accounts that are not selected, and the
+        orphans.
 
         Raises:
             ValueError: The outcomes are those of other accounts, or of accounts with other keys.
@@ -67,30 +75,35 @@ class Resumption:
         if not self.outcomes and not self.retry_failed:
             tally.selected = tally.total  # nothing to compare: all accounts are read
             return
-        unlisted = dict(self.outcomes)  # the outcomes whose keys are not in the file
-        unproven: list[StoredOutcome] = []  # the outcomes that no fingerprint ties to an account
+        orphans = dict(self.outcomes)  # by key; the loop removes those that belong to an account
+        mismatched: list[StoredOutcome] = []  # read with another token or broker than the account's
+        accounts_without_outcome = 0
         for record in accounts.read_records():
-            outcome = unlisted.pop(record.account.key, None)
+            outcome = orphans.pop(record.account.key, None)
             is_selected = self._is_selected(outcome)
             if is_selected:
                 tally.selected += 1
             if outcome is None:
+                accounts_without_outcome += 1
                 continue
-            is_proven = outcome.belongs_to(record.account)
-            if not is_proven:
-                unproven.append(outcome)
+            is_match = outcome.was_read_with(record.account)
+            if not is_match:
+                mismatched.append(outcome)
             if is_selected:
-                continue  # the new outcome replaces this one, so this one need not be proven
-            if not is_proven and not self._is_trusted(record, outcome):
+                continue  # the new outcome replaces this one, so this one need not match
+            if not is_match and not self._is_trusted(record, outcome):
                 raise ValueError(self._describe_mismatch(accounts, record, outcome))
             tally.add_stored(outcome)
-        if self.outcomes and len(unlisted) == len(self.outcomes):
+        if self.outcomes and len(orphans) == len(self.outcomes):
             raise ValueError(self._describe_foreign_output(accounts))
-        if self._is_output_of_another_file(tally.total, len(unlisted)):
-            raise ValueError(self._describe_mixed_output(accounts, len(unlisted)))
-        unproven.extend(unlisted.values())
-        self._check_for_changed_keys(accounts, unproven[:_MAX_UNPROVEN_COMPARED])
-        tally.unlisted = list(unlisted)
+        if self._is_output_of_another_file(tally.total, len(orphans)):
+            raise ValueError(self._describe_mixed_output(accounts, len(orphans)))
+        account_count = accounts_without_outcome + len(mismatched)
+        # Each group has a limit of its own, so that a large group does not crowd out the other.
+        compared = _limit_comparisons(list(orphans.values()), account_count)
+        compared += _limit_comparisons(mismatched, account_count)
+        self._check_for_changed_keys(accounts, compared)
+        tally.orphaned_keys = list(orphans)
 
     def _is_selected(self, outcome: StoredOutcome | None) -> bool:
         """Return True if this run reads an account with this outcome; None is no outcome yet."""
@@ -98,40 +111,43 @@ class Resumption:
             return outcome is not None and outcome.failure is not None
         return outcome is None
 
-    def _is_output_of_another_file(self, total: int, unlisted: int) -> bool:
+    def _is_output_of_another_file(self, account_count: int, orphan_count: int) -> bool:
         """Return True if this run would mix the accounts of two files in one output.
 
         Two files may share a few accounts. Then most outcomes belong to no account of this file,
-        and most accounts of this file have no outcome. One of both alone is no sign of a mistake:
-        many users may have unlinked their accounts, and many accounts may have been added.
+        and most accounts of this file have no outcome. One of the two conditions alone is no sign
+        of a mistake: many accounts may have been unlinked, and many may have been added.
         """
         if self.retry_failed:
             return False  # such a run adds no account to the output
-        shared = len(self.outcomes) - unlisted
-        return unlisted > shared and total - shared > shared
+        shared = len(self.outcomes) - orphan_count  # accounts of the file that have an outcome
+        most_outcomes_are_orphans = orphan_count > shared
+        most_accounts_have_no_outcome = account_count - shared > shared
+        return most_outcomes_are_orphans and most_accounts_have_no_outcome
 
     def _is_trusted(self, record: Record, outcome: StoredOutcome) -> bool:
-        """Return True if `--trust-keys` lets an outcome with the record's key belong to it."""
+        """Return True if `--trust-keys` accepts this outcome, although the token may differ."""
         return self.trust_keys and record.has_key and outcome.broker == record.account.broker
 
     def _check_for_changed_keys(
-        self, accounts: AccountsFile, unproven: list[StoredOutcome]
+        self, accounts: AccountsFile, outcomes: Sequence[StoredOutcome]
     ) -> None:
         """Raise ValueError if one of these outcomes was read for an account with another key."""
-        if not unproven:
+        if not outcomes:
             return  # saves reading the file
+        outcome_by_fingerprint = {outcome.fingerprint: outcome for outcome in outcomes}
         for record in accounts.read_records():
             own = self.outcomes.get(record.account.key)
-            if own is not None and own.belongs_to(record.account):
+            if own is not None and own.was_read_with(record.account):
                 continue  # the fingerprint shows that its key was not changed
-            for outcome in unproven:
-                if outcome.belongs_to(record.account):
-                    raise ValueError(
-                        f"{accounts.name}, line {record.line_number}: {self.output} holds the "
-                        f"outcome of this account under another key: {outcome.key}. Lines were "
-                        "moved, or keys were changed. Choose another output, or give the account "
-                        "its old key."
-                    )
+            fingerprint = fingerprints.find_match(outcome_by_fingerprint, record.account)
+            if fingerprint is not None:
+                raise ValueError(
+                    f"{accounts.name}, line {record.line_number}: {self.output} holds the outcome "
+                    "of this account under another key: "
+                    f"{outcome_by_fingerprint[fingerprint].key}. Lines were moved, or keys were "
+                    "changed. Choose another output, or give the account its old key."
+                )
 
     def _describe_foreign_output(self, accounts: AccountsFile) -> str:
         """Return the message for an output in which no outcome has the key of an account."""
@@ -145,12 +161,12 @@ class Resumption:
             "since. Choose another output."
         )
 
-    def _describe_mixed_output(self, accounts: AccountsFile, unlisted: int) -> str:
+    def _describe_mixed_output(self, accounts: AccountsFile, orphan_count: int) -> str:
         """Return the message for an output that shares only a few accounts with the file."""
         return (
-            f"{accounts.name}: {unlisted} of {len(self.outcomes)} outcomes in {self.output} belong "
-            "to no account of this file, and most accounts of this file have no outcome there. So "
-            f"{self.output} was probably written for another file. Choose another output."
+            f"{accounts.name}: {orphan_count} of {len(self.outcomes)} outcomes in {self.output} "
+            "belong to no account of this file, and most accounts of this file have no outcome "
+            f"there. So {self.output} was probably written for another file. Choose another output."
         )
 
     def _describe_mismatch(
@@ -186,3 +202,11 @@ class Resumption:
             f"{place}: {self.output} holds an outcome with this key and another auth_token. "
             "Choose another output or, if only tokens were renewed, add --trust-keys."
         )
+
+
+def _limit_comparisons(outcomes: list[StoredOutcome], account_count: int) -> list[StoredOutcome]:
+    """Return the first outcomes: as many as this number of accounts may be compared with."""
+    if account_count == 0:
+        return []
+    limit = max(_MAX_COMPARISONS // account_count, _MIN_OUTCOMES_COMPARED)
+    return outcomes[:limit]

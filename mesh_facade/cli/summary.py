@@ -6,7 +6,17 @@ from pathlib import Path
 
 import attrs
 
-from mesh_facade import MeshAPIError, MeshResponseError, Outcome
+from mesh_facade import (
+    BadRequestError,
+    ConflictError,
+    LockedError,
+    MeshAPIError,
+    MeshResponseError,
+    NotFoundError,
+    Outcome,
+    PermissionDeniedError,
+    UnavailableForLegalReasonsError,
+)
 from mesh_facade.cli.broker_names import find_similar_broker, is_listed
 from mesh_facade.cli.exit_codes import (
     CONNECTION_ADVICE,
@@ -21,9 +31,18 @@ from mesh_facade.cli.failures import Failure
 from mesh_facade.cli.results import STDOUT, StoredOutcome
 from mesh_facade.cli.terminal import one_line
 
-_MOST_KEYS_SHOWN = 3
-_MOST_CAUSES_SHOWN = 3
-_MOST_BROKERS_COMPARED = 3
+_MAX_KEYS_SHOWN = 3
+_MAX_CAUSES_SHOWN = 3
+_MAX_BROKERS_COMPARED = 3
+
+_ERRORS_ABOUT_ACCOUNTS = (
+    BadRequestError,
+    PermissionDeniedError,
+    NotFoundError,
+    ConflictError,
+    LockedError,
+    UnavailableForLegalReasonsError,
+)
 
 
 @attrs.define
@@ -31,20 +50,21 @@ class Tally:
     """The counts of a run.
 
     Attributes:
-        total: The accounts of the file.
-        without_key: Those that have no key, so that the number of the record is their key.
-        stored: Those whose outcomes the output holds and that are not read again.
-        selected: Those that this run is to read.
-        tried: Those that it has read, or tried to read.
-        answered: Those of them for which Mesh answered, with a balance or an error.
-        unreachable: Those of them for which no complete answer came.
-        refused: Those of them whose answer may mean that the API keys are refused.
-        failed_now: Those of them that could not be read.
-        kept: Those of them whose older failure stays in the output.
-        unlisted_brokers: Their brokers that the spec does not list, where Mesh refused the request,
-            and how often.
-        failures: How often each cause made an account fail, in this run or in an earlier one.
-        unlisted: The keys of outcomes in the output that belong to no account of the file.
+        total: The accounts in the file.
+        without_key: The accounts that have no key; the number of the record is their key.
+        stored: The accounts that are not read again, because the output holds their outcomes.
+        selected: The accounts that this run reads.
+        tried: The accounts that this run has read, or tried to read, so far.
+        answered: The accounts for which an answer came in this run: a balance or an error.
+        accepted: The accounts whose answer shows that Mesh accepts the API keys.
+        unreachable: The accounts for which no complete answer came in this run.
+        refused: The accounts whose answer may mean that Mesh refuses the API keys.
+        failed_now: The accounts that failed in this run.
+        kept: The accounts that failed in this run, but whose older failure stays in the output.
+        unlisted_brokers: The brokers that the spec does not list, and how many requests with each
+            of them Mesh refused in this run.
+        failures: How many accounts failed for each cause, in this run or in an earlier one.
+        orphaned_keys: The keys of outcomes in the output that no account in the file has.
     """
 
     total: int = 0
@@ -53,13 +73,14 @@ class Tally:
     selected: int = 0
     tried: int = 0
     answered: int = 0
+    accepted: int = 0
     unreachable: int = 0
     refused: int = 0
     failed_now: int = 0
     kept: int = 0
     unlisted_brokers: collections.Counter[str] = attrs.field(factory=collections.Counter[str])
     failures: collections.Counter[Failure] = attrs.field(factory=collections.Counter[Failure])
-    unlisted: Sequence[str] = ()
+    orphaned_keys: Sequence[str] = ()
 
     def add_stored(self, outcome: StoredOutcome) -> None:
         """Count an outcome that an earlier run wrote."""
@@ -70,8 +91,10 @@ class Tally:
     def add_read(self, outcome: Outcome) -> None:
         """Count an outcome of this run."""
         self.tried += 1
-        if is_answered(outcome):
+        if _is_answered(outcome):
             self.answered += 1
+        if shows_accepted_keys(outcome):
+            self.accepted += 1
         if outcome.error is not None:
             self._add_failure(Failure.from_error(outcome.error), str(outcome.account.broker))
 
@@ -104,14 +127,15 @@ class Tally:
     def exit_code(self) -> int:
         """The exit code of a run that was not interrupted.
 
-        Only this run shows whether Mesh can be reached and accepts the keys. An outcome of an
-        earlier run only shows whether its account failed.
+        Only this run shows whether Mesh can be reached and accepts the keys: a 401 means that it
+        may refuse them, unless another answer shows that it accepts them. An outcome of an earlier
+        run only shows whether its account failed.
         """
         if self.failed == 0:
             return 0
         if self.tried > 0 and self.unreachable == self.tried:
             return UNREACHABLE
-        if self.refused > 0 and self.refused == self.answered:
+        if self.refused > 0 and self.accepted == 0:
             return KEYS_REFUSED
         return FAILED
 
@@ -140,7 +164,7 @@ class Summary:
             self._describe_failed_accounts(),
             self._describe_causes(),
             self._describe_kept_failures(),
-            self._describe_unlisted_outcomes(),
+            self._describe_orphaned_outcomes(),
         ]
         for line in others:
             if line is not None:
@@ -154,15 +178,16 @@ class Summary:
 
     @property
     def _is_resumed(self) -> bool:
-        """Return True if the output holds outcomes that are not read again."""
+        """Return True if outcomes of an earlier run stay as they are, or nothing is read."""
         return self.tally.stored > 0 or self.tally.selected == 0
 
     def _describe_accounts(self) -> str:
         tally = self.tally
         if not self._is_resumed:
-            line = f"{_count(tally.total, 'account')} read, 0 failed"
+            accounts = _count(tally.selected, "account")
+            line = f"{accounts} read, 0 failed"
             if tally.failed > 0:
-                line = f"{_count(tally.total, 'account')}: {tally.read} read, {tally.failed} failed"
+                line = f"{accounts}: {tally.read} read, {tally.failed} failed"
             if self.output != STDOUT:
                 line += f": {self.output}"
             return line
@@ -172,7 +197,7 @@ class Summary:
                 f"{tally.read} read, {tally.failed_now} failed, {tally.stored} already in "
                 f"{self.output}"
             )
-        if tally.selected == 0:
+        if tally.selected == 0 and tally.skipped == 0:
             line += "; to read all accounts again, choose another output"
         return line
 
@@ -188,7 +213,7 @@ class Summary:
         )
 
     def _describe_failed_accounts(self) -> str | None:
-        """Count the failures of a resumed run; the first line has those of any other."""
+        """Count the failed accounts, unless `_describe_accounts` has done so."""
         if not self._is_resumed or self.tally.failed == 0:
             return None
         total = _count(self.tally.total, "account")
@@ -199,36 +224,36 @@ class Summary:
         failures = self.tally.failures
         if not failures:
             return None
-        shown = [f"{count} {cause}" for cause, count in failures.most_common(_MOST_CAUSES_SHOWN)]
+        shown = [f"{count} {cause}" for cause, count in failures.most_common(_MAX_CAUSES_SHOWN)]
         line = "failures: " + ", ".join(shown)
-        others = len(failures) - _MOST_CAUSES_SHOWN
+        others = len(failures) - _MAX_CAUSES_SHOWN
         if others > 0:
             line += f" and {_count(others, 'other cause')}"
         return line
 
     def _describe_kept_failures(self) -> str | None:
-        """Say which failures of an earlier run are kept, because a 401 would say less."""
+        """Count the older failures that were not replaced by a 401."""
         kept = self.tally.kept
         if kept == 0:
             return None
         if kept == 1:
             return (
-                f"1 older failure with another reason stays in {self.output}: this answer says "
-                "nothing about the account"
+                f"1 older failure stays in {self.output}, because the HTTP 401 of this run may be "
+                "about the API keys, not about the account"
             )
         return (
-            f"{kept} older failures with other reasons stay in {self.output}: these answers say "
-            "nothing about the accounts"
+            f"{kept} older failures stay in {self.output}, because the HTTP 401s of this run may "
+            "be about the API keys, not about the accounts"
         )
 
-    def _describe_unlisted_outcomes(self) -> str | None:
+    def _describe_orphaned_outcomes(self) -> str | None:
         """Name the outcomes of accounts that are no longer in the file, such as unlinked ones."""
-        keys = self.tally.unlisted
+        keys = self.tally.orphaned_keys
         if not keys:
             return None
-        shown = ", ".join(one_line(key) for key in keys[:_MOST_KEYS_SHOWN])
-        if len(keys) > _MOST_KEYS_SHOWN:
-            shown += f" and {len(keys) - _MOST_KEYS_SHOWN} more"
+        shown = ", ".join(one_line(key) for key in keys[:_MAX_KEYS_SHOWN])
+        if len(keys) > _MAX_KEYS_SHOWN:
+            shown += f" and {len(keys) - _MAX_KEYS_SHOWN} more"
         if len(keys) == 1:
             return (
                 f"1 outcome in {self.output} belongs to no account of {self.accounts} "
@@ -247,10 +272,16 @@ class Summary:
         if tally.failed == 0:
             return
         if tally.exit_code == KEYS_REFUSED:
+            evidence = "every answer was HTTP 401"
+            if tally.refused < tally.answered:
+                refusals = "1 answer was HTTP 401"
+                if tally.refused > 1:
+                    refusals = f"{tally.refused} answers were HTTP 401"
+                evidence = f"{refusals}, and no other answer shows that Mesh accepts the API keys"
             next_step = "add --retry-failed"
             if self.output == STDOUT or self.retry_failed:
                 next_step = "run the command again"
-            yield _describe_refused_keys("every answer was HTTP 401", next_step)
+            yield _describe_refused_keys(evidence, next_step)
             return
         if tally.tried == 0 and all(cause.may_mean_refused_keys for cause in tally.failures):
             yield _describe_refused_keys("every failure is HTTP 401", "add --retry-failed")
@@ -278,15 +309,33 @@ class Summary:
             yield _suggest_brokers(tally.unlisted_brokers)
 
 
-def is_answered(outcome: Outcome) -> bool:
-    """Return True if Mesh answered for this account, with a balance or an error."""
+def shows_accepted_keys(outcome: Outcome) -> bool:
+    """Return True if this outcome shows that Mesh accepts the API keys.
+
+    A balance shows it, and so does an error that Mesh reports about the account: a dead token, or a
+    status such as `notFound`. Other errors show nothing, because they may arise before the keys are
+    checked: the status of the answer is missing, so a gateway or a proxy may have sent it; or it
+    is about Mesh itself, such as `tooManyRequest` or `serverFailure`.
+    """
+    error = outcome.error
+    if error is None:
+        return True
+    if not isinstance(error, MeshAPIError):
+        return False
+    if error.reconnect_required:
+        return True
+    return error.status is not None and isinstance(error, _ERRORS_ABOUT_ACCOUNTS)
+
+
+def _is_answered(outcome: Outcome) -> bool:
+    """Return True if an answer came for this account: a balance or an error."""
     return outcome.error is None or isinstance(outcome.error, MeshAPIError | MeshResponseError)
 
 
 def describe_missing_keys(tally: Tally, accounts: str) -> str:
     """Return the line for a file in which accounts have no key."""
     if tally.without_key == tally.total:
-        return f"{accounts}: no column 'key': record numbers are the keys"
+        return f"{accounts}: no account has a key: record numbers are the keys"
     if tally.without_key == 1:
         return f"{accounts}: 1 account has no key: its record number is its key"
     return (
@@ -301,10 +350,10 @@ def _describe_refused_keys(evidence: str, next_step: str) -> str:
 def _suggest_brokers(unlisted: collections.Counter[str]) -> str:
     """Return advice on brokers that the spec does not list, in requests that Mesh refused.
 
-    The brokers themselves are not quoted: if two columns are confused, they are tokens.
+    The brokers are not quoted: if the file has its columns in the wrong order, they are tokens.
     """
     suggestions: list[str] = []
-    for broker, _ in unlisted.most_common(_MOST_BROKERS_COMPARED):
+    for broker, _ in unlisted.most_common(_MAX_BROKERS_COMPARED):
         similar = find_similar_broker(broker)
         if similar is not None and similar not in suggestions:
             suggestions.append(similar)

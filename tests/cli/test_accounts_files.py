@@ -41,6 +41,16 @@ def test_zero_is_a_key_and_null_is_none(mesh: MockServer, tmp_path: Path) -> Non
     assert len(mesh.calls) == 3
 
 
+def test_blank_key_in_json_is_none(mesh: MockServer, tmp_path: Path) -> None:
+    accounts = tmp_path / "accounts.jsonl"
+    output = tmp_path / "balances.jsonl"
+    accounts.write_text(json.dumps({"auth_token": TOKEN, "broker": "coinbase", "key": " "}))
+
+    assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
+    assert [line["key"] for line in read_lines(output)] == ["1"]
+    assert len(mesh.calls) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -65,10 +75,26 @@ def test_zero_is_a_key_and_null_is_none(mesh: MockServer, tmp_path: Path) -> Non
         ("auth_token,broker\nt,b,c\n", "line 2: 3 cells, but the first line names 2 columns"),
         ('auth_token,broker\n\nt,"b\n', "line 3: unexpected end of data"),
         ("auth_token,broker,key\nt,b,1\nt,b,1\n", "line 3: the key is the same as in line 2"),
+        (
+            "auth_token,broker,key\nt,b,2\nu,b,\n",
+            (
+                "accounts.csv, line 3: this account has no key, so its record number 2 is its key, "
+                "but line 2 has the same key. Give this account a key of its own.\n"
+            ),
+        ),
+        (
+            "auth_token,broker,key\nt,b,\nu,b,1\n",
+            (
+                "accounts.csv, line 3: the key is the same as the record number 1 of line 2, which "
+                "has no key. Give each account a key of its own.\n"
+            ),
+        ),
         ('{"auth_token": "t", "broker": "b"}\n{"auth_tok\n', "line 2: not a JSON object"),
         ('{"auth_token": "t", "key": 1}\n', "missing field 'broker' (found: auth_token,key)"),
         ('{"auth_token": "", "broker": "b"}\n', "line 1: 'auth_token' is empty"),
         ('{"auth_token": null, "broker": "b"}\n', "line 1: 'auth_token' is empty"),
+        ('{"auth_token": " \\t", "broker": "b"}\n', "line 1: 'auth_token' is empty"),
+        ('{"auth_token": "t", "broker": " "}\n', "line 1: 'broker' is empty"),
         ('{"auth_token": "t", "broker": "b", "key": [1]}\n', "'key' must be a string or a number"),
         ('[{"auth_token": "t", "broker": "b"}]\n', "accounts.csv: found a JSON array instead"),
         ('auth_token,broker,key\nt,b,"1\n2"\n', "line 2: 'key' contains a line break"),
@@ -120,7 +146,7 @@ def test_accounts_are_read_from_a_named_pipe(mesh: MockServer, tmp_path: Path) -
     result = run("bulk", str(pipe), "-o", str(output))
 
     writer.join(5)
-    note = f"{pipe}: no column 'key': record numbers are the keys\n"
+    note = f"{pipe}: no account has a key: record numbers are the keys\n"
     assert (result.exit_code, result.stderr) == (0, f"{note}1 account read, 0 failed: {output}\n")
     assert [line["key"] for line in read_lines(output)] == ["1"]
     assert len(mesh.calls) == 1
@@ -250,7 +276,7 @@ def test_blank_json_lines_are_skipped(mesh: MockServer, tmp_path: Path, encoding
 
     result = run("bulk", str(accounts), "-o", str(output))
 
-    note = f"{accounts}: no column 'key': record numbers are the keys\n"
+    note = f"{accounts}: no account has a key: record numbers are the keys\n"
     assert (result.exit_code, result.stderr) == (0, f"{note}2 accounts read, 0 failed: {output}\n")
     assert sorted(line["key"] for line in read_lines(output)) == ["1", "2"]
     assert {line["broker"] for line in read_lines(output)} == {"bröker"}

@@ -143,6 +143,21 @@ def test_progress_is_shown_on_a_terminal(mesh: MockServer, tmp_path: Path) -> No
     assert "0 failed" in result.stderr
 
 
+def test_progress_bar_counts_unauthorized_answers_that_are_held_back(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / "balances.jsonl"
+    for number in range(3):
+        mesh.fails(f"{TOKEN}-{number}", "unauthorized-keys")
+
+    result = run("bulk", str(accounts), "-o", str(output), env={"FORCE_COLOR": "1"})
+
+    assert mesh.calls
+    assert "3/3" in result.stderr
+    assert "3 failed" in result.stderr.split("3 accounts: ")[0]
+
+
 class ScriptedClient:
     """Yields outcomes that are given, and then raises an error, if one is given."""
 

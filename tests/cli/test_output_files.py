@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies
 
-from mesh_facade.cli.results import escape_formula, open_output, unescape_formula
+from mesh_facade.cli.results import COLUMNS, escape_formula, open_output, unescape_formula
 from mesh_facade.testing import MockServer
 from tests.cli.support import (
     PROGRAM,
@@ -88,6 +88,108 @@ def test_output_in_a_missing_folder_is_refused_with_what_to_do(
     assert result.stderr == (
         f"error: {output}: the folder {output.parent} does not exist. Make the folder first.\n"
     )
+
+
+def test_wrong_option_of_the_client_leaves_no_output_behind(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MESH_BASE_URL")
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    output = tmp_path / "balances.csv"
+
+    result = run("bulk", str(accounts), "-o", str(output), "--environment", "sandbax")
+
+    assert (result.exit_code, mesh.calls, output.exists()) == (2, [], False)
+    assert "sandbax" in result.stderr
+
+
+def resave(output: Path, change: str) -> None:
+    """Save an output of CSV as other programs do."""
+    text = output.read_text()
+    if change == "quotation marks":
+        rows = list(csv.reader(text.splitlines()))
+        with output.open("w", newline="") as file:
+            csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
+    elif change == "line ends":
+        output.write_bytes(text.replace("\n", "\r\n").encode())
+    else:
+        rows = list(csv.reader(text.splitlines()))
+        with output.open("w", newline="", encoding="utf-8-sig") as file:
+            csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
+
+
+RESAVES = ["quotation marks", "line ends", "byte order mark, quotation marks and line ends"]
+
+
+@pytest.mark.parametrize("change", RESAVES)
+def test_csv_output_that_another_program_saved_again_is_resumed(
+    mesh: MockServer, tmp_path: Path, change: str
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / "balances.csv"
+    mesh.answers(f"{TOKEN}-0", cash={"USD": "1.50"})
+    mesh.fails(f"{TOKEN}-1", "not-found")
+    run("bulk", str(accounts), "-o", str(output))
+    resave(output, change)
+    mesh.calls.clear()
+    write_accounts(accounts, 4)
+
+    resumed = run("bulk", str(accounts), "-o", str(output))
+    retried = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
+
+    with output.open(newline="") as file:
+        keys = sorted(row["key"] for row in csv.DictReader(file))
+    assert (resumed.exit_code, retried.exit_code, len(mesh.calls)) == (1, 1, 2)
+    assert resumed.stderr.startswith(f"1 read, 3 already in {output}\n1 of 4 accounts failed")
+    assert keys == [f"account-{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize("change", RESAVES)
+def test_header_of_an_older_version_is_recognized_after_another_program_saved_it(
+    mesh: MockServer, tmp_path: Path, change: str
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.csv"
+    output.write_text(",".join(COLUMNS[:-1]) + "\n")
+    resave(output, change)
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert f"{output}: it was written by an older version" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["balances.csv", "balances.jsonl"])
+def test_only_line_without_a_line_end_is_refused_if_no_run_can_have_written_it(
+    mesh: MockServer, tmp_path: Path, name: str
+) -> None:
+    """The next outcome would be appended to that line."""
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / name
+    run("bulk", str(accounts), "-o", str(output))
+    outcome = output.read_bytes().splitlines()[-1]
+    if output.suffix == ".jsonl":
+        outcome = b" " + outcome
+    output.write_bytes(outcome)
+    mesh.calls.clear()
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, output.read_bytes(), mesh.calls) == (2, outcome, [])
+    assert "line 1 is not an outcome of mesh-balance bulk. Choose another output." in result.stderr
+
+
+def test_csv_that_has_a_column_name_in_a_broken_line_is_refused(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.csv"
+    output.write_text('"key","fingerprint\n')
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert "line 1 is not an outcome of mesh-balance bulk. Choose another output." in result.stderr
 
 
 @skipped_on_windows("outputs are not locked on Windows")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import random
@@ -250,6 +251,37 @@ def test_crash_at_any_step_of_the_replacement_loses_and_doubles_nothing(
     assert files_beside(output) == ["accounts.csv", output.name]
 
 
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [(OSError(errno.ENOSPC, "No space left on device"), 2), (KeyboardInterrupt(), 1)],
+)
+def test_failed_replacement_leaves_no_third_file_behind(
+    in_process: MockServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    exit_code: int,
+) -> None:
+    arguments = start_with_failures(in_process, tmp_path)
+    output = Path(arguments[-1])
+    before = output.read_bytes()
+
+    def fail(_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fail)
+        result = run(*arguments, "--retry-failed")
+
+    assert result.exit_code == exit_code
+    assert files_beside(output) == ["accounts.csv", output.name, f"{output.name}.retry"]
+    assert output.read_bytes() == before
+    in_process.calls.clear()
+    assert run(*arguments).exit_code == 1
+    assert in_process.calls == []
+    assert files_beside(output) == ["accounts.csv", output.name]
+
+
 @skipped_on_windows("Windows removes no file that this test reads at that moment")
 def test_killed_retry_leaves_one_whole_outcome_for_each_account(
     mesh: MockServer, tmp_path: Path
@@ -304,6 +336,26 @@ def test_symbolic_link_to_an_output_stays_a_link(mesh: MockServer, tmp_path: Pat
     assert len(mesh.calls) == 2
     assert link.is_symlink()
     assert len(read_outcomes(output)) == 5
+
+
+@skipped_on_windows("outputs are not locked on Windows, and open files are not removed")
+def test_output_that_another_run_removed_meanwhile_is_not_written(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = start_with_failures(mesh, tmp_path)
+    output = Path(arguments[-1])
+    open_private = results._open_private
+
+    def open_and_remove(path: Path, mode: str) -> Any:
+        file = open_private(path, mode)
+        output.unlink()
+        return file
+
+    monkeypatch.setattr(results, "_open_private", open_and_remove)
+    result = run(*arguments)
+
+    assert (result.exit_code, mesh.calls, output.exists()) == (2, [], False)
+    assert "is being written by another run" in result.stderr
 
 
 @skipped_on_windows("outputs are not locked on Windows, and open files are not removed")

@@ -11,11 +11,19 @@ import pytest
 from mesh_facade import (
     AuthenticationError,
     BadRequestError,
+    ConflictError,
+    LockedError,
+    MeshAPIError,
     MeshConnectionError,
+    MeshError,
+    MeshResponseError,
     MeshTimeoutError,
     NotFoundError,
     Outcome,
+    PermissionDeniedError,
+    RateLimitError,
     ServerError,
+    UnavailableForLegalReasonsError,
 )
 from mesh_facade.cli import bulk
 from mesh_facade.testing import MockServer
@@ -108,8 +116,9 @@ def test_retry_with_refused_keys_keeps_the_reasons_of_older_failures(
     assert result.exit_code == 3
     assert result.stderr == (
         f"3 accounts: 0 read, 3 failed: {output}\nfailures: 3 AuthenticationError\n"
-        f"2 older failures with other reasons stay in {output}: these answers say nothing about "
-        f"the accounts\nevery answer was HTTP 401, {KEYS_ARE_REFUSED}run the command again\n"
+        f"2 older failures stay in {output}, because the HTTP 401s of this run may be about the "
+        f"API keys, not about the accounts\nevery answer was HTTP 401, {KEYS_ARE_REFUSED}run the "
+        "command again\n"
     )
     assert len(set(after) & set(before)) == len(before) - 1  # the older 401 alone is replaced
     assert len(after) == len(before)
@@ -137,6 +146,164 @@ def test_retry_replaces_older_failures_where_other_answers_show_that_the_keys_ar
     }
 
 
+ANSWERS_THAT_SAY_NOTHING_ABOUT_THE_KEYS = [
+    ServerError("HTTP 502", http_status=502),
+    ServerError("HTTP 500: serverFailure", status="serverFailure"),
+    RateLimitError("HTTP 429: tooManyRequest", status="tooManyRequest"),
+    MeshAPIError("HTTP 408", http_status=408),
+    MeshResponseError("not JSON"),
+    PermissionDeniedError("HTTP 403", http_status=403),
+    NotFoundError("HTTP 404", http_status=404),
+]
+ANSWERS_THAT_SHOW_ACCEPTED_KEYS = [
+    BadRequestError("HTTP 400: badRequest", status="badRequest"),
+    PermissionDeniedError("HTTP 403: permissionDenied", status="permissionDenied"),
+    NotFoundError("HTTP 404: notFound", status="notFound"),
+    ConflictError("HTTP 409: conflict", status="conflict"),
+    LockedError("HTTP 423: locked", status="locked"),
+    UnavailableForLegalReasonsError("HTTP 451", status="unavailableForLegalReasons"),
+    AuthenticationError("HTTP 401: unauthorizedToken", error_type="unauthorizedToken"),
+]
+
+
+@pytest.mark.parametrize("other", ANSWERS_THAT_SAY_NOTHING_ABOUT_THE_KEYS, ids=str)
+def test_retry_keeps_older_failures_where_no_answer_shows_that_the_keys_are_accepted(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: MeshError
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    output = tmp_path / "balances.jsonl"
+    conflict = ConflictError("HTTP 409", error_type="busy")
+    script(monkeypatch, [make_outcome(0, conflict), make_outcome(1, conflict)])
+    run("bulk", str(accounts), "-o", str(output))
+    script(monkeypatch, [make_outcome(0, AuthenticationError("HTTP 401")), make_outcome(1, other)])
+
+    result = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
+
+    assert (result.exit_code, mesh.calls) == (3, [])
+    assert read_errors(output) == {
+        "account-0": ("ConflictError", "busy"),
+        "account-1": (type(other).__name__, None),
+    }
+    assert result.stderr.splitlines()[-1] == (
+        "1 answer was HTTP 401, and no other answer shows that Mesh accepts the API keys, "
+        f"{KEYS_ARE_REFUSED}run the command again"
+    )
+
+
+def test_unauthorized_answers_beside_answers_of_a_gateway_are_counted(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / "balances.jsonl"
+    refusal = AuthenticationError("HTTP 401")
+    bad_gateway = ServerError("HTTP 502", http_status=502)
+    script(
+        monkeypatch,
+        [make_outcome(0, refusal), make_outcome(1, bad_gateway), make_outcome(2, refusal)],
+    )
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (3, [])
+    assert result.stderr.splitlines()[-1] == (
+        "2 answers were HTTP 401, and no other answer shows that Mesh accepts the API keys, "
+        f"{KEYS_ARE_REFUSED}add --retry-failed"
+    )
+
+
+@pytest.mark.parametrize("other", ANSWERS_THAT_SHOW_ACCEPTED_KEYS, ids=str)
+def test_retry_replaces_older_failures_where_mesh_answers_about_another_account(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: MeshAPIError
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    output = tmp_path / "balances.jsonl"
+    conflict = ConflictError("HTTP 409", error_type="busy")
+    script(monkeypatch, [make_outcome(0, conflict), make_outcome(1, conflict)])
+    run("bulk", str(accounts), "-o", str(output))
+    script(monkeypatch, [make_outcome(0, AuthenticationError("HTTP 401")), make_outcome(1, other)])
+
+    result = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
+
+    assert (result.exit_code, mesh.calls) == (1, [])
+    assert read_errors(output)["account-0"] == ("AuthenticationError", None)
+
+
+def test_retry_after_an_interrupted_run_counts_the_accounts_that_it_reads(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 10)
+    output = tmp_path / "balances.jsonl"
+    not_found = NotFoundError("HTTP 404")
+    script(monkeypatch, [make_outcome(number, not_found) for number in range(3)])
+    run("bulk", str(accounts), "-o", str(output))
+    script(monkeypatch, [make_outcome(number, None) for number in range(3)])
+
+    result = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
+
+    assert (result.exit_code, mesh.calls) == (0, [])
+    assert result.stderr == (
+        f"3 accounts read, 0 failed: {output}\n"
+        "7 accounts have no outcome yet: run the command without --retry-failed to read them\n"
+    )
+
+
+def test_retry_with_nothing_to_read_does_not_advise_another_output_for_unread_accounts(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / "balances.jsonl"
+    script(monkeypatch, [make_outcome(0, None)])
+    run("bulk", str(accounts), "-o", str(output))
+    script(monkeypatch, [])
+
+    result = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
+
+    assert (result.exit_code, mesh.calls) == (0, [])
+    assert result.stderr == (
+        f"0 read, 1 already in {output}\n"
+        "2 accounts have no outcome yet: run the command without --retry-failed to read them\n"
+    )
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_error_type_with_a_line_break_is_stored_on_one_line(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / f"balances.{suffix}"
+    arguments = ("bulk", str(accounts), "-o", str(output))
+    script(monkeypatch, [make_outcome(0, NotFoundError("HTTP 404", error_type='a\nb"\r\n'))])
+
+    first = run(*arguments)
+    retried = run(*arguments, "--retry-failed")
+    script(monkeypatch, [])
+    resumed = run(*arguments)
+
+    assert (first.exit_code, retried.exit_code, resumed.exit_code) == (1, 1, 1)
+    assert 'failures: 1 NotFoundError (a b")\n' in resumed.stderr
+    assert mesh.calls == []
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_empty_error_type_means_none_in_both_formats(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / f"balances.{suffix}"
+    script(monkeypatch, [make_outcome(0, NotFoundError("HTTP 404", error_type=""))])
+    run("bulk", str(accounts), "-o", str(output))
+    as_older_versions_wrote_it = output.read_text().replace(
+        '"error_type": null', '"error_type": ""'
+    )
+    output.write_text(as_older_versions_wrote_it)
+    script(monkeypatch, [])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (1, [])
+    assert "failures: 1 NotFoundError\n" in result.stderr
+
+
 def test_one_older_failure_that_is_kept_is_named_in_the_singular(
     mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,8 +317,8 @@ def test_one_older_failure_that_is_kept_is_named_in_the_singular(
 
     assert (result.exit_code, mesh.calls) == (3, [])
     assert result.stderr.splitlines()[2] == (
-        f"1 older failure with another reason stays in {output}: this answer says nothing about "
-        "the account"
+        f"1 older failure stays in {output}, because the HTTP 401 of this run may be about the API "
+        "keys, not about the account"
     )
 
 
@@ -285,7 +452,7 @@ def test_other_failures_of_an_unlisted_broker_get_no_suggestion(
     [
         (
             ["auth_token,broker,name", "a,coinbase,alice"],
-            "no column 'key': record numbers are the keys",
+            "no account has a key: record numbers are the keys",
         ),
         (
             ["auth_token,broker,key", "a,coinbase,alice", "b,coinbase,"],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mesh_facade import LinkedAccount
-from mesh_facade.cli import fingerprints
+from mesh_facade.cli import fingerprints, resuming
 from mesh_facade.testing import MockServer
 from tests.cli.support import (
     ONE_DEAD_TOKEN,
@@ -195,6 +195,68 @@ def test_account_whose_outcome_has_another_key_is_refused(
             f"another key: {key}. Lines were moved, or keys were changed. Choose another output, "
             "or give the account its old key.\n"
         )
+
+
+@pytest.mark.parametrize("max_comparisons", [resuming._MAX_COMPARISONS, 0])
+def test_changed_key_is_noticed_beside_many_renewed_tokens(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_comparisons: int
+) -> None:
+    monkeypatch.setattr(resuming, "_MAX_COMPARISONS", max_comparisons)
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    head = "auth_token,broker,key"
+    write(accounts, [head, *(f"old-{i},coinbase,user-{i}" for i in range(30)), "b,coinbase,bob"])
+    run("bulk", str(accounts), "-o", str(output))
+    mesh.calls.clear()
+    write(accounts, [head, *(f"new-{i},coinbase,user-{i}" for i in range(30)), "b,coinbase,robert"])
+
+    result = run("bulk", str(accounts), "-o", str(output), "--trust-keys")
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert f"line 32: {output} holds the outcome of this account under another key: bob." in (
+        result.stderr
+    )
+
+
+def test_changed_key_is_noticed_beside_many_removed_accounts(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    head = "auth_token,broker,key"
+    others = [f"other-{i},coinbase,other-{i}" for i in range(5)]
+    removed = [f"removed-{i},coinbase,removed-{i}" for i in range(30)]
+    write(accounts, [head, *others, *removed, "b,coinbase,bob"])
+    run("bulk", str(accounts), "-o", str(output), "--concurrency", "1")
+    mesh.calls.clear()
+    write(accounts, [head, *others, "b,coinbase,robert"])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert f"line 7: {output} holds the outcome of this account under another key: bob." in (
+        result.stderr
+    )
+
+
+def test_swapped_keys_are_noticed_beside_many_removed_accounts(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orphans are compared as well, but do not use up the comparisons."""
+    monkeypatch.setattr(resuming, "_MAX_COMPARISONS", 0)
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    head = "auth_token,broker,key"
+    removed = [f"removed-{i},coinbase,removed-{i}" for i in range(30)]
+    write(accounts, [head, "a,coinbase,alice", "b,coinbase,bob", *removed])
+    run("bulk", str(accounts), "-o", str(output))
+    mesh.calls.clear()
+    write(accounts, [head, "a,coinbase,bob", "b,coinbase,alice"])
+
+    result = run("bulk", str(accounts), "-o", str(output), "--trust-keys")
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert "holds the outcome of this account under another key: alice." in result.stderr
 
 
 def test_line_that_moves_to_the_number_of_an_unread_account_is_refused(
