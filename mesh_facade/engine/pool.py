@@ -182,9 +182,9 @@ class ConnectionPool:
             connection = self._take_or_open(home, must_be_new=must_be_new)
             connection.begin(deadline_at, home)
         except BaseException:  # KeyboardInterrupt too: a lost slot would be lost for good
+            home.slots.release()
             if connection is not None:
                 connection.close()
-            home.slots.release()
             raise
         return connection
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import socket
 import ssl
@@ -268,6 +269,31 @@ def test_reset_between_two_reads_is_not_taken_for_the_end_of_the_answer(
     connection = connection_class(httpx.URL(server.url), ssl.create_default_context(), None)
 
     assert asyncio.run(read_around_the_reset()) == b"HTTP/1.1 200 OK\r\n\r\n{"
+
+
+def test_timeout_that_the_system_reports_is_no_timeout_of_ours() -> None:
+    connection = TaskConnection(httpx.URL("http://127.0.0.1"), ssl.create_default_context(), None)
+    error = TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+    connection._socket_stream.connection_lost(error)
+
+    with pytest.raises(httpcore.ReadError) as caught:
+        asyncio.run(connection.read(1, 5))
+
+    assert caught.value.__cause__ is error
+
+
+def test_idle_connection_that_asyncio_is_closing_is_not_used_again(serve: Serve) -> None:
+    server = serve()
+    connection = TaskConnection(httpx.URL(server.url), ssl.create_default_context(), None)
+
+    async def connect_and_close() -> list[bool]:
+        connection.begin(time.monotonic() + 5, Home(ThreadSlots(1)))
+        await connection.connect_tcp("127.0.0.1", server.port)
+        before = connection.has_unread_data()
+        connection._socket_stream.require_transport().close()
+        return [before, connection.has_unread_data()]
+
+    assert asyncio.run(connect_and_close()) == [False, True]
 
 
 def test_unencrypted_bytes_before_the_tls_handshake_raise_connect_error() -> None:

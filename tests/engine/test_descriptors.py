@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import shlex
 import socket
 import subprocess
 import sys
@@ -318,6 +319,22 @@ def test_shortage_that_begins_while_an_earlier_one_is_forgotten_ends_too(
     assert home._short_at is None
 
 
+def test_connection_that_another_thread_took_meanwhile_is_waited_for() -> None:
+    class BusyHome(pool.Home):
+        """Another thread takes the last idle connection, just before it would be closed."""
+
+        def close_all_idle(self) -> int:
+            run_blocking(slots.acquire(1))
+            return super().close_all_idle()
+
+    slots = ThreadSlots(2)
+    home = BusyHome(slots)
+    run_blocking(slots.acquire(1))
+
+    assert home.make_room()
+    assert slots._withheld == 1
+
+
 # --- slots ----------------------------------------------------------------------------------------
 
 
@@ -364,8 +381,32 @@ def test_lack_of_descriptors_is_told_from_other_errors(
     assert descriptors.is_out_of_descriptors(error, None) == is_shortage
 
 
+WITHOUT_DESCRIPTORS = """
+import os, resource as _, sys
+from mesh_facade.engine.descriptors import describe_descriptor_limit
+
+del sys.modules["resource"]
+try:
+    while True:
+        os.dup(0)
+except OSError:
+    text = describe_descriptor_limit()
+os.closerange(3, 64)
+print(text)
+"""
+
+
+def test_limit_is_described_although_no_descriptor_is_left() -> None:
+    command = (
+        f"ulimit -n 64; exec {shlex.quote(sys.executable)} -c {shlex.quote(WITHOUT_DESCRIPTORS)}"
+    )
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "(ulimit -n: 64)\n"
+
+
 def test_system_without_that_limit_is_described_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "resource", None)
+    monkeypatch.setattr(descriptors, "resource", None)
 
     assert descriptors.describe_descriptor_limit() == "(the system's limit)"
 

@@ -44,6 +44,7 @@ class InterruptedConnection(Connection):
 
     def __init__(self, interrupted_method: str) -> None:
         super().__init__()
+        self.is_closed = False
         self._interrupted_method = interrupted_method
 
     def begin(self, deadline_at: float, home: Home) -> None:
@@ -51,6 +52,7 @@ class InterruptedConnection(Connection):
         self._interrupt("begin")
 
     def close(self) -> None:
+        self.is_closed = True
         self._interrupt("close")
 
     def _interrupt(self, method: str) -> None:
@@ -99,11 +101,13 @@ def test_turn_is_not_lost_to_an_interrupt_when_it_was_just_taken(
 
 
 def test_slot_is_not_lost_to_an_interrupt_while_the_connection_is_lent() -> None:
-    pool = ConnectionPool(ThreadWaiting(), lambda: InterruptedConnection("begin"), 1)
+    connections = [InterruptedConnection("begin"), InterruptedConnection("begin")]
+    pool = ConnectionPool(ThreadWaiting(), iter(connections).__next__, 1)
 
-    for _ in range(2):  # with the slot lost, the second would wait for it and time out
+    for connection in connections:  # with the slot lost, the second would wait and time out
         with pytest.raises(KeyboardInterrupt):
             run_blocking(pool.acquire(time.monotonic() + 0.2, must_be_new=False))
+        assert connection.is_closed
 
 
 def test_slot_is_not_lost_to_an_interrupt_while_the_connection_is_closed() -> None:
