@@ -51,7 +51,7 @@ class LinkedAccount:
 
     Attributes:
         auth_token: The user's secret token, which Mesh gave when the account was linked.
-        broker: The account's `brokerType` as Mesh gave it then.
+        broker: The `brokerType` that Mesh gave with the token.
         key: Any value of your choice, to tell outcomes apart. `Attempt` and log records carry it.
     """
 
@@ -91,7 +91,7 @@ class SuccessfulOutcome:
         balance: Its balance.
         error: None.
         attempts: How many attempts it took.
-        elapsed: Seconds from the account's start to its end, pauses included.
+        elapsed: Seconds that the reading of the account took, pauses included.
     """
 
     account: LinkedAccount
@@ -111,7 +111,7 @@ class FailedOutcome:
         error: The exception that `get_account_balance` would have raised.
         attempts: How many attempts were made, as `error.attempts` says; 0 if `error` is not a
             MeshError.
-        elapsed: Seconds from the account's start to its end, pauses included.
+        elapsed: Seconds that the reading of the account took, pauses included.
     """
 
     account: LinkedAccount
@@ -324,7 +324,7 @@ class _ThreadRun(_Run):
         self._in_flight += 1
         if self._in_flight > len(self._threads):
             self._start_thread()
-        # The caller's context variables, such as request ids, hold in the lane too.
+        # A lane sees the caller's context variables, such as request ids.
         self._work_queue.put((contextvars.copy_context(), account))
 
     def _take_outcome(self) -> Outcome | None:
@@ -346,7 +346,7 @@ class _ThreadRun(_Run):
         """Start another lane; if the system allows no more threads, go on with those there are."""
         name = f"mesh-facade-{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        # Listed before it starts, because Ctrl-C may come in between: `_stop` must know it.
+        # Ctrl-C may come right after the start. Then `_stop` must find the thread in the list.
         self._threads.append(thread)
         try:
             thread.start()
