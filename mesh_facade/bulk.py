@@ -302,7 +302,7 @@ class _ThreadRun(_Run):
                     outcome = None  # the next one may take long to come
                     self.fill_lanes(self._accounts)
             finally:
-                outcome = None
+                outcome = None  # calls in flight may take long to end
                 self._stop()
         except BaseException as interruption:  # noqa: BLE001 — it is raised again below
             error = interruption
@@ -461,7 +461,7 @@ class _TaskRun(_Run):
                     outcome = None  # the next one may take long to come
                     self._refill()
             finally:
-                outcome = None
+                outcome = None  # calls in flight may take long to end
                 await self._stop()
         except BaseException as interruption:  # noqa: BLE001 — it is raised again below
             error = interruption
@@ -538,7 +538,7 @@ class _TaskRun(_Run):
 
         The async iterable has ended, or failed, or `stop_drawing` has cancelled the task.
         """
-        task = cast("asyncio.Task[None]", self._drawing_task)
+        task = cast("asyncio.Task[None]", self._drawing_task)  # only this task reports its end
         self._drawing_task = None
         if task.cancelled() and self.is_drawing_over:
             return
