@@ -217,24 +217,22 @@ def test_frame_that_draws_keeps_no_account_while_the_input_is_asked_for_the_next
 
 @only_async
 def test_task_that_draws_keeps_no_account_while_it_waits_for_a_lane(mode: Mode) -> None:
-    waiting: list[FrameType] = []
+    drawing_tasks: list[asyncio.Task[Any] | None] = []
     kept: list[LinkedAccount] = []
 
     def answer(_: str) -> httpx.Response:
-        for task in asyncio.all_tasks():
-            coroutine: Any = task.get_coro()
-            if coroutine.__name__ == "_draw_all":
-                waiting.append(coroutine.cr_frame)
-                kept.extend(accounts_in(coroutine.cr_frame))
+        drawing_task: Any = drawing_tasks[0]
+        kept.extend(accounts_in(drawing_task.get_coro().cr_frame))
         return response()
 
     async def draw() -> AsyncIterator[LinkedAccount]:
+        drawing_tasks.append(asyncio.current_task())
         for account in make_accounts(3):
             yield account
 
-    read_all(mode.client(transport=CountingTransport(answer)), draw(), concurrency=1)
+    outcomes = read_all(mode.client(transport=CountingTransport(answer)), draw(), concurrency=1)
 
-    assert waiting != []
+    assert [outcome.error for outcome in outcomes] == [None, None, None]
     assert kept == []
 
 
