@@ -7,8 +7,9 @@ What a run decides is written once, in `_Run` and in `pacing.py`. How lanes are 
 stopped is written twice, because threads and tasks differ in that: a thread cannot be cancelled,
 and only a task can wait for an async iterable.
 
-Local variables that refer to tokens are deleted before a frame waits or raises an error. Tools that
-report errors print the local variables of all frames in a traceback.
+Tools that report errors print the local variables of all frames in a traceback. So a frame that
+iterates, draws or serves as a lane's loop deletes its variables that refer to tokens before it
+waits for something new, and an error that leaves a run leads to none of them.
 """
 
 import asyncio
@@ -17,16 +18,18 @@ import queue
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
+    Awaitable,
     Generator,
     Iterable,
     Iterator,
     Mapping,
 )
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import attrs
 
@@ -48,7 +51,7 @@ class LinkedAccount:
 
     Attributes:
         auth_token: The user's secret token, which Mesh gave when the account was linked.
-        broker: The account's `brokerType` as Mesh gave it then.
+        broker: The `brokerType` that Mesh gave with the token.
         key: Any value of your choice, to tell outcomes apart. `Attempt` and log records carry it.
     """
 
@@ -88,7 +91,7 @@ class SuccessfulOutcome:
         balance: Its balance.
         error: None.
         attempts: How many attempts it took.
-        elapsed: Seconds from the account's start to its end, pauses included.
+        elapsed: Seconds that the reading of the account took, pauses included.
     """
 
     account: LinkedAccount
@@ -108,7 +111,7 @@ class FailedOutcome:
         error: The exception that `get_account_balance` would have raised.
         attempts: How many attempts were made, as `error.attempts` says; 0 if `error` is not a
             MeshError.
-        elapsed: Seconds from the account's start to its end, pauses included.
+        elapsed: Seconds that the reading of the account took, pauses included.
     """
 
     account: LinkedAccount
@@ -120,6 +123,9 @@ class FailedOutcome:
 
 Outcome: TypeAlias = SuccessfulOutcome | FailedOutcome
 """How the reading of an account ended: if `outcome.error is None`, `outcome.balance` is set."""
+
+_Work: TypeAlias = tuple[contextvars.Context, LinkedAccount]
+_SECONDS_AFTER_DEADLINE = 1.0  # a call may end a little after its deadline
 
 
 def read_in_threads(
@@ -147,7 +153,7 @@ def read_in_tasks(
     return _TaskRun(runner, accounts, concurrency, max_pause).outcomes()
 
 
-class _Run:
+class _Run(ABC):
     """The state and the decisions of a run that both modes share.
 
     Attributes:
@@ -157,7 +163,7 @@ class _Run:
         policy: Decides about retries and pauses.
         engine: The client's engine, with `stop_signal` in place of the client's signal.
         is_drawing_over: No more accounts are drawn. Those in flight still get their outcomes.
-        error: Why the run ended early; None if it did not. It is raised after the last outcome.
+        error: Why drawing ended early; None if it did not. It is raised after the last outcome.
     """
 
     def __init__(self, runner: Runner, concurrency: int, max_pause: float | None) -> None:
@@ -171,6 +177,28 @@ class _Run:
         self.is_drawing_over = False
         self.error: Exception | None = None
         self._refused_keys = RefusedKeys(concurrency)
+
+    @abstractmethod
+    def count_busy_lanes(self) -> int:
+        """Return how many accounts have been drawn and have no outcome yet."""
+
+    @abstractmethod
+    def start_reading(self, account: LinkedAccount) -> None:
+        """Let a lane read an account."""
+
+    def fill_lanes(self, accounts: Iterator[LinkedAccount]) -> None:
+        """Draw accounts until all lanes are busy or the input has ended."""
+        while self.count_busy_lanes() < self.concurrency and not self.is_drawing_over:
+            try:
+                account = next(accounts)
+            except StopIteration:
+                self.stop_drawing(None)
+                return
+            except Exception as error:  # noqa: BLE001 — the caller's input may raise any error
+                self.stop_drawing(_remove_own_frames(error))
+                return
+            self.start_reading(account)
+            del account  # the next account may take long to come
 
     def stop_drawing(self, error: Exception | None) -> None:
         """Draw no more accounts, because the input has ended or because of an error."""
@@ -188,7 +216,8 @@ class _Run:
 def _check_account(account: object) -> None:
     """Raise TypeError if an item of the caller's input is not an account.
 
-    Lanes call this, not the loops that draw: so the accounts before that item still get outcomes.
+    A lane calls this. Its error then waits in the queue of results, like an outcome, and the run
+    yields the outcomes of the accounts before that item.
     """
     if not isinstance(account, LinkedAccount):
         kind = type(account).__name__
@@ -220,7 +249,7 @@ def _successful_outcome(
 
 
 def _remove_own_frames(error: Exception) -> Exception:
-    """Remove this module's frames from an error of the caller's input, and return the error."""
+    """Remove the outermost frames of a traceback, if they are this module's; return the error."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_globals["__name__"] == __name__:
         traceback = traceback.tb_next
@@ -249,9 +278,8 @@ class _ThreadRun(_Run):
         self._in_flight = 0
         self._threads: list[threading.Thread] = []
         # Each item is an account, with the context to read it in. None tells a lane to end.
-        self._drawn: queue.SimpleQueue[tuple[contextvars.Context, LinkedAccount] | None]
-        self._drawn = queue.SimpleQueue()
-        self._finished: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
+        self._work_queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._result_queue: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
 
     def outcomes(self) -> Generator[Outcome, None, None]:
         """Yield an outcome for each account.
@@ -262,62 +290,63 @@ class _ThreadRun(_Run):
             Exception: Whatever the input raised.
         """
         outcome = None
+        error: BaseException | None = None
         try:
-            self._fill_lanes()
-            while self._in_flight > 0:
-                outcome = self._take_outcome()
-                if outcome is not None:
-                    self.record(outcome)
-                    yield outcome
-                outcome = None  # the wait for the next one can be long
-                self._fill_lanes()
-        except BaseException as interruption:  # Ctrl-C, for example
-            empty_frames(interruption)
-            raise
-        finally:
-            self._stop()
-            error = self.error
-            del self, outcome
-        if error is not None:
-            raise error
-
-    def _fill_lanes(self) -> None:
-        """Draw accounts until all lanes are busy or the input has ended."""
-        while self._in_flight < self.concurrency and not self.is_drawing_over:
             try:
-                account = next(self._accounts)
-            except StopIteration:
-                self.stop_drawing(None)
-                return
-            except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
-                self.stop_drawing(_remove_own_frames(error))
-                return
-            self._in_flight += 1
-            if self._in_flight > len(self._threads):
-                self._start_thread()
-            # The caller's context variables, such as request ids, hold in the lane too.
-            self._drawn.put((contextvars.copy_context(), account))
+                self.fill_lanes(self._accounts)
+                while self._in_flight > 0:
+                    outcome = self._take_outcome()
+                    if outcome is not None:
+                        self.record(outcome)
+                        yield outcome
+                    outcome = None  # the next one may take long to come
+                    self.fill_lanes(self._accounts)
+            finally:
+                outcome = None  # calls in flight may take long to end
+                self._stop()
+        except BaseException as interruption:  # noqa: BLE001 — it is raised again below
+            error = interruption
+        if error is None:
+            error = self.error
+        else:  # an interruption, such as Ctrl-C or the closing of this generator
+            empty_frames(error)
+        del self  # this frame is in the traceback of the error, and the run refers to tokens
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # else the error would hold this frame, and this frame the error
+
+    def count_busy_lanes(self) -> int:
+        return self._in_flight
+
+    def start_reading(self, account: LinkedAccount) -> None:
+        self._in_flight += 1
+        if self._in_flight > len(self._threads):
+            self._start_thread()
+        # A lane sees the caller's context variables, such as request ids.
+        self._work_queue.put((contextvars.copy_context(), account))
 
     def _take_outcome(self) -> Outcome | None:
-        """Wait for an outcome, and return it; if a lane raised TypeError, end the run instead.
+        """Wait for an outcome, and return it; if a lane raised TypeError, stop drawing instead.
 
         Raises:
             BaseException: A lane met SystemExit, for example.
         """
-        finished = self._finished.get()
+        result = self._result_queue.get()
         self._in_flight -= 1
-        if isinstance(finished, Exception):  # a TypeError of `_check_account`
-            self.stop_drawing(finished)
+        if isinstance(result, Exception):  # a TypeError of `_check_account`
+            self.stop_drawing(result)
             return None
-        if isinstance(finished, BaseException):
-            raise finished
-        return finished
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def _start_thread(self) -> None:
         """Start another lane; if the system allows no more threads, go on with those there are."""
         name = f"mesh-facade-{len(self._threads)}"
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        # Listed before it starts, because Ctrl-C may come in between: `_stop` must know it.
+        # Ctrl-C may come right after the start. Then `_stop` must find the thread in the list.
         self._threads.append(thread)
         try:
             thread.start()
@@ -325,23 +354,25 @@ class _ThreadRun(_Run):
             self._threads.remove(thread)
             if not self._threads:
                 raise
-            self.concurrency = len(self._threads)  # these read what has been drawn, too
+            self.concurrency = len(self._threads)  # these also read the account just drawn
 
     def _work(self) -> None:
         """Read accounts as they are drawn, until None comes. The thread of each lane runs this."""
         while True:
-            drawn = self._drawn.get()
-            if drawn is None:
-                self._drawn.put(None)  # for the next thread
+            work = self._work_queue.get()
+            if work is None:
+                self._work_queue.put(None)  # for the next thread
                 return
-            context, account = drawn
+            context, account = work
+            result: Outcome | BaseException
             try:
-                finished: Outcome | BaseException = context.run(self._read, account)
-            except BaseException as error:  # noqa: BLE001 — it ends the run
-                empty_frames(error)
-                finished = error
-            self._finished.put(finished)
-            del drawn, context, account, finished
+                result = context.run(self._read, account)
+            except BaseException as error:  # noqa: BLE001 — the iterating thread gets it
+                result = error
+            if isinstance(result, BaseException):
+                empty_frames(result)
+            self._result_queue.put(result)
+            del work, context, account, result  # the next account may take long to come
 
     def _read(self, account: LinkedAccount) -> Outcome:
         """Read an account and return its outcome; raise TypeError if it is not a LinkedAccount."""
@@ -350,23 +381,32 @@ class _ThreadRun(_Run):
         began_at = time.monotonic()
         try:
             result = self._runner.run(GET_ACCOUNT_BALANCE, account.auth_token, account.broker)
-        except Exception as error:  # noqa: BLE001 — it is the account's outcome
-            empty_frames(error)
-            return _failed_outcome(account, error, began_at)
-        return _successful_outcome(account, result, began_at)
+        except Exception as raised:  # noqa: BLE001 — it is the account's outcome
+            error = raised
+        else:
+            return _successful_outcome(account, result, began_at)
+        empty_frames(error)
+        return _failed_outcome(account, _remove_own_frames(error), began_at)
 
     def _stop(self) -> None:
-        """End pauses, wait for calls in flight, and drop their outcomes."""
+        """End pauses, wait for calls in flight, and drop their outcomes.
+
+        The wait has a bound. By then all calls in flight have ended, unless a transport of the
+        caller's ignores their deadlines. But the garbage collector may close a forgotten generator
+        at any moment, and in any thread: also in one that holds a lock which a lane waits for.
+        Without a bound, the two would wait for each other.
+        """
         self.is_drawing_over = True
         self.stop_signal.set()
-        self._drawn.put(None)  # each thread that takes it puts it back
+        self._work_queue.put(None)  # each thread that takes it puts it back
         if sys.is_finalizing():  # daemon threads are frozen now, so waiting for them would hang
             return
+        limit = time.monotonic() + self.engine.deadline + _SECONDS_AFTER_DEADLINE
         for thread in self._threads:
             # A thread cannot join one that has not started, nor itself: the garbage collector may
-            # close a forgotten generator in any thread, a lane included.
+            # run in a lane too.
             if thread.is_alive() and thread is not threading.current_thread():
-                thread.join()
+                thread.join(max(0.0, limit - time.monotonic()))
 
 
 class _TaskRun(_Run):
@@ -376,7 +416,7 @@ class _TaskRun(_Run):
     to wait for its next account, so a task of its own draws from it, and outcomes are yielded
     meanwhile. It is one task for the whole iterable, as in an `async for`: an iterable may keep
     `asyncio.timeout`, a TaskGroup or a context variable over many items, and these belong to the
-    task that has set them.
+    task that has set them. So that task closes an async generator too.
     """
 
     def __init__(
@@ -395,11 +435,10 @@ class _TaskRun(_Run):
         else:
             self._accounts = iter(accounts)
         self._free_lanes = asyncio.Semaphore(concurrency)  # the drawing task waits for one
-        # Lanes and the drawing task go through one queue, so they share a type. The drawing task
-        # returns None.
-        self._drawing: asyncio.Task[Outcome | None] | None = None
-        self._lanes: set[asyncio.Task[Outcome | None]] = set()
-        self._finished: asyncio.Queue[asyncio.Task[Outcome | None]] = asyncio.Queue()
+        self._drawing_task: asyncio.Task[None] | None = None
+        self._lanes: set[asyncio.Task[Outcome]] = set()
+        # Each item is a lane that has ended. None says that the drawing task has ended.
+        self._result_queue: asyncio.Queue[asyncio.Task[Outcome] | None] = asyncio.Queue()
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Yield an outcome for each account.
@@ -409,104 +448,111 @@ class _TaskRun(_Run):
             TypeError: An item of the input is not a LinkedAccount.
             Exception: Whatever the input raised.
         """
-        task = None
         outcome = None
+        error: BaseException | None = None
         try:
-            self._begin()
-            while self._lanes or self._drawing is not None:
-                task = await self._finished.get()
-                if task is self._drawing:
-                    self._record_end_of_drawing(task)
-                    continue
-                outcome = self._take_outcome(task)
-                if outcome is not None:
-                    self.record(outcome)
-                    yield outcome
-                task = None  # the wait for the next one can be long
-                outcome = None
-                self._refill()
-        except BaseException as interruption:  # a cancellation, for example
-            empty_frames(interruption)
-            raise
-        finally:
-            await self._stop()
+            try:
+                self._begin()
+                while self._lanes or self._drawing_task is not None:
+                    outcome = await self._take_outcome()
+                    if outcome is not None:
+                        self.record(outcome)
+                        yield outcome
+                    outcome = None  # the next one may take long to come
+                    self._refill()
+            finally:
+                outcome = None  # calls in flight may take long to end
+                await self._stop()
+        except BaseException as interruption:  # noqa: BLE001 — it is raised again below
+            error = interruption
+        if error is None:
             error = self.error
-            del self, task, outcome
+        else:  # an interruption, such as a cancellation or the closing of this generator
+            empty_frames(error)
+        del self  # this frame is in the traceback of the error, and the run refers to tokens
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # else the error would hold this frame, and this frame the error
+
+    def count_busy_lanes(self) -> int:
+        return len(self._lanes)
+
+    def start_reading(self, account: LinkedAccount) -> None:
+        if self.is_drawing_over:  # the async iterable caught its cancellation, and yielded again
+            raise asyncio.CancelledError
+        lane = asyncio.create_task(self._read(account))
+        self._lanes.add(lane)
+        lane.add_done_callback(self._result_queue.put_nowait)
 
     def _begin(self) -> None:
         """Start to draw accounts."""
         if self._async_accounts is None:
-            self._fill_lanes()
+            self.fill_lanes(self._accounts)
         else:
-            self._drawing = asyncio.create_task(self._draw_all(self._async_accounts))
-            self._drawing.add_done_callback(self._finished.put_nowait)
+            self._drawing_task = asyncio.create_task(self._draw_all(self._async_accounts))
+            self._drawing_task.add_done_callback(self._report_end_of_drawing)
 
     def _refill(self) -> None:
         """Let an account be drawn for a lane that has become free."""
         if self._async_accounts is None:
-            self._fill_lanes()
+            self.fill_lanes(self._accounts)
         else:
             self._free_lanes.release()
 
-    def _fill_lanes(self) -> None:
-        """Draw from a plain iterable until all lanes are busy or the input has ended."""
-        while len(self._lanes) < self.concurrency and not self.is_drawing_over:
-            try:
-                account = next(self._accounts)
-            except StopIteration:
-                self.stop_drawing(None)
-                return
-            except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
-                self.stop_drawing(_remove_own_frames(error))
-                return
-            self._start_lane(account)
-
     async def _draw_all(self, accounts: AsyncIterator[LinkedAccount]) -> None:
-        """Draw from an async iterable, whenever a lane is free. The task `_drawing` runs this."""
-        await self._free_lanes.acquire()
-        async for account in accounts:
-            self._start_lane(account)
+        """Draw from an async iterable whenever a lane is free. `_drawing_task` runs this."""
+        try:
             await self._free_lanes.acquire()
+            async for account in accounts:
+                self.start_reading(account)
+                del account  # a lane may take long to become free
+                await self._free_lanes.acquire()
+        finally:
+            if isinstance(accounts, AsyncGenerator):
+                await accounts.aclose()
 
-    def _record_end_of_drawing(self, drawing: asyncio.Task[Outcome | None]) -> None:
-        """Record that the drawing task has ended.
+    def _report_end_of_drawing(self, _: asyncio.Task[None]) -> None:
+        self._result_queue.put_nowait(None)
+
+    async def _take_outcome(self) -> Outcome | None:
+        """Wait for a lane to end, and return its outcome.
+
+        Return None if it raised TypeError instead, or if the drawing task has ended.
+        """
+        lane = await self._result_queue.get()
+        if lane is None:
+            self._record_end_of_drawing()
+            return None
+        self._lanes.discard(lane)
+        error = lane.exception()
+        if isinstance(error, Exception):  # a TypeError of `_check_account`
+            empty_frames(error)
+            self.stop_drawing(error)
+            return None
+        return lane.result()
+
+    def _record_end_of_drawing(self) -> None:
+        """Record why the drawing task has ended.
 
         The async iterable has ended, or failed, or `stop_drawing` has cancelled the task.
         """
-        self._drawing = None
-        if drawing.cancelled() and self.is_drawing_over:
+        task = cast("asyncio.Task[None]", self._drawing_task)  # only this task reports its end
+        self._drawing_task = None
+        if task.cancelled() and self.is_drawing_over:
             return
         try:
-            drawing.result()
-        except Exception as error:  # noqa: BLE001 — the input's: it is raised at the end
+            task.result()
+        except Exception as error:  # noqa: BLE001 — the caller's input may raise any error
             self.stop_drawing(_remove_own_frames(error))
             return
         self.stop_drawing(None)
 
     def stop_drawing(self, error: Exception | None) -> None:
         super().stop_drawing(error)
-        if self._drawing is not None:  # an input that never yields again must not hold the run
-            self._drawing.cancel()
-
-    def _start_lane(self, account: LinkedAccount) -> None:
-        """Start a task that reads an account."""
-        if self.is_drawing_over:  # the async iterable caught its cancellation, and yielded again
-            raise asyncio.CancelledError
-        lane = asyncio.create_task(self._read(account))
-        self._lanes.add(lane)
-        lane.add_done_callback(self._finished.put_nowait)
-
-    def _take_outcome(self, lane: asyncio.Task[Outcome | None]) -> Outcome | None:
-        """Return a lane's outcome; if it raised TypeError, end the run and return None."""
-        self._lanes.discard(lane)
-        try:
-            return lane.result()
-        except Exception as error:  # noqa: BLE001 — it is raised at the end
-            empty_frames(error)
-            self.stop_drawing(error)
-            return None
+        if self._drawing_task is not None:  # the run must not wait for the iterable's next account
+            self._drawing_task.cancel()
 
     async def _read(self, account: LinkedAccount) -> Outcome:
         """Read an account and return its outcome; raise TypeError if it is not a LinkedAccount."""
@@ -515,18 +561,22 @@ class _TaskRun(_Run):
         began_at = time.monotonic()
         try:
             result = await self._runner.run(GET_ACCOUNT_BALANCE, account.auth_token, account.broker)
-        except Exception as error:  # noqa: BLE001 — it is the account's outcome
-            empty_frames(error)
-            return _failed_outcome(account, error, began_at)
-        return _successful_outcome(account, result, began_at)
+        except Exception as raised:  # noqa: BLE001 — it is the account's outcome
+            error = raised
+        else:
+            return _successful_outcome(account, result, began_at)
+        empty_frames(error)
+        return _failed_outcome(account, _remove_own_frames(error), began_at)
 
     async def _stop(self) -> None:
         """Cancel the drawing task and all calls in flight, and drop their outcomes."""
         self.is_drawing_over = True
         self.stop_signal.set()
-        tasks = list(self._lanes)
-        if self._drawing is not None:
-            tasks.append(self._drawing)
-        for task in tasks:
-            task.cancel()
+        tasks: list[Awaitable[object]] = []
+        for lane in self._lanes:
+            lane.cancel()
+            tasks.append(lane)
+        if self._drawing_task is not None:
+            self._drawing_task.cancel()
+            tasks.append(self._drawing_task)
         await asyncio.gather(*tasks, return_exceptions=True)

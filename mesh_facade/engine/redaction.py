@@ -179,7 +179,9 @@ def empty_frames(error: BaseException) -> None:
     inside of the package. Any other error, such as KeyboardInterrupt or a bug, keeps its traceback.
 
     An error that the caller is handling meanwhile is the context of all that is raised here. Its
-    frames, and those that it leads to, are the caller's, and are left alone.
+    frames, and those that it leads to, are the caller's, and are left alone. So call this after
+    the `except` block that caught the error: within that block, `error` itself is the one being
+    handled, and hides the caller's.
     """
     if isinstance(error, MeshError):
         traceback.clear_frames(error.__traceback__)
@@ -187,7 +189,7 @@ def empty_frames(error: BaseException) -> None:
         error.__context__ = None
     of_caller: list[BaseException] = []
     handled = sys.exception()
-    if handled is not error:  # inside the `except` that caught it, the handled error is this one
+    if handled is not error:  # it is if a function of the caller's raised that same error again
         of_caller = [each for each in _errors_reachable_from(handled, []) if each is not error]
     for each in _errors_reachable_from(error, of_caller):
         traceback.clear_frames(each.__traceback__)

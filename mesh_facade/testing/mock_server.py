@@ -183,7 +183,8 @@ class MockServer:
     def client(self, **options: Unpack[MeshClientOptions]) -> MeshClient:
         """Return a client of this mock server.
 
-        It is closed when the `with` block of the mock server ends, unless you close it earlier.
+        The client is closed when the `with` block of the mock server ends, unless you close it
+        earlier.
 
         Args:
             options: Options of `MeshClient`. They override the options that the mock server sets:
@@ -200,9 +201,9 @@ class MockServer:
     def async_client(self, **options: Unpack[AsyncMeshClientOptions]) -> AsyncMeshClient:
         """Return an async client of this mock server.
 
-        It is closed when the `async with` block of the mock server ends, unless you close it
-        earlier. A plain `with` block that ends inside the client's event loop cannot wait for that:
-        it schedules the closing, and the loop closes the client soon afterwards.
+        The client is closed when the `async with` block of the mock server ends, unless you close
+        it earlier. A plain `with` block that ends inside the client's event loop cannot wait for
+        that: it schedules the closing, and the loop closes the client soon afterwards.
 
         Args:
             options: Options of `AsyncMeshClient`; see `client`.
@@ -227,9 +228,10 @@ class MockServer:
     def transport(self) -> httpx.MockTransport:
         """Return a transport that answers sync and async clients in process, without waiting.
 
-        Delays are not waited for. If a delay exceeds the client's read timeout, the transport
-        raises `httpx.ReadTimeout` at once. For a network fault, the transport raises the exception
-        that httpx would raise.
+        Delays are not waited for. If an answer would take longer than the client's read timeout,
+        from the request to the last byte, the transport raises `httpx.ReadTimeout` at once. (Over a
+        network, that timeout bounds each wait for data, not the whole answer.) For a network fault,
+        the transport raises the exception that httpx would raise.
         """
         return httpx.MockTransport(self._respond_in_process)
 
@@ -247,8 +249,8 @@ class MockServer:
     def isolated(self) -> Generator[Self]:
         """Isolate a `with` block, such as one test, from what happens before and after it.
 
-        `reset` is called at the start and at the end of the block. Clients that you get inside the
-        block are closed at its end; earlier clients stay open.
+        `reset` is called at the start and at the end of the block. Clients that `client` and
+        `async_client` return inside the block are closed at its end; earlier clients stay open.
         """
         earlier = self._clients
         self._clients = HandedOutClients()
@@ -283,20 +285,21 @@ class MockServer:
         `content`, or the whole `body`. By default, the body is the example that the OpenAPI
         document has for the status.
 
-        A balance gets one row for each currency. If a mapping lacks a currency, the row of that
-        currency lacks the field. A value of None becomes `null`: an amount in a mapping, a total of
-        a balance, a `content` or a `body`.
+        A balance gets one row for each currency that a mapping names. If another mapping lacks that
+        currency, or is None, the row lacks that field. An amount of None within a mapping becomes
+        `null`, and so does a total that is None.
 
         Args:
             token: The user's token. Any field of a request may hold it.
-            cash: Amounts by currency, such as `{"USD": "158.5"}`; no digit is lost. If the whole
-                argument is None, no row has the field.
+            cash: Amounts by currency, such as `{"USD": "158.5"}`; no digit is lost.
             buying_power: The buying power by currency, in the same form.
             cryptocurrency_buying_power: The buying power in cryptocurrencies, in the same form.
             total_cash_usd: The total of the cash that Mesh computes.
             total_buying_power_usd: The total of the buying power that Mesh computes.
-            content: The value of `content`, in an envelope with the status `ok`.
-            body: The whole body: bytes are sent unchanged, anything else as JSON.
+            content: The value of `content`, in an envelope with the status `ok`; None becomes
+                `null`. The default `...` means that it is not given.
+            body: The whole body: bytes are sent unchanged, anything else as JSON, None as `null`.
+                The default `...` means that it is not given.
             status: The HTTP status, from 200 to 999.
             headers: Headers to add; a `Content-Type` replaces the default one.
             delay: Seconds that pass before the answer.
@@ -307,9 +310,9 @@ class MockServer:
             TypeError: `content` or `body` cannot be written as JSON.
         """
         bodies: list[bytes] = []
-        columns = [cash, buying_power, cryptocurrency_buying_power]
+        amounts = [cash, buying_power, cryptocurrency_buying_power]
         totals = [total_cash_usd, total_buying_power_usd]
-        if any(value is not None for value in [*columns, *totals]):
+        if any(value is not None for value in [*amounts, *totals]):
             balance = balance_content(
                 cash=cash,
                 buying_power=buying_power,
@@ -416,10 +419,14 @@ def _read_fields(request: httpx.Request) -> dict[str, JSON]:
 
 
 def _raise_for_failure(request: httpx.Request, answer: Answer, body: bytes) -> None:
-    """Raise the exception that httpx would raise if this answer came over a network.
+    """Raise the exception with which a call over a network would end.
+
+    An answer that comes byte by byte keeps no single wait for longer than the read timeout, so over
+    a network the client's deadline would end it. In process nothing waits, so the time of the whole
+    answer is compared with the read timeout instead.
 
     Raises:
-        httpx.ReadTimeout: The answer takes longer than the read timeout.
+        httpx.ReadTimeout: The whole answer takes longer than the read timeout.
         httpx.ReadError: The connection is to be reset.
         httpx.RemoteProtocolError: The connection is to be closed before the end of the answer.
     """

@@ -131,6 +131,42 @@ def test_closing_a_run_cancels_the_wait_for_an_async_iterable(mode: Mode) -> Non
     assert cancelled == [True]
 
 
+@only_async
+def test_async_generator_is_closed_in_the_task_that_drew_from_it(mode: Mode) -> None:
+    async def draw() -> AsyncIterator[LinkedAccount]:
+        tasks.append(asyncio.current_task())
+        try:
+            for account in make_accounts(9):
+                yield account
+        finally:
+            tasks.append(asyncio.current_task())
+
+    tasks: list[asyncio.Task[object] | None] = []
+    caller = mode.client(transport=CountingTransport())
+
+    with open_run(caller, draw(), concurrency=2) as outcomes:
+        next(outcomes)  # the generator has yielded, and waits until a lane is free
+
+    assert len(tasks) == 2
+    assert tasks[0] is tasks[1]
+
+
+class EndlessAccounts:
+    """An async iterator that is not a generator."""
+
+    def __aiter__(self) -> EndlessAccounts:
+        return self
+
+    async def __anext__(self) -> LinkedAccount:
+        return LinkedAccount("token", "coinbase")
+
+
+@only_async
+def test_async_iterator_of_another_class_can_be_left(mode: Mode) -> None:
+    with open_run(mode.client(transport=CountingTransport()), EndlessAccounts()) as outcomes:
+        assert next(outcomes).error is None
+
+
 async def inside_a_timeout() -> AsyncIterator[LinkedAccount]:
     async with asyncio.timeout(0.05):
         for account in make_accounts(3):

@@ -204,3 +204,30 @@ def test_garbage_collector_may_close_a_run_in_a_lane(
         gc.enable()
 
     assert unraisable == []
+
+
+@only_sync
+def test_run_that_is_closed_under_a_lock_which_a_lane_waits_for_does_not_hang(mode: Mode) -> None:
+    lock = threading.Lock()
+    first_answered = threading.Event()
+
+    def answer(token: str) -> httpx.Response:
+        if token != "token-0":
+            first_answered.wait(5)
+            with lock:
+                return response()
+        return response()
+
+    def close_under_the_lock() -> None:
+        run = caller.client.get_account_balances(make_accounts(2))
+        next(run)
+        with lock:
+            first_answered.set()
+            run.close()  # as the garbage collector may do at any moment
+
+    caller = mode.client(transport=CountingTransport(answer), deadline=0.1)
+    thread = threading.Thread(target=close_under_the_lock, daemon=True)
+    thread.start()
+    thread.join(5)
+
+    assert not thread.is_alive()

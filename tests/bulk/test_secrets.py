@@ -1,20 +1,36 @@
-"""No token is shown by accounts and outcomes."""
+"""No token is shown by accounts and outcomes, and no frame keeps one longer than it must."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import sys
+import threading
 import traceback
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from mesh_facade import LinkedAccount, MeshError
-from tests.bulk.support import Accounts, CountingTransport, only_async, only_sync, read_all
+from tests.bulk.support import (
+    Accounts,
+    CountingTransport,
+    make_accounts,
+    only_async,
+    only_sync,
+    open_run,
+    read_all,
+)
+from tests.support import response
 from tests.trust.secret_search import CLIENT_ID, CLIENT_SECRET, TOKEN, leaks_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from types import FrameType
 
-    from tests.conftest import Mode
+    from tests.conftest import Caller, Mode
 
 
 def test_repr_of_account_and_outcome_shows_no_token(mode: Mode) -> None:
@@ -101,3 +117,221 @@ def test_error_about_a_link_payload_leads_to_no_token() -> None:
 
     del payload, token
     assert leaks_in(caught.value) == {}
+
+
+def raise_key_error(_: object) -> None:
+    raise KeyError("of on_attempt")
+
+
+def test_outcome_error_of_another_class_leads_to_no_secret(mode: Mode) -> None:
+    caller = mode.client(
+        client_id=CLIENT_ID,
+        client_secret=CLIENT_SECRET,
+        transport=CountingTransport(),
+        on_attempt=raise_key_error,
+    )
+
+    [outcome] = read_all(caller, [LinkedAccount(TOKEN, "coinbase")])
+
+    assert isinstance(outcome.error, KeyError)
+    assert leaks_in(outcome.error) == {}
+
+
+@only_sync
+def test_second_ctrl_c_while_a_run_closes_leads_to_no_secret(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = threading.Event()
+
+    def answer(token: str) -> httpx.Response:
+        if token != TOKEN:
+            may_end.wait(5)
+        return response()
+
+    def interrupt(_: threading.Thread, timeout: float | None = None) -> None:
+        del timeout
+        raise KeyboardInterrupt
+
+    caller = mode.client(transport=CountingTransport(answer))
+    accounts = [LinkedAccount(TOKEN, "coinbase"), LinkedAccount("other", "coinbase")]
+    run = caller.client.get_account_balances(accounts)
+    next(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", interrupt)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            run.close()
+
+    may_end.set()
+    del accounts
+    assert leaks_in(caught.value) == {}
+
+
+@only_async
+def test_cancellation_while_a_run_closes_leads_to_no_secret(mode: Mode) -> None:
+    async def cancel_the_closing() -> BaseException | None:
+        accounts = [LinkedAccount(TOKEN, "coinbase")] * 2
+        run = caller.client.get_account_balances(accounts)
+        await anext(run)
+        closing = asyncio.create_task(run.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        try:
+            await closing
+        except asyncio.CancelledError as error:
+            return error
+        return None
+
+    transport = CountingTransport(seconds=lambda _: 0.01 * len(transport.tokens))
+    caller = mode.client(transport=transport)
+
+    error = mode.run(cancel_the_closing())
+
+    assert error is not None
+    assert leaks_in(error) == {}
+
+
+# --- frames that wait -----------------------------------------------------------------------------
+
+
+def accounts_in(frame: FrameType | None) -> list[LinkedAccount]:
+    """Return the accounts in the local variables of a frame."""
+    assert frame is not None
+    return [value for value in frame.f_locals.values() if isinstance(value, LinkedAccount)]
+
+
+def test_frame_that_draws_keeps_no_account_while_the_input_is_asked_for_the_next(
+    mode: Mode,
+) -> None:
+    kept: list[LinkedAccount] = []
+
+    def draw() -> Iterator[LinkedAccount]:
+        for account in make_accounts(3):
+            yield account
+            kept.extend(accounts_in(sys._getframe(1)))
+
+    read_all(mode.client(transport=CountingTransport()), draw())
+
+    assert kept == []
+
+
+@only_async
+def test_task_that_draws_keeps_no_account_while_it_waits_for_a_lane(mode: Mode) -> None:
+    drawing_tasks: list[asyncio.Task[Any] | None] = []
+    kept: list[LinkedAccount] = []
+
+    def answer(_: str) -> httpx.Response:
+        drawing_task: Any = drawing_tasks[0]
+        kept.extend(accounts_in(drawing_task.get_coro().cr_frame))
+        return response()
+
+    async def draw() -> AsyncIterator[LinkedAccount]:
+        drawing_tasks.append(asyncio.current_task())
+        for account in make_accounts(3):
+            yield account
+
+    outcomes = read_all(mode.client(transport=CountingTransport(answer)), draw(), concurrency=1)
+
+    assert [outcome.error for outcome in outcomes] == [None, None, None]
+    assert kept == []
+
+
+def test_error_of_the_input_is_freed_without_the_garbage_collector(mode: Mode) -> None:
+    caller = mode.client(transport=CountingTransport())
+
+    gc.disable()
+    try:
+        reference = reference_to_error_of_a_run(caller)
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
+def reference_to_error_of_a_run(caller: Caller) -> weakref.ref[InputError]:
+    """Iterate over a run until its input fails; return a weak reference to the error."""
+
+    async def read() -> weakref.ref[InputError]:
+        try:
+            async for _ in caller.client.get_account_balances(fail_after_one_account()):
+                pass
+        except InputError as error:
+            return weakref.ref(error)
+        raise AssertionError
+
+    if caller.mode.is_async:
+        reference: weakref.ref[InputError] = caller.mode.run(read())
+        return reference
+    try:
+        for _ in caller.client.get_account_balances(fail_after_one_account()):
+            pass
+    except InputError as error:
+        return weakref.ref(error)
+    raise AssertionError
+
+
+# --- errors that the caller is handling -----------------------------------------------------------
+
+
+class HandledError(Exception):
+    """What the caller is handling while a run goes on."""
+
+
+def fail_with_a_local_variable() -> None:
+    of_caller = "kept"
+    raise HandledError(of_caller)
+
+
+def assert_frames_are_kept(error: HandledError) -> None:
+    innermost = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+    assert innermost.f_locals == {"of_caller": "kept"}
+
+
+def test_closing_a_run_leaves_the_frames_of_an_error_that_the_caller_handles(mode: Mode) -> None:
+    caller = mode.client(transport=CountingTransport())
+
+    try:
+        fail_with_a_local_variable()
+    except HandledError as handled:
+        with open_run(caller, make_accounts(3)) as outcomes:
+            next(outcomes)
+        assert_frames_are_kept(handled)
+
+
+def test_interrupted_run_leaves_the_frames_of_an_error_that_the_caller_handles(mode: Mode) -> None:
+    def interrupt() -> Iterator[LinkedAccount]:
+        yield from make_accounts(1)
+        raise asyncio.CancelledError
+
+    caller = mode.client(transport=CountingTransport())
+
+    try:
+        fail_with_a_local_variable()
+    except HandledError as handled:
+        with pytest.raises(asyncio.CancelledError):
+            read_all(caller, interrupt())
+        assert_frames_are_kept(handled)
+
+
+def test_failed_outcome_leaves_the_frames_of_an_error_that_the_caller_handles(mode: Mode) -> None:
+    caller = mode.client(transport=CountingTransport(), on_attempt=raise_key_error)
+
+    try:
+        fail_with_a_local_variable()
+    except HandledError as handled:
+        [outcome] = read_all(caller, make_accounts(1))
+        assert isinstance(outcome.error, KeyError)
+        assert_frames_are_kept(handled)
+
+
+def test_item_of_another_type_leaves_the_frames_of_an_error_that_the_caller_handles(
+    mode: Mode,
+) -> None:
+    accounts: list[Any] = ["no account"]
+    caller = mode.client(transport=CountingTransport())
+
+    try:
+        fail_with_a_local_variable()
+    except HandledError as handled:
+        with pytest.raises(TypeError):
+            read_all(caller, accounts)
+        assert_frames_are_kept(handled)

@@ -30,6 +30,8 @@ def send_dripping(peer: Peer) -> Send:
 def http_proxy(
     reply: Callable[[Peer], Send] = send_whole,
     tunnel: Callable[[Peer], Send] = send_whole,
+    *,
+    tunnelled: list[bytes] | None = None,
     answer: bytes = b"HTTP/1.1 200 Connected\r\n\r\n",
 ) -> Handler:
     """Return a handler for CONNECT.
@@ -37,6 +39,7 @@ def http_proxy(
     Args:
         reply: How it sends its own reply: whole or dripping.
         tunnel: How it sends what comes from the server.
+        tunnelled: A list that gets all that passes through the tunnel, in both directions.
         answer: Its reply. A tunnel follows only if it is HTTP 200.
     """
 
@@ -45,15 +48,16 @@ def http_proxy(
         target = head.split()[1].decode()
         reply(peer)(answer)
         if answer.startswith(b"HTTP/1.1 200"):
-            run_tunnel(peer, int(target.rpartition(":")[2]), tunnel(peer))
+            run_tunnel(peer, int(target.rpartition(":")[2]), tunnel(peer), tunnelled)
 
     return handle
 
 
-def socks_proxy(
+def socks_proxy(  # noqa: PLR0913 — each is a property of the proxy
     reply: Callable[[Peer], Send] = send_whole,
     tunnel: Callable[[Peer], Send] = send_whole,
     *,
+    tunnelled: list[bytes] | None = None,
     credentials: tuple[bytes, bytes] | None = None,
     code: int = 0,
     bound_address: bytes = b"\x01\x7f\x00\x00\x01",
@@ -63,6 +67,7 @@ def socks_proxy(
     Args:
         reply: How it sends its own replies: whole or dripping.
         tunnel: How it sends what comes from the server.
+        tunnelled: A list that gets all that passes through the tunnel, in both directions.
         credentials: The user name and password that it demands; None for neither.
         code: Its reply to the request to connect; 0 means that it has connected.
         bound_address: The type and the bytes of the address that it reports.
@@ -90,7 +95,7 @@ def socks_proxy(
         peer.server.requests.append(host)
         send(bytes([5, code, 0]) + bound_address + b"\x00\x50")
         if code == 0:
-            run_tunnel(peer, port, tunnel(peer))
+            run_tunnel(peer, port, tunnel(peer), tunnelled)
 
     return handle
 
@@ -115,8 +120,10 @@ def forwarder(port: int, send: Callable[[Peer], Send]) -> Handler:
     return handle
 
 
-def run_tunnel(peer: Peer, port: int, send: Send) -> None:
+def run_tunnel(peer: Peer, port: int, send: Send, tunnelled: list[bytes] | None = None) -> None:
     """Carry bytes between a client and a port of this machine until either side has ended."""
+    if tunnelled is None:
+        tunnelled = []  # nobody reads it
     client = peer._socket
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as server:
         while not peer.server.is_over.is_set():
@@ -124,11 +131,13 @@ def run_tunnel(peer: Peer, port: int, send: Send) -> None:
                 data = client.recv(65536)
                 if not data:
                     return
+                tunnelled.append(data)
                 server.sendall(data)
             if _has_data(server, client):
                 data = server.recv(65536)
                 if not data:
                     return
+                tunnelled.append(data)
                 send(data)
 
 
