@@ -171,9 +171,9 @@ class _Run(ABC):
         if max_pause is not None:
             check_seconds("max_pause", max_pause)
         self.concurrency = concurrency
-        self.stop_signal = StopSignal(parent=runner.engine.stopped)
+        self.stop_signal = StopSignal(parent=runner.engine.stop_signal)
         self.policy = BulkRetryPolicy(runner.retry_policy.budget, max_pause)
-        self.engine = attrs.evolve(runner.engine, stopped=self.stop_signal)
+        self.engine = attrs.evolve(runner.engine, stop_signal=self.stop_signal)
         self.is_drawing_over = False
         self.error: Exception | None = None
         self._refused_keys = RefusedKeys(concurrency)

@@ -204,8 +204,8 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         Pauses do not count towards `deadline`.
 
         To stop early, close the generator (`contextlib.closing`). Closing waits for calls in
-        flight, which end by their `deadline`, and drops their outcomes. `break` alone does not
-        close a generator while a variable refers to it.
+        flight, at most for one second longer than `deadline`, and drops their outcomes. `break`
+        alone does not close a generator while a variable refers to it.
 
         Args:
             accounts: What to read.
@@ -332,7 +332,8 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         """Read many balances at once, in tasks; see `MeshClient.get_account_balances`.
 
         `accounts` may be an async iterable too: outcomes are yielded while it waits for its next
-        account. To stop early, use `contextlib.aclosing`: calls in flight are cancelled.
+        account. An async generator is closed when the run ends. To stop early, use
+        `contextlib.aclosing`: calls in flight are cancelled.
         """
         return bulk.read_in_tasks(
             self._runner, accounts, concurrency=concurrency, max_pause=max_pause
@@ -424,6 +425,6 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
         timeout=timeout,
         deadline=deadline,
         max_attempts=max_attempts,
-        stopped=pool.stopped,
+        stop_signal=pool.stop_signal,
         on_attempt=on_attempt,
     )

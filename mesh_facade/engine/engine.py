@@ -55,7 +55,7 @@ class Engine:
         timeout: Seconds that one network wait may take.
         deadline: Seconds that a call may take in all.
         max_attempts: How many attempts a call may make.
-        stopped: Ends pauses between attempts early.
+        stop_signal: Ends pauses between attempts early.
         on_attempt: Called after each attempt.
     """
 
@@ -67,7 +67,7 @@ class Engine:
     timeout: float
     deadline: float
     max_attempts: int
-    stopped: StopSignal
+    stop_signal: StopSignal
     on_attempt: OnAttempt | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -238,7 +238,7 @@ class CallLoop:
         self._report_failure(progress.attempts, began_at, error, pause)
         if pause is None:
             return False
-        was_stopped = await self.engine.waiting.pause(pause.seconds, self.engine.stopped)
+        was_stopped = await self.engine.waiting.pause(pause.seconds, self.engine.stop_signal)
         if was_stopped:
             return False
         if pause.extends_deadline:
@@ -263,7 +263,7 @@ class CallLoop:
         """
         seconds = self.retry_policy.seconds_to_hold()
         while seconds > 0:
-            was_stopped = await self.engine.waiting.pause(seconds, self.engine.stopped)
+            was_stopped = await self.engine.waiting.pause(seconds, self.engine.stop_signal)
             if was_stopped:
                 raise MeshError("this client is closed", attempts=progress.attempts)
             progress.deadline_at += seconds

@@ -154,7 +154,7 @@ class ConnectionPool:
     def __init__(
         self, waiting: Waiting, open_connection: Callable[[], Connection], size: int
     ) -> None:
-        self.stopped = StopSignal()
+        self.stop_signal = StopSignal()
         self.size = size
         self._waiting = waiting
         self._open_connection = open_connection
@@ -163,7 +163,7 @@ class ConnectionPool:
     @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
-        return self.stopped.is_set()
+        return self.stop_signal.is_set()
 
     async def acquire(self, deadline_at: float, *, must_be_new: bool) -> Connection:
         """Wait for a slot, and return a connection: an idle one, or one that opens when used.
@@ -235,7 +235,7 @@ class ConnectionPool:
                 connection from then on, but its idle connections stay open until their event loops
                 end.
         """
-        self.stopped.set()
+        self.stop_signal.set()
         self._close_homes_that_are_gone()
         home = self._homes.get(self._waiting.current_home_key())
         if home is None:

@@ -65,7 +65,7 @@ def test_error_of_a_client_that_is_closed_between_attempts_counts_them(
 
     def find_secret() -> str:
         if script.requests:
-            caller.client._runner.engine.pool.stopped.set()
+            caller.client._runner.engine.pool.stop_signal.set()
         return "client-secret"
 
     script = Script(response(503, b""))

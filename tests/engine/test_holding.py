@@ -34,7 +34,7 @@ class HoldingPolicy(RetryPolicy):
 
 def call(mode: Mode, script: Script, policy: RetryPolicy, stopped: StopSignal) -> int:
     """Make a call; return the number of its attempts."""
-    engine = attrs.evolve(build_engine(mode, script), stopped=stopped)
+    engine = attrs.evolve(build_engine(mode, script), stop_signal=stopped)
     calling = CallLoop(engine, lambda _: None, policy).run(
         httpx.Request("POST", "https://mesh.example", json={})
     )

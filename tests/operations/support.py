@@ -30,7 +30,7 @@ def build_engine(mode: Mode, script: Script) -> Engine:
         timeout=1.0,
         deadline=30.0,
         max_attempts=3,
-        stopped=pool.stopped,
+        stop_signal=pool.stop_signal,
     )
 
 
