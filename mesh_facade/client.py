@@ -7,8 +7,9 @@ call is carried out (connections, deadlines, retries) is in `mesh_facade/engine/
 Both constructors list all options, and both clients have all methods, on purpose: so editors and
 type checkers know them, and a TypeError names the class and the method that were called.
 
-Options and arguments can be secrets. So the public methods that take them are decorated with
-`keeps_secrets_out_of_tracebacks`. While a bulk run is iterated, `bulk` keeps them out.
+Options and arguments can be secrets, and so can what a frame refers to (`self` leads to the keys).
+So constructors and methods are decorated with `keeps_secrets_out_of_tracebacks`. While a bulk run
+is iterated, `bulk` keeps them out.
 """
 
 import functools
@@ -103,14 +104,15 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         deadline: Seconds that a call may take in all: waiting for a connection, attempts and
             pauses. It cannot interrupt a look-up of the host's name, or your own functions.
         max_attempts: How many attempts a call may make. Connection faults, timeouts, rate limits,
-            server errors and HTTP 408 lead to another one; other errors, TLS errors among them, are
-            raised at once. The retry budget of the client can allow fewer: it begins with 10
-            retries, and ten calls add one.
+            server errors and HTTP 408 lead to another one; other errors, such as refused
+            certificates or a proxy that refuses for good, are raised at once. The retry budget of
+            the client can allow fewer: it begins with 10 retries, and ten calls add one.
         max_connections: How many calls run at once, each on a connection of its own; others wait
             for their turn. If the process may open fewer files, fewer run at once.
         proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://` (without a scheme,
             `http://`); if None, the variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` decide, as
-            curl reads them. A variable that cannot be used is skipped, with a warning in the log.
+            curl reads them, then the settings of macOS or Windows. A variable that cannot be used
+            is skipped, with a warning in the log.
         verify: Whether to verify the certificates of the server and of an `https://` proxy, or an
             `ssl.SSLContext`, which may hold a client certificate.
         transport: Your own httpx transport instead of the connections kept here; closing the
@@ -201,7 +203,8 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         If Mesh answers 429 with a `Retry-After`, all calls of the run pause until it is over, and
         the account is attempted again: at most 10 times. A `Retry-After` of more than 300 seconds
         is not waited for: the 429 is the account's outcome, and the run goes on without a pause.
-        Pauses do not count towards `deadline`.
+        Such a pause does not count towards `deadline`, nor the attempt before it towards
+        `max_attempts`.
 
         To stop early, close the generator (`contextlib.closing`). Closing waits for calls in
         flight, at most for one second longer than `deadline`, and drops their outcomes. `break`
@@ -211,9 +214,10 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
             accounts: What to read.
             concurrency: How many are read at a time; those above `max_connections` wait for a
                 connection, within their `deadline`.
-            max_pause: Seconds that the run may pause in all; None for no such bound, so that one
-                account can pause a run for up to 10 times 300 seconds. If a pause would exceed what
-                is left, the 429 is the account's outcome, and the run goes on without a pause.
+            max_pause: Seconds, more than 0, that the run may pause in all; None for no such bound,
+                so that one account can pause a run for up to 10 times 300 seconds. If a pause would
+                exceed what is left, the 429 is the account's outcome, and the run goes on without a
+                pause.
 
         Raises:
             MeshConfigurationError: `concurrency` or `max_pause` cannot be used; raised at once.
@@ -400,8 +404,9 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
 ) -> Engine:
     """Check the options of a client, and return the engine that they describe.
 
-    `waiting` and `connection_class` are those of threads or of tasks. `open_on_caller_transport`
-    returns the caller's transport as a connection; it is None if the caller has given none.
+    (The engine checks `timeout`, `deadline` and `max_attempts` when it is made.) `waiting` and
+    `connection_class` are those of threads or of tasks. `open_on_caller_transport` returns the
+    caller's transport as a connection; it is None if the caller has given none.
     """
     logs.configure_logging()
     url = find_base_url(environment, base_url)

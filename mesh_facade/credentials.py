@@ -1,7 +1,8 @@
 """The two API keys: where they come from, and how they get onto a request.
 
-`_add_key_headers` puts them there, before each attempt. The names of the two headers are the
-spec's. `operations` reads them, because only it and `client` may import the generated client.
+`_add_key_headers` puts them there, each time before a request is sent. The names of the two headers
+are the spec's. `operations` reads them, because only it and `client` may import the generated
+client.
 """
 
 import inspect
@@ -24,8 +25,9 @@ _KEY = re.compile("[!-~]+")  # printable ASCII without the space: what a header 
 class Credentials(httpx.Auth):
     """The two API keys: checked, sent with each attempt, never printed, copied or pickled.
 
-    The engine runs these flows itself, once for each attempt (`sign` in `engine/waiting.py`).
-    They have the form of an `httpx.Auth`, so that an `httpx.Client` of your own could run them too.
+    The engine runs these flows itself, each time before it sends a request (`sign` in
+    `engine/waiting.py`): at least once for each attempt. They have the form of an `httpx.Auth`, so
+    that an `httpx.Client` of your own could run them too.
 
     Attributes:
         has_secret_function: Whether a function, sync or async, returns the secret.

@@ -16,9 +16,10 @@ Which answer becomes which class is decided in `mesh_facade/operations/envelope.
 its table `_RULES`.
 
 After these errors a call makes another attempt, if its operation is safe to repeat: RateLimitError,
-ServerError, HTTP 408, and a MeshConnectionError whose `is_transient` is true. After any other error
-it never does. That is decided in `mesh_facade/engine/retries.py`. An operation that is not safe to
-repeat is never sent twice, whatever the error.
+ServerError, a MeshConnectionError whose `is_transient` is true, and an error of HTTP 408, which has
+no class of its own. After any other error it never does. That is decided in
+`mesh_facade/engine/retries.py` and, for a 429 in a bulk run, in `mesh_facade/pacing.py`. An
+operation that is not safe to repeat is never sent twice, whatever the error.
 
 Every error can be pickled and copied. None holds a secret, nor leads to one through its cause,
 context or traceback: `mesh_facade/engine/redaction.py` sees to that. (Secrets of fewer than 8

@@ -14,7 +14,7 @@ from mesh_facade.engine.failures import causes_of
 resource: ModuleType | None
 try:  # now, because to import it takes a descriptor too
     import resource
-except ImportError:  # Windows has no such module
+except ImportError:  # pragma: no cover — Windows has no such module
     resource = None
 
 _TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE, getattr(errno, "WSAEMFILE", errno.EMFILE)}

@@ -55,7 +55,8 @@ class Engine:
         timeout: Seconds that one network wait may take.
         deadline: Seconds that a call may take in all.
         max_attempts: How many attempts a call may make.
-        stop_signal: Ends pauses between attempts early.
+        stop_signal: Ends pauses between attempts early. It is the pool's; a run of many calls puts
+            one of its own in its place.
         on_attempt: Called after each attempt.
     """
 
@@ -271,6 +272,8 @@ class CallLoop:
 
     async def _sign_and_acquire(self, request: httpx.Request, progress: _Progress) -> Connection:
         """Sign a request, and wait for a connection.
+
+        The order keeps a slow secret function from occupying a connection that others wait for.
 
         Raises:
             MeshTimeoutError: The deadline has passed.

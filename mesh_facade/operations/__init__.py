@@ -11,7 +11,8 @@ the spec's servers and key headers off the generated client, for `options` and `
 `BrokerType`).
 
 To add an operation, pin it in `openapi/import.yaml`, run `make spec` and `make generate`, write its
-module here, add a method to each client in `mesh_facade/client.py`, and export the class of its
-result in `mesh_facade/__init__.py`. That class can stand in the operation's module. (AccountBalance
-has a module of its own because it is large.) docs/guides/operation.md shows each step.
+module here, add a method (with its decorator) to each client in `mesh_facade/client.py`, and export
+the class of its result in `mesh_facade/__init__.py`. That class can stand in the operation's
+module. (AccountBalance has a module of its own because it is large.) docs/guides/operation.md shows
+each step.
 """

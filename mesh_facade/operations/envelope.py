@@ -82,7 +82,7 @@ _ERROR_DATA = _WIRE.get_or_guess("error_data")
 _TEAM_CODE = _WIRE.get_or_guess("team_code")
 
 TEXT_FIELDS = (_MESSAGE, _DISPLAY_MESSAGE, _ERROR_HASH, _ERROR_TYPE)
-"""The envelope's fields that the spec calls strings, null allowed. (`teamCode` is not in it.)"""
+"""The envelope's fields that are strings or null in the spec. (`teamCode` is not in the spec.)"""
 
 _REQUEST_ID_HEADERS = ("x-request-id", "cf-ray")
 _OK = "ok"

@@ -13,7 +13,7 @@ from typing import cast
 
 from mesh_facade.engine.strict_json import JSON
 
-EXPONENT_LIMIT = 1000
+_EXPONENT_LIMIT = 1000
 """An amount's exponent must stay below this: writing out 0e-999999999 would take a gigabyte.
 
 A rule of ours, not of Mesh. It concerns zeros only: other numbers with such an exponent are out of
@@ -69,7 +69,7 @@ def are_amounts(values: Sequence[JSON]) -> bool:
 
 def _is_in_range(amount: Decimal) -> bool:
     """Return True if a double can hold an amount, and if its exponent is not absurd."""
-    if abs(amount.adjusted()) >= EXPONENT_LIMIT:
+    if abs(amount.adjusted()) >= _EXPONENT_LIMIT:
         return False
     as_double = float(amount)
     is_rounded_to_zero = amount != 0 and as_double == 0

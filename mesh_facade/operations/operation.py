@@ -32,6 +32,8 @@ class GeneratedModule(Protocol):
 class GeneratedArguments:
     """What a call passes to the generated function.
 
+    Secrets belong into the body: paths and headers are kept from call to call.
+
     Attributes:
         keywords: The function's keyword arguments, without `client`.
         secrets: The secrets among them; they are redacted from errors.

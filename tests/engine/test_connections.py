@@ -271,6 +271,40 @@ def test_reset_between_two_reads_is_not_taken_for_the_end_of_the_answer(
     assert asyncio.run(read_around_the_reset()) == b"HTTP/1.1 200 OK\r\n\r\n{"
 
 
+class PausedTransport(asyncio.Transport):
+    """Notes whether asyncio was asked to stop reading."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_paused = False
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
+
+def test_no_more_is_read_from_the_socket_while_a_task_does_not_read() -> None:
+    connection = TaskConnection(httpx.URL("http://127.0.0.1"), ssl.create_default_context(), None)
+    stream = connection._socket_stream
+    transport = PausedTransport()
+    stream.connection_made(transport)
+
+    received = 0
+    while not transport.is_paused and received < 1_000_000:
+        size = len(stream.get_buffer(-1))
+        stream.buffer_updated(size)
+        received += size
+    was_paused = transport.is_paused
+    data = asyncio.run(connection.read(received, 5))
+
+    assert was_paused
+    assert received < 200_000
+    assert len(data) == received
+    assert not transport.is_paused
+
+
 def test_timeout_that_the_system_reports_is_no_timeout_of_ours() -> None:
     connection = TaskConnection(httpx.URL("http://127.0.0.1"), ssl.create_default_context(), None)
     error = TimeoutError(errno.ETIMEDOUT, "Connection timed out")

@@ -494,16 +494,17 @@ CHANGES = {
     "changes": [
         {
             "path": "#/paths/~1a~0b/get",
-            "kind": "modified",
+            "kind": action,
             "impact": impact,
             "property": name,
             "verdicts": [{"message": message} for message in messages],
         }
-        for impact, name, messages in (
-            ("patch", "summary", []),
-            ("patch", "nullable", []),
-            ("minor", "servers", []),
-            ("major", "x|y", ["It is gone.", "For good."]),
+        for impact, action, name, messages in (
+            ("patch", "modified", "summary", []),
+            ("patch", "modified", "nullable", []),
+            ("patch", "removed", "x-note", []),
+            ("minor", "modified", "servers", []),
+            ("major", "modified", "x|y", ["It is gone.", "For good."]),
         )
     ]
 }
@@ -526,6 +527,7 @@ def test_markdown_report_is_a_table(
         "| additive | wire | paths > /a~b > get | `nullable` was modified |",
         "| additive | wire | paths > /a~b > get | `servers` was modified |",
         "| cosmetic | wire | paths > /a~b > get | `summary` was modified |",
+        "| cosmetic | wire | paths > /a~b > get | `x-note` was removed |",
         "",
         f"This breaks callers: {changes._describe_release(__version__)}",
     ]
