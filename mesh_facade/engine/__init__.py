@@ -40,8 +40,8 @@ Who ends a call at its deadline
 
 What happens to the connection of a cancelled call
     It is closed, and its slot goes to the next call. (Behind a transport of the caller's,
-    connections are the transport's own matter.) `engine.CallLoop` gives each connection back
-    in a `finally`, whatever ended the attempt: an answer, an error, a cancelled task or Ctrl-C.
+    connections are the transport's own matter.) `engine.CallLoop` gives each connection back,
+    whatever ended the attempt: an answer, an error, a cancelled task or Ctrl-C.
     `pool` keeps only a connection whose answer was read to its end, and closes any other, for the
     rest of an answer may still arrive on it. A call that is cancelled while it waits for a slot
     gives up its turn (`slots`).
@@ -57,7 +57,7 @@ What happens after a fork, and when an event loop ends
 How a connection is opened: `proxies` finds the proxy, `transports` puts httpx's transports on one
 connection, `socks` asks a SOCKS proxy to connect, `tls` makes the context that verifies,
 `tls_in_memory` is the TLS of tasks, and the TLS within the TLS to an `https://` proxy,
-`tls_records` tells whether it holds an incomplete record, and `forks` keeps a fork out of
+`tls_records` tells whether an incomplete record came in, and `forks` keeps a fork out of
 handshakes.
 
 `httpx_clients` makes this look like httpx to generated code. `checks` has the checks of settings.

@@ -51,7 +51,7 @@ class Connection:
     Attributes:
         home: The slots and idle connections of its process or event loop, which it returns to
             after a call; set by the pool.
-        deadline_at: When the current call must end, as `time.monotonic()` counts.
+        deadline_at: When the call that uses it must end, as `time.monotonic()` counts.
         heeds_deadline: Whether its own waits end at the deadline.
         has_begun_opening: Whether a call has ever begun to open it. That can have failed, and the
             connection can be closed by now.
@@ -82,11 +82,11 @@ class Connection:
 
     @property
     def has_received(self) -> bool:
-        """Whether anything has come in since the current call began."""
+        """Whether anything of an answer has come in since it was lent."""
         return bool(self._received)
 
     def begin(self, deadline_at: float, home: "Home") -> None:
-        """Lend it to a call: set its deadline, and forget what came in during the last call."""
+        """Lend it to a call, for one attempt: set the deadline, and forget what came in before."""
         self.deadline_at = deadline_at
         self.home = home
         self.is_reused = self.has_begun_opening

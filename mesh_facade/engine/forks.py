@@ -12,7 +12,10 @@ LONGEST_WAIT = 1.0
 
 
 class HandshakeGuard:
-    """Surrounds each handshake, as a context manager, and knows the threads that are in one."""
+    """Surrounds each handshake, as a context manager, and knows the threads that are in one.
+
+    A handshake of a task does not wait for the network within it: each of its steps is surrounded.
+    """
 
     def __init__(self) -> None:
         self._threads: list[int] = []

@@ -182,7 +182,7 @@ class ConnectionPool:
             connection = self._take_or_open(home, must_be_new=must_be_new)
             connection.begin(deadline_at, home)
         except BaseException:  # KeyboardInterrupt too: a lost slot would be lost for good
-            home.slots.release()
+            home.slots.release()  # first: Ctrl-C in `close` would lose it
             if connection is not None:
                 connection.close()
             raise

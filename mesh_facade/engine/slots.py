@@ -79,7 +79,7 @@ class _CountedSlots(Slots, Generic[TurnT]):
 
     def withhold(self) -> bool:
         with self._lock:
-            if self._in_use == 1:
+            if self._in_use == 1:  # only the caller's own
                 return False
             self._in_use -= 1
             self._withheld += 1 + self._free

@@ -16,16 +16,18 @@ import selectors
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Self, TypeVar, cast
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import httpcore
 import httpx
 
 from mesh_facade.engine.connection import SocketConnection
-from mesh_facade.engine.forks import handshakes
 from mesh_facade.engine.socks import Negotiation, Step, advance, negotiate
 from mesh_facade.engine.tls_in_memory import AsyncRawStream, AsyncTlsStream
 from mesh_facade.engine.transports import TaskTransport
+
+if TYPE_CHECKING:
+    from mesh_facade.engine.pool import Home
 
 T = TypeVar("T")
 
@@ -92,19 +94,29 @@ class _SocketStream(asyncio.BufferedProtocol):
 
         Raises:
             httpcore.ConnectError: The connection is not open.
+            httpcore.WriteError: It has been closed.
         """
-        self.require_transport().write(data)
+        try:
+            self.require_transport().write(data)
+        except RuntimeError as error:  # as uvloop has it
+            raise httpcore.WriteError("the connection is closed") from error
 
+    @property
     def has_unread_data(self) -> bool:
-        """Return True if anything came in that was not read, the end of the connection included.
+        """Whether asyncio has reported anything that was not read, such as the connection's end."""
+        return bool(self.unread) or self._has_ended
+
+    def is_readable(self) -> bool:
+        """Return True if the socket has something that asyncio has not reported yet.
+
+        On Windows, asyncio may have taken it off the socket already.
 
         Raises:
             httpcore.ConnectError: The connection is not open.
         """
         transport = self.require_transport()
-        if self.unread or self._has_ended or transport.is_closing():
+        if transport.is_closing():
             return True
-        # Ask the socket too: data may have come that the event loop has not looked at yet.
         # Use poll where there is one (Windows has none): select fails above descriptor 1023.
         selector_class = getattr(selectors, "PollSelector", selectors.SelectSelector)
         with selector_class() as selector:
@@ -155,10 +167,11 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
     ) -> None:
         super().__init__(proxy)
         self._httpx_transport = TaskTransport(self, url, ssl_context, proxy)
-        self._socket_stream = _SocketStream(self._time_left)
+        self._socket_stream = _SocketStream(self._time_left)  # another one takes its place
         self._tls: AsyncTlsStream | None = None  # the upper one, if there are two
         self._is_nested = False
         self._is_closed = False
+        self._has_written = False  # since it was lent
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None
 
@@ -166,15 +179,21 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
     def is_nested(self) -> bool:
         return self._is_nested
 
+    def begin(self, deadline_at: float, home: "Home") -> None:
+        super().begin(deadline_at, home)
+        self._has_written = False
+
     async def send_async(self, request: httpx.Request) -> httpx.Response:
         return await self._httpx_transport.handle_async_request(request)
 
     def has_unread_data(self) -> bool:
-        if self._is_closed:
-            return True
+        return self._is_closed or self._holds_unread_data() or self._socket_stream.is_readable()
+
+    def _holds_unread_data(self) -> bool:
+        """Return True if something that asyncio has reported was not read."""
         if self._tls is not None and self._tls.memory.has_unread_data:
             return True
-        return self._socket_stream.has_unread_data()
+        return self._socket_stream.has_unread_data
 
     def close(self) -> None:
         self._is_closed = True
@@ -278,10 +297,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         if self._tls is None and self._socket_stream.unread:
             raise httpcore.ConnectError("unencrypted bytes arrived before the TLS handshake")
         tls = AsyncTlsStream(self._upper_stream(), ssl_context, server_hostname)
-        # This `with` is not async, although it surrounds an await: entering it blocks only while
-        # another thread forks. Several tasks of a thread may be in it at once, because it counts
-        # the handshakes of each thread.
-        with handshakes, self.recording_cause():
+        with self.recording_cause():
             await tls.shake_hands(timeout)
         self._is_nested = self._tls is not None
         self._tls = tls
@@ -298,6 +314,12 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         data = self._head_joiner.feed(buffer)
         if not data:
             return
+        # Something may have come in since the connection was taken from the pool. It would be read
+        # as the answer to this request, so this is the last moment to notice it.
+        if self.is_reused and not self._has_written and self._holds_unread_data():
+            # Not a WriteError: after one, httpcore reads an answer all the same.
+            raise httpcore.ReadError("something came in before the request was sent")
+        self._has_written = True
         await self._upper_stream().write(data)
 
     def get_extra_info(self, info: str) -> object:
@@ -327,7 +349,8 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
             try:
                 async with asyncio.timeout(seconds):
                     return await awaitable
-            except TimeoutError as error:
-                raise httpcore.ConnectTimeout("connecting took too long") from error
             except (OSError, UnicodeError) as error:  # UnicodeError: no host can have that name
+                # The system has timeouts of its own, which have a number.
+                if isinstance(error, TimeoutError) and error.errno is None:
+                    raise httpcore.ConnectTimeout("connecting took too long") from error
                 raise httpcore.ConnectError("connecting failed") from error

@@ -21,6 +21,7 @@ from typing import Protocol, TypeVar
 
 import httpcore
 
+from mesh_facade.engine.forks import handshakes
 from mesh_facade.engine.tls_records import RecordFollower
 
 T = TypeVar("T")
@@ -29,7 +30,10 @@ _BYTES_READ = 16 * 1024  # about one record of TLS
 
 
 class RawStream(Protocol):
-    """The stream beneath, of a thread: the connection to the proxy."""
+    """The stream beneath, of a thread: the connection to the proxy.
+
+    The connection of a thread is also the stream above, whose methods are `read` and `write`.
+    """
 
     def read_raw(self, max_bytes: int, timeout: float | None) -> bytes: ...
 
@@ -204,7 +208,11 @@ class AsyncTlsStream:
             httpcore.ReadError: The connection broke in the handshake.
         """
         with _handshake_errors():
-            await self._run(self.memory.tls.do_handshake, timeout)
+            await self._run(self._continue_handshake, timeout)
+
+    def _continue_handshake(self) -> None:
+        with handshakes:
+            self.memory.tls.do_handshake()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Wait for bytes, and return them; none if the connection has ended.
@@ -235,11 +243,20 @@ class AsyncTlsStream:
         """Run an operation of TLS until it has all that it needs; raise as its sibling above."""
         while True:
             try:
-                return operation()
+                result = operation()
             except ssl.SSLWantReadError:
-                pass
-            finally:  # in case of an error too: it tells the server why
-                data = self.memory.take_outgoing()
-                if data:
-                    await self._raw.write(data)
+                await self._flush()
+            except ssl.SSLError:
+                # It tells the server why. What went wrong with TLS is the error that counts.
+                with contextlib.suppress(httpcore.NetworkError):
+                    await self._flush()
+                raise
+            else:
+                await self._flush()
+                return result
             self.memory.feed(await self._raw.read(_BYTES_READ, timeout))
+
+    async def _flush(self) -> None:
+        data = self.memory.take_outgoing()
+        if data:
+            await self._raw.write(data)

@@ -17,7 +17,7 @@ import httpcore
 import httpx
 import pytest
 
-from mesh_facade import MeshError
+from mesh_facade import AsyncMeshClient, MeshError
 from mesh_facade.engine.pool import Home
 from mesh_facade.engine.slots import ThreadSlots
 from mesh_facade.engine.task_connection import TaskConnection
@@ -25,7 +25,7 @@ from mesh_facade.engine.thread_connection import ThreadConnection
 from tests.conftest import Clock, Mode, Serve
 from tests.engine.support import CHUNKED
 from tests.stopwatch import Stopwatch
-from tests.support import OK, Peer, cash_body, message
+from tests.support import KEYS, OK, TOKEN, Peer, cash_body, message
 
 T = TypeVar("T")
 
@@ -314,6 +314,68 @@ def test_timeout_that_the_system_reports_is_no_timeout_of_ours() -> None:
         asyncio.run(connection.read(1, 5))
 
     assert caught.value.__cause__ is error
+
+
+def test_system_timeout_of_a_connect_is_no_timeout_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    async def connect() -> None:
+        async def create_connection(*_: object) -> None:
+            raise error
+
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "create_connection", create_connection)
+        await TaskConnection(url, ssl.create_default_context(), None).connect_tcp("127.0.0.1", 1, 5)
+
+    url = httpx.URL("http://127.0.0.1")
+
+    with pytest.raises(httpcore.ConnectError) as caught:
+        asyncio.run(connect())
+
+    assert caught.value.__cause__ is error
+
+
+def test_write_on_a_connection_that_its_event_loop_has_closed_raises_write_error() -> None:
+    class ClosedTransport(asyncio.Transport):
+        """As uvloop's transports do."""
+
+        def write(self, data: object) -> None:
+            del data
+            raise RuntimeError("the handler is closed")
+
+    connection = TaskConnection(httpx.URL("http://127.0.0.1"), ssl.create_default_context(), None)
+    connection._socket_stream.connection_made(ClosedTransport())
+
+    with pytest.raises(httpcore.WriteError):
+        asyncio.run(connection.write(b"head and body"))
+
+
+def test_bytes_that_come_just_before_a_request_are_not_taken_for_its_answer(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+
+    async def call_twice() -> list[str]:
+        async with AsyncMeshClient(**KEYS, base_url=server.url) as mesh:
+            await mesh.get_account_balance(TOKEN, "coinbase")
+            [home] = mesh._runner.engine.pool._homes.values()
+            connection = home.take()
+            assert isinstance(connection, TaskConnection)
+            home.put(connection)
+            begin = connection.begin
+
+            def receive_a_stray_answer(deadline_at: float, home: Home) -> None:
+                begin(deadline_at, home)
+                connection._socket_stream.unread += message(cash_body("666"))
+
+            monkeypatch.setattr(connection, "begin", receive_a_stray_answer)
+            balance = await mesh.get_account_balance(TOKEN, "coinbase")
+            return [str(balance["USD"].cash)]
+
+    assert asyncio.run(call_twice()) == ["158.5"]
+    assert server.connections == 2
 
 
 def test_idle_connection_that_asyncio_is_closing_is_not_used_again(serve: Serve) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import runpy
 import signal
@@ -10,13 +12,13 @@ from collections.abc import Callable
 
 import pytest
 
-from mesh_facade import MeshClient
+from mesh_facade import AsyncMeshClient, MeshClient
 from mesh_facade.engine import forks
 from mesh_facade.engine.forks import HandshakeGuard
 from mesh_facade.engine.waiting import StopSignal
 from tests.conftest import Serve
 from tests.engine.support import answer_with_number_in_token
-from tests.support import KEYS, OK, TOKEN, Script
+from tests.support import KEYS, OK, TOKEN, Peer, Script
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # which is tested here
@@ -156,3 +158,24 @@ def test_module_can_be_imported_where_there_is_no_fork(monkeypatch: pytest.Monke
     module = runpy.run_path(str(forks.__file__))
 
     assert isinstance(module["handshakes"], module["HandshakeGuard"])
+
+
+def test_fork_does_not_wait_for_a_task_whose_server_is_silent_in_the_handshake(
+    serve: Serve,
+) -> None:
+    server = serve(Peer.hold)
+    url = server.url.replace("http://", "https://")
+    was_free: list[bool] = []
+
+    async def look_at_the_guard() -> None:
+        async with AsyncMeshClient(**KEYS, base_url=url, timeout=5) as mesh:
+            call = asyncio.create_task(mesh.get_account_balance("token-1", "coinbase"))
+            await asyncio.to_thread(server.wait_until_open, 1)
+            was_free.append(forks.handshakes._threads == [])
+            call.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await call
+
+    asyncio.run(look_at_the_guard())
+
+    assert was_free == [True]

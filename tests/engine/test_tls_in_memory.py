@@ -133,17 +133,18 @@ def test_bytes_that_are_not_tls_break_the_connection(stream: Stream) -> None:
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    ("is_async", "refusal"),
     [
-        httpcore.WriteError("the connection broke"),
-        httpcore.ReadTimeout("the deadline has passed"),
+        (False, httpcore.WriteError("the connection broke")),
+        (False, httpcore.ReadTimeout("the deadline has passed")),
+        (True, httpcore.WriteError("the connection broke")),
     ],
-    ids=["closed", "too late"],
+    ids=["closed", "too late", "async and closed"],
 )
 def test_error_of_tls_is_not_hidden_by_a_server_that_no_longer_listens(
-    refusal: Exception,
+    refusal: Exception, *, is_async: bool
 ) -> None:
-    stream = Stream(is_async=False)
+    stream = Stream(is_async=is_async)
     stream.server.rubbish = RUBBISH
     stream.server.refusal = refusal
 
