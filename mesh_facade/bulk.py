@@ -7,9 +7,10 @@ What a run decides is written once, in `_Run` and in `pacing.py`. How lanes are 
 stopped is written twice, because threads and tasks differ in that: a thread cannot be cancelled,
 and only a task can wait for an async iterable.
 
-Tools that report errors print the local variables of all frames in a traceback. So a frame that
-iterates, draws or serves as a lane's loop deletes its variables that refer to tokens before it
-waits for something new, and an error that leaves a run leads to none of them.
+Tools that report errors print the local variables of all frames in a traceback. So a function that
+waits, for an account, for an outcome or for a free lane, first deletes its variables that refer to
+tokens. And before an error leaves a run, the run's frames are removed from its traceback, or their
+variables are deleted.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -124,6 +125,8 @@ class FailedOutcome:
 Outcome: TypeAlias = SuccessfulOutcome | FailedOutcome
 """How the reading of an account ended: if `outcome.error is None`, `outcome.balance` is set."""
 
+E = TypeVar("E", bound=BaseException)
+
 _Work: TypeAlias = tuple[contextvars.Context, LinkedAccount]
 _SECONDS_AFTER_DEADLINE = 1.0  # a call may end a little after its deadline
 
@@ -180,7 +183,11 @@ class _Run(ABC):
 
     @abstractmethod
     def count_busy_lanes(self) -> int:
-        """Return how many accounts have been drawn and have no outcome yet."""
+        """Return how many lanes are busy.
+
+        A lane is busy from the drawing of its account until the run takes the outcome from the
+        queue.
+        """
 
     @abstractmethod
     def start_reading(self, account: LinkedAccount) -> None:
@@ -198,7 +205,7 @@ class _Run(ABC):
                 self.stop_drawing(_remove_own_frames(error))
                 return
             self.start_reading(account)
-            del account  # the next account may take long to come
+            del account  # keep no token while waiting for the next account
 
     def stop_drawing(self, error: Exception | None) -> None:
         """Draw no more accounts, because the input has ended or because of an error."""
@@ -216,12 +223,13 @@ class _Run(ABC):
 def _check_account(account: object) -> None:
     """Raise TypeError if an item of the caller's input is not an account.
 
-    A lane calls this. Its error then waits in the queue of results, like an outcome, and the run
-    yields the outcomes of the accounts before that item.
+    A lane calls this, so the error waits in the queue of results like an outcome. When the run
+    takes it from there, it draws no more accounts. Those in flight, even if they come after that
+    item, still get their outcomes. Then the error is raised.
     """
     if not isinstance(account, LinkedAccount):
         kind = type(account).__name__
-        raise TypeError(f"accounts must be LinkedAccounts, but one of them is a {kind}")
+        raise TypeError(f"accounts must be LinkedAccounts, but one of them has the type {kind}")
 
 
 def _failed_outcome(account: LinkedAccount, error: Exception, began_at: float) -> FailedOutcome:
@@ -248,7 +256,7 @@ def _successful_outcome(
     )
 
 
-def _remove_own_frames(error: Exception) -> Exception:
+def _remove_own_frames(error: E) -> E:
     """Remove the outermost frames of a traceback, if they are this module's; return the error."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_globals["__name__"] == __name__:
@@ -276,6 +284,7 @@ class _ThreadRun(_Run):
         self._runner = runner.with_engine(self.engine, self.policy)
         self._accounts = iter(accounts)
         self._in_flight = 0
+        self._is_stopped = False
         self._threads: list[threading.Thread] = []
         # Each item is an account, with the context to read it in. None tells a lane to end.
         self._work_queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
@@ -291,6 +300,9 @@ class _ThreadRun(_Run):
         """
         outcome = None
         error: BaseException | None = None
+        # The inner `try` stops the lanes. The outer one catches all errors, also those of `_stop`,
+        # such as a second Ctrl-C. They are raised after its `except` block, as `empty_frames` needs
+        # it, and so that this frame can delete `self` before.
         try:
             try:
                 self.fill_lanes(self._accounts)
@@ -299,10 +311,10 @@ class _ThreadRun(_Run):
                     if outcome is not None:
                         self.record(outcome)
                         yield outcome
-                    outcome = None  # the next one may take long to come
+                    outcome = None  # keep no token while waiting for the next outcome
                     self.fill_lanes(self._accounts)
             finally:
-                outcome = None  # calls in flight may take long to end
+                outcome = None  # keep no token while waiting for the calls in flight
                 self._stop()
         except BaseException as interruption:  # noqa: BLE001 — it is raised again below
             error = interruption
@@ -354,25 +366,29 @@ class _ThreadRun(_Run):
             self._threads.remove(thread)
             if not self._threads:
                 raise
-            self.concurrency = len(self._threads)  # these also read the account just drawn
+            # The account just drawn waits in the queue until one of these threads is free.
+            self.concurrency = len(self._threads)
 
     def _work(self) -> None:
-        """Read accounts as they are drawn, until None comes. The thread of each lane runs this."""
+        """Read accounts as they are drawn, until the run stops. Each lane's thread runs this."""
         while True:
             work = self._work_queue.get()
             if work is None:
                 self._work_queue.put(None)  # for the next thread
+                return
+            if self._is_stopped:  # this account was drawn, but no lane had begun it
                 return
             context, account = work
             result: Outcome | BaseException
             try:
                 result = context.run(self._read, account)
             except BaseException as error:  # noqa: BLE001 — the iterating thread gets it
-                result = error
+                # This frame still runs, so `empty_frames` cannot empty it.
+                result = _remove_own_frames(error)
             if isinstance(result, BaseException):
                 empty_frames(result)
             self._result_queue.put(result)
-            del work, context, account, result  # the next account may take long to come
+            del work, context, account, result  # keep no token while waiting for an account
 
     def _read(self, account: LinkedAccount) -> Outcome:
         """Read an account and return its outcome; raise TypeError if it is not a LinkedAccount."""
@@ -397,6 +413,7 @@ class _ThreadRun(_Run):
         Without a bound, the two would wait for each other.
         """
         self.is_drawing_over = True
+        self._is_stopped = True
         self.stop_signal.set()
         self._work_queue.put(None)  # each thread that takes it puts it back
         if sys.is_finalizing():  # daemon threads are frozen now, so waiting for them would hang
@@ -413,10 +430,10 @@ class _TaskRun(_Run):
     """A run whose lanes are tasks, which can be cancelled.
 
     From a plain iterable, the run draws an account when a lane is free. An async iterable may have
-    to wait for its next account, so a task of its own draws from it, and outcomes are yielded
-    meanwhile. It is one task for the whole iterable, as in an `async for`: an iterable may keep
-    `asyncio.timeout`, a TaskGroup or a context variable over many items, and these belong to the
-    task that has set them. So that task closes an async generator too.
+    to wait for its next account, so a separate task draws from it, and outcomes are yielded
+    meanwhile. The same task draws all accounts and, if the iterable is an async generator, closes
+    it: an iterable may keep `asyncio.timeout`, a TaskGroup or a context variable over many items,
+    and these belong to the task that has set them.
     """
 
     def __init__(
@@ -450,6 +467,9 @@ class _TaskRun(_Run):
         """
         outcome = None
         error: BaseException | None = None
+        # The inner `try` stops the lanes. The outer one catches all errors, also those of `_stop`,
+        # such as a second Ctrl-C. They are raised after its `except` block, as `empty_frames` needs
+        # it, and so that this frame can delete `self` before.
         try:
             try:
                 self._begin()
@@ -458,10 +478,10 @@ class _TaskRun(_Run):
                     if outcome is not None:
                         self.record(outcome)
                         yield outcome
-                    outcome = None  # the next one may take long to come
+                    outcome = None  # keep no token while waiting for the next outcome
                     self._refill()
             finally:
-                outcome = None  # calls in flight may take long to end
+                outcome = None  # keep no token while waiting for the calls in flight
                 await self._stop()
         except BaseException as interruption:  # noqa: BLE001 — it is raised again below
             error = interruption
@@ -507,7 +527,7 @@ class _TaskRun(_Run):
             await self._free_lanes.acquire()
             async for account in accounts:
                 self.start_reading(account)
-                del account  # a lane may take long to become free
+                del account  # keep no token while waiting for a free lane
                 await self._free_lanes.acquire()
         finally:
             if isinstance(accounts, AsyncGenerator):
@@ -520,6 +540,10 @@ class _TaskRun(_Run):
         """Wait for a lane to end, and return its outcome.
 
         Return None if it raised TypeError instead, or if the drawing task has ended.
+
+        Raises:
+            BaseException: A lane or the async iterable raised CancelledError or SystemExit, for
+                example.
         """
         lane = await self._result_queue.get()
         if lane is None:
@@ -537,8 +561,12 @@ class _TaskRun(_Run):
         """Record why the drawing task has ended.
 
         The async iterable has ended, or failed, or `stop_drawing` has cancelled the task.
+
+        Raises:
+            BaseException: The iterable raised CancelledError or SystemExit, for example.
         """
-        task = cast("asyncio.Task[None]", self._drawing_task)  # only this task reports its end
+        # It is not None, because `_begin` has set it, and it reports its end only once.
+        task = cast("asyncio.Task[None]", self._drawing_task)
         self._drawing_task = None
         if task.cancelled() and self.is_drawing_over:
             return

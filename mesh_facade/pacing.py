@@ -25,9 +25,12 @@ class BulkRetryPolicy(RetryPolicy):
 
     If Mesh answers 429 with a `Retry-After`, all lanes pause: no attempt of the run begins before
     the pause is over. A pause puts off the deadlines of the calls that wait for it, and uses up
-    none of their attempts. It uses up no retry budget either, unless its length is 0: then only the
-    budget limits how often the account is attempted. Other failures are retried as in a single
-    call.
+    none of their attempts. It uses up no retry budget either, unless its length is 0: such retries
+    follow each other at once, so each takes one from the budget.
+
+    No pause begins, and the account fails, if the `Retry-After` is longer than `LONGEST_PAUSE`, if
+    the account has caused `MOST_PAUSES` already, or if the run would pause longer than `max_pause`
+    in all. Other failures are retried as in a single call.
     """
 
     def __init__(self, budget: RetryBudget, max_pause: float | None) -> None:
@@ -44,16 +47,16 @@ class BulkRetryPolicy(RetryPolicy):
             return super().claim_retry(error, state)
         if error.retry_after > LONGEST_PAUSE or state.deadline_extensions >= MOST_PAUSES:
             return None
-        if not self._hold_all_lanes(error.retry_after):
+        if not self._try_to_hold_all_lanes(error.retry_after):
             return None
         is_zero_pause = error.retry_after == 0 and self.seconds_to_hold() == 0
-        if is_zero_pause:  # only the budget bounds such retries
+        if is_zero_pause:  # no wait slows such retries down, so the budget limits them
             is_paid_for = self.budget.take_retry()
             if not is_paid_for:
                 return None
         return Pause(self.seconds_to_hold(), extends_deadline=True)
 
-    def _hold_all_lanes(self, seconds: float) -> bool:
+    def _try_to_hold_all_lanes(self, seconds: float) -> bool:
         """Pause all lanes for so many seconds from now; return False if `max_pause` forbids it."""
         with self._lock:
             now = time.monotonic()

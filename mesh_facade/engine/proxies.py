@@ -4,16 +4,17 @@
 2. The first of the variables `https_proxy`, `HTTPS_PROXY`, `all_proxy` and `ALL_PROXY` that names a
    proxy.
 3. If none of these four is set: the proxy in the system's settings. Only macOS and Windows have
-   such settings. Their lists of hosts that are reached directly are applied.
+   such settings. They also list hosts that are reached directly, and those lists are applied.
 
-The second and the third do not apply if `no_proxy` or `NO_PROXY` lists the server.
+A server that `no_proxy` or `NO_PROXY` lists is reached directly, unless the option `proxy` is set.
 
-The variables are read as curl reads them: the name in lower case counts first, an empty one counts
-as none, and a proxy without a scheme is an HTTP proxy. `NO_PROXY` is read a little more generously,
-as other tools do: curl knows neither ports nor `*.host` in it.
+The variables are read as curl reads them: the name in lower case takes precedence, an empty
+variable counts as not set, and a proxy without a scheme is an HTTP proxy. Some entries of
+`NO_PROXY` that curl does not understand are understood here, as by other tools: those with a port,
+and `*.host`.
 
-Two existing parsers of these variables are not used, because they read less: the standard library's
-knows no blocks of addresses in `NO_PROXY`, and httpx's refuses a proxy without a scheme.
+The parsers of the standard library and of httpx are not used, because they read less: the first
+knows no blocks of addresses in `NO_PROXY`, and the second refuses a proxy without a scheme.
 """
 
 import ipaddress
@@ -38,6 +39,15 @@ _FORMS = "http://host:port, https://host:port, socks5://host:port or socks5h://h
 _LARGEST_PORT = 65_535
 _LONGEST_CREDENTIAL = 255  # bytes that SOCKS5 has room for
 _HTTPS_PORT = 443
+
+# An entry of NO_PROXY, without its scheme.
+_HOST_AND_PORT = re.compile(
+    r"""
+    (?: \[ (?P<address>.*) \] | (?P<name>[^:\[\]]*) )
+    (?: : (?P<port>\d+) )?
+    """,
+    re.VERBOSE,
+)
 
 _logger = logging.getLogger("mesh_facade")
 
@@ -65,8 +75,8 @@ def find_proxy(url: httpx.URL, proxy: str | httpx.URL | httpx.Proxy | None) -> h
     chosen = _parse_option(proxy)
     if url.scheme == "http" and not is_loopback(chosen.url.host):
         raise MeshConfigurationError(
-            "proxy would see the keys, because base_url is plain http: use an https base_url, or "
-            "no proxy"
+            "proxy would see the keys, because base_url is plain http: use an https base_url, a "
+            "proxy on this machine, such as http://127.0.0.1:8080, or no proxy"
         )
     return chosen
 
@@ -77,12 +87,17 @@ def is_socks(proxy: httpx.Proxy | None) -> bool:
 
 
 def _parse_option(option: str | httpx.URL | httpx.Proxy) -> httpx.Proxy:
-    """Return the proxy that the client's option names; raise MeshConfigurationError if none."""
+    """Return the proxy that the client's option names.
+
+    Raises:
+        MeshConfigurationError: The option cannot be used.
+    """
     try:
         return _parse_proxy(option)
     except ValueError as error:
         problem = str(error)
-    # Raised here, because httpx's error, which may quote a password, must not be its context.
+    # Raised after the `except` block, or httpx's error, which may quote a password, would be the
+    # context of this one.
     raise MeshConfigurationError(f"proxy {problem}")
 
 
@@ -186,7 +201,8 @@ def _check_proxy(proxy: httpx.Proxy) -> None:
 
 def _is_host(url: httpx.URL) -> bool:
     """Return True if a URL has a host that can exist."""
-    if not re.fullmatch(r"[^\s%]+", url.host):
+    # httpx writes a character that no host may have as an escape, such as `%20` for a space.
+    if not url.host or "%" in url.host:
         return False
     return is_well_formed(url.raw_host.decode("ascii"))
 
@@ -198,7 +214,7 @@ def _is_excluded(url: httpx.URL) -> bool:
     """Return True if `NO_PROXY` says that a server is reached directly."""
     for variable in _NO_PROXY_VARIABLES:
         value = os.environ.get(variable, "")
-        if value:  # the other variable does not count then
+        if value:  # the other variable does not count then, even if this one holds only blanks
             return _is_in_list(url, value, variable)
     return False
 
@@ -210,7 +226,12 @@ def _is_in_list(url: httpx.URL, entries: str, variable: str) -> bool:
             if _matches(entry, url):
                 return True
         except ValueError:
-            _logger.warning("entry %d of %s is ignored: it cannot be read", number, variable)
+            _logger.warning(
+                "entry %d of %s is ignored: it must be a host or an address, with or without "
+                "a port, or a block of addresses such as 10.0.0.0/8",
+                number,
+                variable,
+            )
     return False
 
 
@@ -247,7 +268,7 @@ def _split_port(entry: str) -> tuple[str, int | None]:
     """
     if entry.count(":") > 1 and not entry.startswith("["):
         return str(ipaddress.IPv6Address(entry)), None  # an address without brackets
-    parts = re.fullmatch(r"(?:\[(?P<address>.*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>\d+))?", entry)
+    parts = _HOST_AND_PORT.fullmatch(entry)
     if parts is None:
         raise ValueError(entry)
     host = parts["name"]

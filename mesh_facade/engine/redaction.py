@@ -19,11 +19,12 @@ _SHORTEST_REDACTED = 8  # redacting shorter secrets would mangle ordinary words
 _DEEPEST_REDACTED = 100  # levels of nesting; anything deeper is redacted as a whole
 _LONGEST_PATTERN = 2000  # characters; compiling a much longer pattern takes seconds
 _REDACTED = "[redacted]"
-_BYTES_OF_BASE64_GROUP = 3
+_BITS_OF_BYTE = 8
 _BITS_OF_BASE64_LETTER = 6
+_BYTES_OF_BASE64_GROUP = 3
 _ANY_BASE64_LETTER = "[A-Za-z0-9+/_-]?"
 
-Members: TypeAlias = dict[str, object] | list[object] | tuple[object, ...]
+Container: TypeAlias = dict[str, object] | list[object] | tuple[object, ...]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,11 +38,12 @@ def redact(error: MeshError, secrets: Iterable[str]) -> None:
     redactor = _Redactor(long_enough)
     error.args = tuple(redactor.redact_value(argument) for argument in error.args)
     for name, value in list(vars(error).items()):
+        # A container that is the field's own value is the first level, not the zeroth.
         setattr(error, name, redactor.redact_value(value, depth=1))
 
 
 class _Redactor:
-    """Replaces secrets in texts, in whatever spelling, and in all that holds texts."""
+    """Replaces secrets, in all spellings of `_spellings`, in texts and in containers of texts."""
 
     def __init__(self, secrets: list[str]) -> None:
         spellings: set[str] = set()
@@ -60,10 +62,10 @@ class _Redactor:
         if isinstance(value, Decimal):
             return self._redact_number(value)
         if isinstance(value, (dict, list, tuple)):
-            return self._redact_members(cast("Members", value), depth)
+            return self._redact_container(cast("Container", value), depth)
         return value
 
-    def _redact_members(self, value: Members, depth: int) -> object:
+    def _redact_container(self, value: Container, depth: int) -> object:
         if depth > _DEEPEST_REDACTED:
             return _REDACTED
         if isinstance(value, dict):
@@ -85,7 +87,8 @@ class _Redactor:
     def _redact_text(self, text: str) -> str:
         text = self._pattern.sub(_REDACTED, text)
         for letters, pattern in self._within_base64.items():
-            if letters in text:  # almost never, and compiling the patterns takes long
+            # Compiling a pattern takes long, so it is tried only if the letters are there: rarely.
+            if letters in text:
                 text = re.sub(pattern, _REDACTED, text, flags=re.DOTALL)
         return text
 
@@ -111,13 +114,15 @@ def _patterns_within_base64(secret: str) -> dict[str, str]:
     secret_bytes = secret.encode()
     for bytes_before in range(_BYTES_OF_BASE64_GROUP):
         encoded = base64.b64encode(b"\0" * bytes_before + secret_bytes).decode()
-        first = math.ceil(8 * bytes_before / _BITS_OF_BASE64_LETTER)
-        end = 8 * (bytes_before + len(secret_bytes)) // _BITS_OF_BASE64_LETTER
+        bits_before = _BITS_OF_BYTE * bytes_before
+        bits_to_end = bits_before + _BITS_OF_BYTE * len(secret_bytes)
+        first_whole_letter = math.ceil(bits_before / _BITS_OF_BASE64_LETTER)
+        end_of_whole_letters = bits_to_end // _BITS_OF_BASE64_LETTER
+        letters = encoded[first_whole_letter:end_of_whole_letters]
+        url_safe = letters.replace("+", "-").replace("/", "_")
         letter_before = ""
         if bytes_before > 0:
             letter_before = _ANY_BASE64_LETTER
-        letters = encoded[first:end]
-        url_safe = letters.replace("+", "-").replace("/", "_")
         for spelling in (letters, url_safe):
             pattern = letter_before + _pattern(spelling) + _ANY_BASE64_LETTER
             patterns[spelling[:_LONGEST_PATTERN]] = pattern
@@ -125,7 +130,10 @@ def _patterns_within_base64(secret: str) -> dict[str, str]:
 
 
 def _pattern(spelling: str) -> str:
-    """Return a pattern for a spelling; of a very long one, its beginning and all that follows."""
+    """Return a pattern that matches a spelling.
+
+    The pattern of a very long spelling matches its beginning and the whole rest of the text.
+    """
     if len(spelling) <= _LONGEST_PATTERN:
         return re.escape(spelling)
     return re.escape(spelling[:_LONGEST_PATTERN]) + ".*"
@@ -146,7 +154,8 @@ def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
                 return await method(*args, **kwargs)
             except BaseException as raised:  # noqa: BLE001 — it is raised again below
                 error = raised
-            # Outside of the `except` block, or the raised error would be its own context.
+            # After the `except` block, because `empty_frames` and `raise` look at the error that is
+            # being handled: within the block it is `error`, after it the caller's, if any.
             empty_frames(error)
             del args, kwargs
             try:
@@ -162,7 +171,7 @@ def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
             return method(*args, **kwargs)
         except BaseException as raised:  # noqa: BLE001 — it is raised again below
             error = raised
-        empty_frames(error)
+        empty_frames(error)  # after the `except` block, as above
         del args, kwargs
         try:
             raise error
@@ -178,36 +187,41 @@ def empty_frames(error: BaseException) -> None:
     An error of this package loses its traceback and its context altogether: they only show the
     inside of the package. Any other error, such as KeyboardInterrupt or a bug, keeps its traceback.
 
-    An error that the caller is handling meanwhile is the context of all that is raised here. Its
-    frames, and those that it leads to, are the caller's, and are left alone. So call this after
-    the `except` block that caught the error: within that block, `error` itself is the one being
-    handled, and hides the caller's.
+    The caller may be handling an error of its own during the call. Python then makes it the context
+    of every error that is raised here. It and the errors that it leads to are left alone, because
+    their frames are the caller's.
+
+    Call this after the `except` block that caught `error`. Within that block, the error that
+    `sys.exception()` returns is `error`, and not the caller's.
     """
     if isinstance(error, MeshError):
         traceback.clear_frames(error.__traceback__)
         error.with_traceback(None)
         error.__context__ = None
-    of_caller: list[BaseException] = []
-    handled = sys.exception()
-    if handled is not error:  # it is if a function of the caller's raised that same error again
-        of_caller = [each for each in _errors_reachable_from(handled, []) if each is not error]
-    for each in _errors_reachable_from(error, of_caller):
-        traceback.clear_frames(each.__traceback__)
+    # A function of the caller's may have raised `error` although the caller handles it already, or
+    # handles one that leads to it. So what only `error` leads to is not taken for the caller's.
+    errors_of_caller = _errors_reachable_from(sys.exception(), without=[error])
+    for reachable in _errors_reachable_from(error, without=errors_of_caller):
+        traceback.clear_frames(reachable.__traceback__)
 
 
 def _errors_reachable_from(
-    error: BaseException | None, left_out: list[BaseException]
+    start: BaseException | None, without: list[BaseException]
 ) -> list[BaseException]:
-    """Return an error and all that it leads to, without those that are left out."""
-    reachable: list[BaseException] = []  # errors can lead to each other in circles
-    found = [error]
+    """Return an error and all that it leads to, without some errors and what only they lead to."""
+    reachable: list[BaseException] = []
+    # Errors can lead to each other in circles. They are told apart by their ids, because the class
+    # of an error may define `__eq__`.
+    seen: set[int] = {id(error) for error in without}
+    found = [start]
     while found:
-        each = found.pop()
-        if each is None or each in reachable or each in left_out:
+        error = found.pop()
+        if error is None or id(error) in seen:
             continue
-        reachable.append(each)
-        found.append(each.__cause__)
-        found.append(each.__context__)
-        if isinstance(each, BaseExceptionGroup):
-            found.extend(cast("BaseExceptionGroup[BaseException]", each).exceptions)
+        seen.add(id(error))
+        reachable.append(error)
+        found.append(error.__cause__)
+        found.append(error.__context__)
+        if isinstance(error, BaseExceptionGroup):
+            found.extend(cast("BaseExceptionGroup[BaseException]", error).exceptions)
     return reachable

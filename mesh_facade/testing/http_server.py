@@ -1,8 +1,8 @@
 """An HTTP/1.1 server on loopback: h11 reads and writes, asyncio moves the bytes.
 
 The event loop runs in a thread of its own, so that the server works in any process, whether or
-not that has an event loop itself. It is a selector's loop on each system: the loop that Windows
-prefers does not report when a socket can be read.
+not that has an event loop itself. It is a `SelectorEventLoop` on each system, because the default
+event loop of Windows lacks `add_reader`.
 """
 
 import asyncio
@@ -22,7 +22,8 @@ from mesh_facade.testing.answers import Answer, Failure
 _NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _READ_SIZE = 65536
-_BACKLOG = 1024  # as many clients may connect at the same moment
+_BACKLOG = 1024  # connections that may wait to be accepted
+_ACCEPT_PAUSE = 0.1  # seconds without accepting after the system has refused to accept a connection
 _LINGER = 1.0  # seconds in which the rest of a refused request is read and dropped
 
 # The value of SO_LINGER with which closing resets the connection: switched on, for 0 seconds.
@@ -34,7 +35,7 @@ Responder = Callable[[httpx.Request], tuple[Answer, bytes]]
 
 
 def response_headers(answer: Answer, body: bytes) -> httpx.Headers:
-    """Return the headers of an answer; chosen headers replace those that each answer has."""
+    """Return the headers to send; the answer's own replace the default ones of the same name."""
     headers = httpx.Headers({"Content-Type": "application/json"})
     if answer.status != _NO_CONTENT:  # HTTP forbids a length in such an answer
         headers["Content-Length"] = str(len(body))
@@ -53,15 +54,22 @@ class HTTPServer:
     def __init__(self, respond: Responder) -> None:
         self._respond = respond
         self._portal: BlockingPortal | None = None
-        self._running = contextlib.ExitStack()
+        self._resources = contextlib.ExitStack()  # closing it stops the server
         self._connections: set[asyncio.Task[None]] = set()
+        self._end_of_pause: asyncio.TimerHandle | None = None
 
     def start(self, port: int) -> str:
         """Listen on a port, 0 for a free one, and return the server's URL.
 
         Raises:
             OSError: The port is taken.
+            RuntimeError: The server is already listening.
         """
+        if self._portal is not None:
+            raise RuntimeError(
+                "this server has been started already: stop it before you start it again, or use "
+                "another one"
+            )
         with contextlib.ExitStack() as stack:
             listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
             stack.enter_context(listener)
@@ -72,38 +80,55 @@ class HTTPServer:
             portal.call(self._start_accepting, listener)
             stack.callback(portal.call, self._stop_accepting, listener)
             self._portal = portal
-            self._running = stack.pop_all()
+            self._resources = stack.pop_all()
             _, port = listener.getsockname()
         return f"http://127.0.0.1:{port}"
 
     def stop(self) -> None:
         """Stop listening, drop all connections and end the thread."""
         self._portal = None
-        self._running.close()
+        self._resources.close()
 
     def drop_connections(self) -> None:
         """Drop all connections, answered or not, and go on listening."""
         if self._portal is not None:
             self._portal.call(self._cancel_connections)
 
-    # asyncio.start_server would be shorter, but closing it leaves the connections open that it has
-    # accepted and not served yet.
+    # `asyncio.start_server` would be shorter. But when its server is closed, those connections stay
+    # open that it has accepted and not begun to serve.
 
     async def _start_accepting(self, listener: socket.socket) -> None:
         asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     async def _stop_accepting(self, listener: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(listener)
+        if self._end_of_pause is not None:
+            self._end_of_pause.cancel()
         await self._cancel_connections()
 
     def _accept(self, listener: socket.socket) -> None:
         try:
             connection, _ = listener.accept()
-        except OSError:
+        except (BlockingIOError, ConnectionAbortedError):
             return  # the client has left again
+        except OSError:
+            self._pause_accepting(listener)
+            return
         task = asyncio.get_running_loop().create_task(self._serve(connection))
         self._connections.add(task)
         task.add_done_callback(functools.partial(self._forget, connection))
+
+    def _pause_accepting(self, listener: socket.socket) -> None:
+        """Stop accepting for a moment, because the process may open no more files, for example.
+
+        The connection goes on waiting. Without a pause, the event loop would call `_accept` again
+        and again meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener)
+        self._end_of_pause = loop.call_later(
+            _ACCEPT_PAUSE, loop.add_reader, listener, self._accept, listener
+        )
 
     def _forget(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
         self._connections.discard(task)
@@ -141,8 +166,8 @@ class _Connection:
 
     async def serve(self) -> None:
         """Answer requests until one side wants to close."""
-        is_kept = True
-        while is_kept:
+        is_kept_alive = True
+        while is_kept_alive:
             try:
                 request = await self._receive_request()
             except h11.RemoteProtocolError as error:
@@ -157,8 +182,8 @@ class _Connection:
                 return
             await self._send_answer(answer, body)
             # HTTP/1.0 and `Connection: close` leave h11 in MUST_CLOSE instead.
-            is_kept = self._http.our_state is h11.DONE
-            if is_kept:
+            is_kept_alive = self._http.our_state is h11.DONE
+            if is_kept_alive:
                 self._http.start_next_cycle()
 
     async def _receive_request(self) -> httpx.Request | None:
@@ -186,7 +211,8 @@ class _Connection:
             event = self._http.next_event()
             if isinstance(event, h11.Event):
                 return event
-            # It is NEED_DATA. (It is PAUSED only between an answer and the next request.)
+            # It is h11.NEED_DATA. (The only other value, h11.PAUSED, comes only between the end of
+            # a request and `start_next_cycle`, where this is not called.)
             if self._http.they_are_waiting_for_100_continue:
                 await self._send([h11.InformationalResponse(status_code=100, headers=[])])
             self._http.receive_data(await self._reader.read(_READ_SIZE))
@@ -220,9 +246,12 @@ class _Connection:
         await self._send([head, h11.Data(data=message), h11.EndOfMessage()])
         # Closing while the client still sends would reset the connection and lose the answer.
         self._writer.write_eof()
-        async with asyncio.timeout(_LINGER):
-            while await self._reader.read(_READ_SIZE):
-                pass
+        try:
+            async with asyncio.timeout(_LINGER):
+                while await self._reader.read(_READ_SIZE):
+                    pass
+        except TimeoutError:
+            pass  # the client has had time to read the answer
 
     async def _send_answer(self, answer: Answer, body: bytes) -> None:
         head = _head(answer, response_headers(answer, body))
@@ -238,7 +267,11 @@ class _Connection:
             await self._send([head, h11.EndOfMessage()])
 
     async def _fail(self, answer: Answer, body: bytes) -> None:
-        """Reset the connection, or send half of an answer; the caller closes the connection."""
+        """Do what must be done before the caller closes the connection.
+
+        For a reset, tell the system to reset the connection when it is closed. For a truncated
+        answer, send its first half.
+        """
         if answer.failure is Failure.RESET:
             connection: socket.socket = self._writer.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -250,7 +283,8 @@ class _Connection:
 
     async def _send(self, events: Sequence[h11.Event]) -> None:
         data = [self._http.send(event) or b"" for event in events]
-        self._writer.write(b"".join(data))  # at once: a small second write waits for the client
+        # In one write: the system holds a small second one back until the first is acknowledged.
+        self._writer.write(b"".join(data))
         await self._writer.drain()
 
 

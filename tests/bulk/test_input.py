@@ -294,7 +294,7 @@ def test_item_of_another_type_ends_the_run_after_the_calls_in_flight(
         keys, error = take_until_error(outcomes, TypeError)
 
     assert sorted(keys) == list(range(6))
-    assert str(error) == "accounts must be LinkedAccounts, but one of them is a tuple"
+    assert str(error) == "accounts must be LinkedAccounts, but one of them has the type tuple"
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     own = [frame for frame in frames if "mesh_facade" in frame.f_code.co_filename]
     assert "canary" not in repr([frame.f_locals for frame in own])

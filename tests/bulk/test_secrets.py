@@ -79,6 +79,19 @@ def test_error_of_the_input_leads_to_no_secret(mode: Mode) -> None:
     assert "fail_after_one_account" in "".join(traceback.format_exception(error))
 
 
+def test_error_about_an_item_of_another_type_leads_to_no_secret(mode: Mode) -> None:
+    caller = mode.client(
+        client_id=CLIENT_ID, client_secret=CLIENT_SECRET, transport=CountingTransport()
+    )
+    not_drawn = [LinkedAccount(TOKEN, "coinbase")] * 100
+    accounts: list[Any] = [LinkedAccount(TOKEN, "coinbase"), (TOKEN, "coinbase"), *not_drawn]
+
+    with pytest.raises(TypeError) as caught:
+        read_all(caller, iter(accounts), concurrency=1)
+
+    assert leaks_in(caught.value) == {}
+
+
 @only_sync
 def test_interruption_of_a_run_leads_to_no_secret(mode: Mode) -> None:
     caller = mode.client(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from mesh_facade import LinkedAccount
 from mesh_facade.testing import MockServer
 from tests.bulk.support import (
     CountingTransport,
@@ -28,6 +29,8 @@ from tests.bulk.support import (
 from tests.support import response, threads_begun_since
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.conftest import Mode, Serve
 
 
@@ -181,6 +184,38 @@ def test_ctrl_c_while_a_lane_starts_stops_all_lanes(
     reader.join(10)
 
     assert len(raised) == 1
+    assert threads_begun_since(threads) == set()
+
+
+@only_sync
+def test_account_that_no_lane_has_begun_is_not_read_after_an_interruption(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_stopping = threading.Event()
+
+    class LateThread(threading.Thread):
+        """A thread that runs only when it is waited for."""
+
+        def run(self) -> None:
+            is_stopping.wait(10)
+            super().run()
+
+        def join(self, timeout: float | None = None) -> None:
+            is_stopping.set()
+            super().join(timeout)
+
+    def draw() -> Iterator[LinkedAccount]:
+        yield from make_accounts(3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading, "Thread", LateThread)
+    transport = CountingTransport()
+    threads = set(threading.enumerate())
+
+    with pytest.raises(KeyboardInterrupt):
+        read_all(mode.client(transport=transport), draw())
+
+    assert transport.tokens == []
     assert threads_begun_since(threads) == set()
 
 

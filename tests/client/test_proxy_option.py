@@ -58,8 +58,10 @@ def test_https_calls_may_use_any_proxy(mode: Mode) -> None:
 
 
 def test_plain_http_calls_refuse_a_proxy_beyond_loopback(mode: Mode) -> None:
-    with pytest.raises(MeshConfigurationError, match="proxy would see the keys"):
+    with pytest.raises(MeshConfigurationError, match="proxy would see the keys") as caught:
         mode.client(base_url="http://127.0.0.1:1", proxy="http://proxy.example:8080")
+
+    assert "a proxy on this machine, such as http://127.0.0.1:8080" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", [str, httpx.URL, httpx.Proxy])

@@ -93,6 +93,7 @@ CASES_AS_CURL = [
     Case(HOST, {**ONE, "no_proxy": HOST}, "direct"),
     Case(HOST, {**ONE, "no_proxy": "other", "NO_PROXY": HOST}, "one"),
     Case(HOST, {**ONE, "no_proxy": "", "NO_PROXY": HOST}, "direct"),
+    Case(HOST, {**ONE, "no_proxy": " ", "NO_PROXY": HOST}, "one"),
     Case(HOST, {"ALL_PROXY": "http://{two}", "NO_PROXY": HOST}, "direct"),
 ]
 
@@ -222,7 +223,10 @@ def test_unreadable_entry_of_no_proxy_is_skipped_with_one_warning(
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert record.name == "mesh_facade"
-    assert record.getMessage() == "entry 2 of NO_PROXY is ignored: it cannot be read"
+    assert record.getMessage() == (
+        "entry 2 of NO_PROXY is ignored: it must be a host or an address, with or without a "
+        "port, or a block of addresses such as 10.0.0.0/8"
+    )
 
 
 FORMS = "http://host:port, https://host:port, socks5://host:port or socks5h://host:port"

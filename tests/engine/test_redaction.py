@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from mesh_facade import BadRequestError, MeshAPIError, MeshError
@@ -194,3 +195,81 @@ def test_error_that_the_caller_is_handling_keeps_its_frames(mode: Mode) -> None:
 
 def raise_key_error(_: object) -> None:
     raise KeyError("of on_attempt")
+
+
+# --- frames of errors that a function of the caller's raises --------------------------------------
+
+
+class EqualError(Exception):
+    """An error that equals every other object."""
+
+    def __eq__(self, _: object) -> bool:
+        return True
+
+    __hash__ = Exception.__hash__
+
+
+def raise_value_error(request: httpx.Request) -> None:
+    """Fail in a frame that holds a request, whose headers and body are secret."""
+    raise ValueError(request.method)
+
+
+def raising_because_of_another(error: BaseException) -> httpx.MockTransport:
+    """Return a transport that raises an error whose cause leads to a request."""
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        try:
+            raise_value_error(request)
+        except ValueError as value_error:
+            raise error from value_error
+        raise AssertionError
+
+    return httpx.MockTransport(respond)
+
+
+def locals_of_innermost_frame(error: BaseException | None) -> dict[str, object]:
+    assert isinstance(error, ValueError)
+    innermost = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+    assert innermost.f_code.co_name == "raise_value_error"
+    return dict(innermost.f_locals)
+
+
+def test_error_that_is_raised_again_while_the_caller_handles_it_leads_to_no_secret(
+    mode: Mode,
+) -> None:
+    handled = LookupError("of the caller")
+    caller = mode.client(transport=raising_because_of_another(handled))
+
+    try:
+        raise handled
+    except LookupError:
+        with pytest.raises(LookupError) as caught:
+            caller.read()
+
+    assert caught.value is handled
+    assert locals_of_innermost_frame(handled.__cause__) == {}
+
+
+def test_error_that_is_raised_again_while_the_caller_handles_another_leads_to_no_secret(
+    mode: Mode,
+) -> None:
+    cause = LookupError("of the caller")
+    caller = mode.client(transport=raising_because_of_another(cause))
+
+    try:
+        raise RuntimeError from cause  # noqa: TRY301 — a caller may do so
+    except RuntimeError:
+        with pytest.raises(LookupError) as caught:
+            caller.read()
+
+    assert caught.value is cause
+    assert locals_of_innermost_frame(cause.__cause__) == {}
+
+
+def test_error_that_equals_another_leads_to_no_secret(mode: Mode) -> None:
+    caller = mode.client(transport=raising_because_of_another(EqualError()))
+
+    with pytest.raises(EqualError) as caught:
+        caller.read()
+
+    assert locals_of_innermost_frame(caught.value.__cause__) == {}

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import struct
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -53,6 +54,20 @@ def test_malformed_http_is_answered_with_its_status_and_ends_only_its_own_connec
     assert b"connection: close" in answer.lower()
     assert httpx.post(mesh.url + PATH, json=BODY, headers=KEYS).status_code == 200
     assert caplog.records == []
+
+
+def test_a_refused_client_that_stays_connected_is_disconnected(
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh_facade.testing.http_server._LINGER", 0.05)
+
+    with connect(mesh) as connection:
+        connection.sendall(b"hello\r\n\r\n")
+        answer = read_to_end(connection)
+        with pytest.raises(ConnectionError):
+            send_for_five_seconds(connection)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_chunked_request_is_read(mesh: MockServer) -> None:
@@ -159,6 +174,13 @@ def test_a_client_that_leaves_in_the_middle_of_a_request_does_no_harm(
 
 def connect(mesh: MockServer) -> socket.socket:
     return socket.create_connection(("127.0.0.1", httpx.URL(mesh.url).port), timeout=5)
+
+
+def send_for_five_seconds(connection: socket.socket) -> None:
+    limit = time.monotonic() + 5
+    while time.monotonic() < limit:
+        connection.sendall(b"more")
+        time.sleep(0.01)
 
 
 def read_to_end(connection: socket.socket) -> bytes:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -96,6 +98,85 @@ def test_a_client_that_left_before_it_was_accepted_is_forgotten() -> None:
         server._accept(listener)
 
     assert server._connections == set()
+
+
+class CountingServer(HTTPServer):
+    """Counts how often it tries to accept a connection."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: (Answer(), b"served"))
+        self.tries = 0
+
+    def _accept(self, listener: socket.socket) -> None:
+        self.tries += 1
+        super()._accept(listener)
+
+
+@contextlib.contextmanager
+def no_free_descriptor() -> Iterator[None]:
+    """Let this process open no more files."""
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def wait_for_tries(server: CountingServer, count: int) -> None:
+    limit = time.monotonic() + 5
+    while server.tries < count:
+        assert time.monotonic() < limit
+        time.sleep(0.001)
+
+
+def test_it_pauses_between_its_tries_to_accept_until_a_descriptor_is_free() -> None:
+    server = CountingServer()
+    url = httpx.URL(server.start(0))
+    try:
+        with socket.socket() as connection:
+            with no_free_descriptor():
+                connection.connect((url.host, url.port))
+                wait_for_tries(server, 1)
+                began_at = time.monotonic()
+                wait_for_tries(server, 3)
+                elapsed = time.monotonic() - began_at
+            connection.settimeout(5)
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+            answer = connection.recv(65536)
+    finally:
+        server.stop()
+
+    assert answer.endswith(b"served")
+    assert elapsed > 0.15
+
+
+def test_it_can_be_stopped_while_no_descriptor_is_free(caplog: pytest.LogCaptureFixture) -> None:
+    threads = set(threading.enumerate())
+    server = CountingServer()
+    url = httpx.URL(server.start(0))
+    with socket.socket() as connection, no_free_descriptor():
+        connection.connect((url.host, url.port))
+        wait_for_tries(server, 1)
+        server.stop()
+
+    assert threads_begun_since(threads) == set()
+    assert caplog.records == []
+
+
+def test_it_refuses_to_be_started_twice_and_goes_on_serving() -> None:
+    with MockServer() as mesh:
+        with pytest.raises(RuntimeError, match="stop it before you start it again"), mesh:
+            pass  # pragma: no cover — it cannot be entered
+        status = httpx.post(mesh.url + PATH, json=BODY, headers=KEYS).status_code
+        url = mesh.url
+
+    assert status == 200
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
 
 
 class LoopWithoutReaders(asyncio.SelectorEventLoop):
