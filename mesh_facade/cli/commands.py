@@ -134,8 +134,8 @@ def main() -> None:
 def get(broker: str, environment: str | None, *, as_json: bool) -> None:
     """Read the balance of one account.
 
-    The user's auth token is taken from MESH_AUTH_TOKEN. Without that variable, a terminal is asked
-    for it, and otherwise it is the first line of stdin.
+    The user's auth token is taken from MESH_AUTH_TOKEN. Without that variable, the command asks for
+    the token if stdin is a terminal, and otherwise reads it from the first line of stdin.
     """
     check_keys_are_set()  # before a terminal is asked for the token
     token = _find_auth_token()
