@@ -241,7 +241,7 @@ def _write_all(outcomes: Sequence[Outcome], writer: OutcomeWriter, tally: Tally)
     """Write and count outcomes."""
     for outcome in outcomes:
         writer.add(outcome)
-        tally.add_read(outcome)
+        tally.add_outcome(outcome)
 
 
 def _write_unless_older_failure_says_more(
@@ -258,4 +258,4 @@ def _write_unless_older_failure_says_more(
             writer.add(outcome)
         else:
             tally.kept += 1
-        tally.add_read(outcome)
+        tally.add_outcome(outcome)
