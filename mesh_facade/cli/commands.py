@@ -54,17 +54,17 @@ class CommandGroup(click.Group):
         **extra: Any,
     ) -> click.Context:
         """Read the arguments; --help and --version print here."""
-        with _exit_codes():
+        with _turn_errors_into_exit_codes():
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> None:
         """Run a command."""
-        with _exit_codes():
+        with _turn_errors_into_exit_codes():
             super().invoke(ctx)
 
 
 @contextlib.contextmanager
-def _exit_codes() -> Generator[None]:
+def _turn_errors_into_exit_codes() -> Generator[None]:
     """End the program with the exit code, and the line on stderr, of an exception.
 
     Raises:
