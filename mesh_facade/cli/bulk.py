@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
-import click
 from rich import console, progress
 
 from mesh_facade import AsyncMeshClient, AuthenticationError, LinkedAccount, Outcome
@@ -25,6 +24,7 @@ from mesh_facade.cli.results import (
 )
 from mesh_facade.cli.resuming import Resumption
 from mesh_facade.cli.summary import Summary, Tally, describe_missing_keys, shows_accepted_keys
+from mesh_facade.cli.terminal import print_message
 from mesh_facade.cli.variables import check_keys_are_set
 
 
@@ -130,7 +130,7 @@ class BulkRun:
         """Read the selected accounts, print the summary, and return the exit code."""
         selected = resumption.select(accounts)
         if not resumption.outcomes and tally.without_key > 0:
-            click.echo(describe_missing_keys(tally, accounts.name), err=True)
+            print_message(describe_missing_keys(tally, accounts.name))
         summary = Summary(tally, accounts.name, self.output, self.retry_failed)
         try:
             # If the run ends early, the generator is still reading the file of accounts. So it is
@@ -141,10 +141,10 @@ class BulkRun:
             self._report_interruption()
             return INTERRUPTED
         except AuthenticationError:
-            click.echo(f"error: {summary.describe_early_end()}", err=True)
+            print_message(f"error: {summary.describe_early_end()}")
             return KEYS_REFUSED
         for line in summary.lines():
-            click.echo(line, err=True)
+            print_message(line)
         return tally.exit_code
 
     async def _write_outcomes(
@@ -213,7 +213,7 @@ class BulkRun:
         advice = "run the same command again to continue from here"
         if self.output == STDOUT:
             advice = "the same command starts again with the first account"
-        click.echo(f"interrupted: {advice}", err=True)
+        print_message(f"interrupted: {advice}")
 
 
 def _count_accounts(accounts: AccountsFile) -> Tally:
@@ -241,7 +241,7 @@ def _write_all(outcomes: Sequence[Outcome], writer: OutcomeWriter, tally: Tally)
     """Write and count outcomes."""
     for outcome in outcomes:
         writer.add(outcome)
-        tally.add_read(outcome)
+        tally.add_outcome(outcome)
 
 
 def _write_unless_older_failure_says_more(
@@ -258,4 +258,4 @@ def _write_unless_older_failure_says_more(
             writer.add(outcome)
         else:
             tally.kept += 1
-        tally.add_read(outcome)
+        tally.add_outcome(outcome)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,9 +19,18 @@ from mesh_facade import (
     __version__,
 )
 from mesh_facade.cli.broker_names import find_similar_broker, is_listed
-from mesh_facade.cli.exit_codes import REPORTED_ERRORS, judge
-from mesh_facade.cli.terminal import one_line, print_table
+from mesh_facade.cli.exit_codes import INTERRUPTED, REPORTED_ERRORS, judge
+from mesh_facade.cli.terminal import (
+    discard,
+    ignore_broken_stderr,
+    one_line,
+    print_message,
+    print_table,
+)
 from mesh_facade.cli.variables import check_keys_are_set, name_variables
+
+if TYPE_CHECKING:
+    from mesh_facade.testing import MockServer
 
 _HOUR = 3600
 
@@ -45,44 +54,53 @@ class CommandGroup(click.Group):
         **extra: Any,
     ) -> click.Context:
         """Read the arguments; --help and --version print here."""
-        with _quiet_broken_pipe():
+        with _turn_errors_into_exit_codes():
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> None:
         """Run a command."""
-        with _quiet_broken_pipe():
-            try:
-                super().invoke(ctx)
-            except BrokenPipeError:
-                raise
-            except REPORTED_ERRORS as error:
-                verdict = judge(error)
-                notes = getattr(error, "__notes__", [])  # advice that the command has added
-                message = str(error)
-                if isinstance(error, MeshConfigurationError):
-                    message = name_variables(message)
-                text = "".join([f"error: {message}{verdict.advice}", *notes])
-                click.echo(one_line(text), err=True)
-                ctx.exit(verdict.exit_code)
+        with _turn_errors_into_exit_codes():
+            super().invoke(ctx)
 
 
 @contextlib.contextmanager
-def _quiet_broken_pipe() -> Generator[None]:
-    """End the program, without an error, if the reader of its output has ended."""
+def _turn_errors_into_exit_codes() -> Generator[None]:
+    """End the program with the exit code, and the line on stderr, of an exception.
+
+    Raises:
+        Exit: The block raised an exception that a user may cause. Any other is a fault of ours:
+            it propagates, and the user sees its traceback.
+    """
     try:
         yield
-    except BrokenPipeError:
-        _discard_stdout()
+    except BrokenPipeError:  # first, because it is an OSError too
+        # The reader of stdout has ended, as `head` does when it has read enough.
+        if sys.stdout is not None:
+            discard(sys.stdout)
         raise click.exceptions.Exit(0) from None
+    except (KeyboardInterrupt, click.Abort):  # Abort: the prompt for the token was left
+        print_message("interrupted")
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except click.ClickException as error:
+        with ignore_broken_stderr():
+            error.show()
+        raise click.exceptions.Exit(error.exit_code) from None
+    except REPORTED_ERRORS as error:
+        print_message(_describe_error(error))
+        raise click.exceptions.Exit(judge(error).exit_code) from None
 
 
-def _discard_stdout() -> None:
-    """Send stdout nowhere: the interpreter flushes it at the end, which must not fail again."""
-    if sys.stdout is None:
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _describe_error(error: Exception) -> str:
+    """Return an error on one line: its message, then what the user should do next."""
+    message = str(error)
+    if isinstance(error, MeshConfigurationError):
+        message = name_variables(message)
+    parts = [f"error: {message}"]
+    advice = judge(error).advice
+    if advice is not None:
+        parts.append(advice)
+    parts += getattr(error, "__notes__", [])  # advice that the command has added
+    return one_line("; ".join(parts))
 
 
 def complete_broker(_context: object, _parameter: object, incomplete: str) -> list[str]:
@@ -116,8 +134,8 @@ def main() -> None:
 def get(broker: str, environment: str | None, *, as_json: bool) -> None:
     """Read the balance of one account.
 
-    The user's auth token is taken from MESH_AUTH_TOKEN. Without that variable, a terminal is asked
-    for it, and otherwise it is the first line of stdin.
+    The user's auth token is taken from MESH_AUTH_TOKEN. Without that variable, the command asks for
+    the token if stdin is a terminal, and otherwise reads it from the first line of stdin.
     """
     check_keys_are_set()  # before a terminal is asked for the token
     token = _find_auth_token()
@@ -125,7 +143,7 @@ def get(broker: str, environment: str | None, *, as_json: bool) -> None:
         try:
             balance = mesh.get_account_balance(token, broker)
         except BadRequestError as error:
-            if not error.reconnect_required:
+            if not error.reconnect_required and not is_listed(broker):
                 error.add_note(_suggest_broker(broker))
             raise
     if as_json:
@@ -135,13 +153,11 @@ def get(broker: str, environment: str | None, *, as_json: bool) -> None:
 
 
 def _suggest_broker(broker: str) -> str:
-    """Return advice that names the most similar broker, or nothing if no misspelling is likely."""
-    if is_listed(broker):
-        return ""
+    """Return advice for a broker that the spec does not list: the most similar one, or the list."""
     similar = find_similar_broker(broker)
     if similar is None:
-        return "; `mesh-balance brokers` lists the known brokers"
-    return f"; did you mean the broker {similar}?"
+        return "`mesh-balance brokers` lists the known brokers"
+    return f"did you mean the broker {similar}?"
 
 
 def _find_auth_token() -> str:
@@ -165,7 +181,8 @@ def brokers(search: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(names))
     else:
-        click.echo("\n".join(names))
+        for name in names:
+            click.echo(name)
 
 
 @main.command("mock-server")
@@ -173,22 +190,40 @@ def brokers(search: str, *, as_json: bool) -> None:
 def mock_server(port: int) -> None:
     """Serve a mock Mesh server on this machine, and print the variables to set.
 
-    A token that is named like a fault of the test kit, such as rate-limited, fails that way.
+    It answers with a balance, or with a fault if the auth token is the fault's name: try
+    rate-limited, not-found or unauthorized-token. Press Ctrl-C to end it.
     """
-    from mesh_facade.testing import FAULTS, MockServer  # noqa: PLC0415 — takes half a second
+    from mesh_facade.testing import FAULTS  # noqa: PLC0415 — takes half a second
 
-    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+    with _serve_mock(port) as mesh:
+        for name in FAULTS:
+            mesh.fails(token=name, fault=name)
         try:
-            mesh = stack.enter_context(MockServer(port=port))
+            for variable, value in mesh.environment.items():
+                click.echo(f"export {variable}={value}")
+            while True:
+                # A sleep, because on Windows Ctrl-C does not end the wait for a lock.
+                time.sleep(_HOUR)
+        except KeyboardInterrupt:
+            return  # this is how the user ends the server
+
+
+@contextlib.contextmanager
+def _serve_mock(port: int) -> Generator["MockServer"]:
+    """Serve a mock server on this port while the block runs.
+
+    Raises:
+        OSError: The port cannot be used; the error advises the user to choose another.
+    """
+    from mesh_facade.testing import MockServer  # noqa: PLC0415 — takes half a second
+
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(MockServer(port=port))
         except OSError as error:
-            error.add_note("; choose another --port")
+            error.add_note("choose another --port")
             raise
-        for fault in FAULTS:
-            mesh.fails(fault, fault)
-        for name, value in mesh.environment.items():
-            click.echo(f"export {name}={value}")
-        while True:  # until Ctrl-C, which on Windows ends a sleep, but not the wait for a lock
-            time.sleep(_HOUR)
+        yield server
 
 
 @main.command()
@@ -212,7 +247,7 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
             click.echo(f"{mark}  {result.name}: {result.detail}")
     failed = [result for result in results if result.exit_code]
     if failed:
-        # The keys come first. They can be mended on this machine, so they decide.
+        # If both checks fail, the keys decide, because the user can correct them at once.
         context.exit(failed[0].exit_code)
 
 
@@ -237,7 +272,7 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
 @click.option(
     "--retry-failed",
     is_flag=True,
-    help="Read only the accounts whose outcome in the output is a failure, again.",
+    help="Read failed accounts again, and no others.",
 )
 @click.option(
     "--trust-keys",
@@ -248,7 +283,7 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
     "--max-pause",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
-    help="How long the run may pause in all when Mesh asks to wait; default: no bound.",
+    help="How long the run may wait in total when Mesh asks to wait; default: no limit.",
 )
 @_environment_option
 @click.pass_context
@@ -269,8 +304,8 @@ def bulk(  # noqa: PLR0913 — one argument for each option
     JSON lines with these fields; or - for stdin. Without a key, the record's number is taken.
 
     The output is CSV if its name ends in .csv, and JSON lines if it ends in .jsonl or is stdout; it
-    never holds auth tokens. The same command goes on after an interruption: accounts whose outcomes
-    the output file holds are not read again.
+    never holds auth tokens. If a run was interrupted, give the same command again to continue it:
+    accounts whose outcomes are in the output file are not read again.
     """
     from mesh_facade.cli.bulk import BulkRun  # noqa: PLC0415 — --help starts faster without
     from mesh_facade.cli.results import STDOUT  # noqa: PLC0415 — the same

@@ -1,5 +1,6 @@
 """`mesh-balance doctor`: checks keys, address, proxy, connection and clock of this machine."""
 
+import datetime as dt
 import email.utils
 import http
 import os
@@ -15,11 +16,11 @@ from mesh_facade.cli.exit_codes import judge
 from mesh_facade.cli.terminal import one_line
 from mesh_facade.cli.variables import check_keys_are_set, name_variables
 
-# Not public names: they connect as a client would, and say where to.
+# These names are not public. The checks need them to open the same connection as a client.
 from mesh_facade.engine.proxies import find_proxy
 from mesh_facade.engine.thread_connection import ThreadConnection
 from mesh_facade.engine.tls import find_ssl_context
-from mesh_facade.operations.servers import SERVER_BY_ENVIRONMENT
+from mesh_facade.operations.servers import PRODUCTION, SANDBOX, SERVER_BY_ENVIRONMENT
 from mesh_facade.options import find_base_url
 
 _MAX_CLOCK_DIFFERENCE = 60  # seconds
@@ -56,36 +57,56 @@ def _run_check(
 
 
 def _check_keys(environment: str | None) -> str:
-    """Check the keys and whatever else a client checks when it is built."""
+    """Check the keys, and everything else that a client checks when it is built."""
     check_keys_are_set()
     try:
         url = find_base_url(environment, None)
     except MeshConfigurationError:
-        # The address is wrong, as the connection's check reports. Check the keys all the same.
-        MeshClient(environment="production", base_url="http://localhost").close()
+        # The check of the connection reports the wrong address. Another address takes its place
+        # here, so that the keys are checked all the same.
+        MeshClient(environment=PRODUCTION, base_url="http://localhost").close()
     else:
         MeshClient(environment=environment).close()
-        _check_environment_of_keys(url.host)
-    return "present and well-formed; only a call shows whether Mesh takes them"
+        _check_environment_of_keys(url.host, environment)
+    return "present and well-formed; only `mesh-balance get` shows whether Mesh accepts them"
 
 
-def _check_environment_of_keys(host: str) -> None:
-    """Raise MeshConfigurationError if sandbox keys are used in production, or the reverse."""
-    hosts = [httpx.URL(server).host for server in SERVER_BY_ENVIRONMENT.values()]
-    if host not in hosts:
+def _check_environment_of_keys(host: str, environment: str | None) -> None:
+    """Raise MeshConfigurationError if sandbox keys are used in production, or the reverse.
+
+    Args:
+        host: The host to which calls go.
+        environment: The option --environment, for the advice.
+    """
+    environment_by_host = {
+        httpx.URL(server).host: name for name, server in SERVER_BY_ENVIRONMENT.items()
+    }
+    if host not in environment_by_host:
         return  # a mock server, or a gateway
-    is_sandbox_host = "sandbox" in host
+    is_sandbox_host = environment_by_host[host] == SANDBOX
     is_sandbox_key = os.environ["MESH_CLIENT_SECRET"].startswith(_SANDBOX_PREFIX)
     if is_sandbox_key and not is_sandbox_host:
         raise MeshConfigurationError(
-            f"MESH_CLIENT_SECRET is a sandbox key ({_SANDBOX_PREFIX}…), but {host} is the "
-            "production host: set MESH_ENVIRONMENT=sandbox, or use production keys"
+            f"MESH_CLIENT_SECRET is a sandbox key (it starts with {_SANDBOX_PREFIX}), but {host} "
+            "is the production host: use production keys, or "
+            f"{_advise_to_change_environment(SANDBOX, environment)}"
         )
     if is_sandbox_host and not is_sandbox_key:
         raise MeshConfigurationError(
-            f"MESH_CLIENT_SECRET is not a sandbox key ({_SANDBOX_PREFIX}…), but {host} is the "
-            "sandbox host: use sandbox keys, or set MESH_ENVIRONMENT=production"
+            f"MESH_CLIENT_SECRET is not a sandbox key (it does not start with {_SANDBOX_PREFIX}), "
+            f"but {host} is the sandbox host: use sandbox keys, or "
+            f"{_advise_to_change_environment(PRODUCTION, environment)}"
         )
+
+
+def _advise_to_change_environment(wanted: str, environment: str | None) -> str:
+    """Return how to reach the wanted environment, in place of the one that was chosen."""
+    advice = f"set MESH_ENVIRONMENT={wanted}"
+    if environment is not None:
+        advice = f"pass --environment {wanted}"  # the option takes precedence over the variable
+    if os.environ.get("MESH_BASE_URL"):
+        advice = f"unset MESH_BASE_URL and {advice}"  # it takes precedence over both
+    return advice
 
 
 def _check_connection(environment: str | None) -> str:
@@ -100,20 +121,16 @@ def _check_connection(environment: str | None) -> str:
         response = _send_without_keys(url, proxy)
     except httpx.TransportError as error:
         problem = f"{type(error).__name__}: {error}"
-        advice = "check the name, the network, the proxy, SSL_CERT_FILE"
+        advice = "check the host name, the network, the proxy and SSL_CERT_FILE"
         if _is_tls_error(error):
             advice += _describe_unread_variables()
         raise MeshConnectionError(f"cannot reach {route} ({problem}): {advice}") from None
 
-    seconds_ahead = _compare_clocks(response)
-    if abs(seconds_ahead) > _MAX_CLOCK_DIFFERENCE:
-        raise MeshConfigurationError(
-            f"this clock is {seconds_ahead:.0f} s ahead of {address}: set it"
-        )
+    clocks = _check_clock(response, address)
     answer = f"HTTP {response.status_code}"
     if response.status_code == http.HTTPStatus.UNAUTHORIZED:
         answer += " to a request without keys, as expected"
-    return f"{route} answers ({answer}), and the clocks agree"
+    return f"{route} answers ({answer}), {clocks}"
 
 
 def _format_address(url: httpx.URL) -> str:
@@ -133,13 +150,36 @@ def _send_without_keys(url: httpx.URL, proxy: httpx.Proxy | None) -> httpx.Respo
         connection.close()
 
 
-def _compare_clocks(response: httpx.Response) -> float:
-    """Return how far this clock is ahead of the server's, 0 where the server sends no time."""
+def _check_clock(response: httpx.Response, address: str) -> str:
+    """Compare the clock with the server's, and return the end of the sentence that reports it.
+
+    Raises:
+        MeshConfigurationError: The clocks differ.
+    """
+    server_time = _read_date(response)
+    if server_time is None:
+        return "and the clocks were not compared, because it sends no readable time"
+    seconds_ahead = (dt.datetime.now(dt.UTC) - server_time).total_seconds()
+    if seconds_ahead > _MAX_CLOCK_DIFFERENCE:
+        difference = f"{seconds_ahead:.0f} s ahead of"
+    elif seconds_ahead < -_MAX_CLOCK_DIFFERENCE:
+        difference = f"{-seconds_ahead:.0f} s behind"
+    else:
+        return "and the clocks agree"
+    raise MeshConfigurationError(
+        f"the clock of this machine is {difference} the clock of {address}: set it"
+    )
+
+
+def _read_date(response: httpx.Response) -> dt.datetime | None:
+    """Return the time in the header Date; None if it is missing or cannot be read."""
     try:
-        server_time = email.utils.parsedate_to_datetime(response.headers["date"])
-    except (KeyError, ValueError):
-        return 0.0
-    return time.time() - server_time.timestamp()
+        date = email.utils.parsedate_to_datetime(response.headers["date"])
+    except (KeyError, ValueError, OverflowError):  # OverflowError: a year of 20 digits
+        return None
+    if date.tzinfo is None:  # the zone is -0000, which means UTC
+        date = date.replace(tzinfo=dt.UTC)
+    return date
 
 
 def _is_tls_error(error: BaseException | None) -> bool:

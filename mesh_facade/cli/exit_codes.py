@@ -33,20 +33,20 @@ PERMISSION_ADVICE = "ask Mesh for the permission to read balances"
 
 @attrs.frozen
 class Verdict:
-    """The exit code for an error, and the advice that follows its message."""
+    """The exit code for an error, and the advice that follows its message, if there is any."""
 
     exit_code: int
-    advice: str = ""
+    advice: str | None = None
 
 
 # The first class that an error belongs to decides.
 _VERDICTS: Sequence[tuple[type[MeshError], Verdict]] = (
     (
         AuthenticationError,
-        Verdict(KEYS_REFUSED, f"; Mesh refused the API keys or the user's token: {KEYS_ADVICE}"),
+        Verdict(KEYS_REFUSED, f"Mesh refused the API keys or the user's token: {KEYS_ADVICE}"),
     ),
-    (PermissionDeniedError, Verdict(FAILED, f"; {PERMISSION_ADVICE}")),
-    (MeshConnectionError, Verdict(UNREACHABLE, f"; {CONNECTION_ADVICE}")),
+    (PermissionDeniedError, Verdict(FAILED, PERMISSION_ADVICE)),
+    (MeshConnectionError, Verdict(UNREACHABLE, CONNECTION_ADVICE)),
     (MeshConfigurationError, Verdict(USAGE)),
     (MeshError, Verdict(FAILED)),
 )
@@ -55,7 +55,7 @@ _VERDICTS: Sequence[tuple[type[MeshError], Verdict]] = (
 def judge(error: Exception) -> Verdict:
     """Return the exit code and the advice for an error that ended a command."""
     if isinstance(error, MeshAPIError) and error.reconnect_required:
-        return Verdict(FAILED, f"; {RECONNECT_ADVICE}")
+        return Verdict(FAILED, RECONNECT_ADVICE)
     if isinstance(error, RateLimitError | ServerError):
         return Verdict(FAILED, _advise_to_wait(error.retry_after))
     for error_class, verdict in _VERDICTS:
@@ -66,7 +66,7 @@ def judge(error: Exception) -> Verdict:
 
 def _advise_to_wait(retry_after: float | None) -> str:
     """Return the advice to try again, with the seconds that Mesh asks to wait, if it names any."""
-    advice = "; try again later"
+    advice = "try again later"
     if retry_after is not None and 0 < retry_after < math.inf:
         advice += f" (Mesh asks to wait {math.ceil(retry_after)} s)"
     return advice

@@ -48,7 +48,7 @@ class Failure:
         return self.error == "AuthenticationError" and not self.is_dead_token
 
     @property
-    def is_refused_request(self) -> bool:
+    def is_bad_request(self) -> bool:
         """True for a 400 that is not about the user's token."""
         return self.error == "BadRequestError" and not self.is_dead_token
 

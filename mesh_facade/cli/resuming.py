@@ -30,11 +30,14 @@ from mesh_facade.cli.summary import Tally
 _MAX_COMPARISONS = 200_000
 """How many comparisons the search for changed keys may make in each of two groups of outcomes.
 
-The groups are the orphans, and the outcomes that were read with another token or broker. Each
-outcome is compared with each account that has no outcome of its own. The salts of the fingerprints
-allow no faster search: 100,000 comparisons take a quarter of a second. In a large file, only the
-first outcomes of a group are compared, but at least `_MIN_OUTCOMES_COMPARED`. They usually suffice,
-because either all keys were changed or none."""
+The groups are the orphans, and the outcomes that were read with another token or broker. Each of
+these outcomes is compared with each account without a matching outcome: an account whose key is not
+in the output, or whose outcome is in the second group. Each fingerprint has its own salt, so there
+is no faster search than this one.
+
+100,000 comparisons take a quarter of a second. So in a large file, only the first outcomes of a
+group are compared, but at least `_MIN_OUTCOMES_COMPARED`. They usually suffice, because either all
+keys were changed or none."""
 _MIN_OUTCOMES_COMPARED = 20
 
 
@@ -75,11 +78,12 @@ class Resumption:
         if not self.outcomes and not self.retry_failed:
             tally.selected = tally.total  # nothing to compare: all accounts are read
             return
-        orphans = dict(self.outcomes)  # by key; the loop removes those that belong to an account
+        # By key. The loop removes the outcomes that belong to an account: the orphans remain.
+        unclaimed = dict(self.outcomes)
         mismatched: list[StoredOutcome] = []  # read with another token or broker than the account's
         accounts_without_outcome = 0
         for record in accounts.read_records():
-            outcome = orphans.pop(record.account.key, None)
+            outcome = unclaimed.pop(record.account.key, None)
             is_selected = self._is_selected(outcome)
             if is_selected:
                 tally.selected += 1
@@ -94,16 +98,17 @@ class Resumption:
             if not is_match and not self._is_trusted(record, outcome):
                 raise ValueError(self._describe_mismatch(accounts, record, outcome))
             tally.add_stored(outcome)
+        orphans = list(unclaimed.values())
         if self.outcomes and len(orphans) == len(self.outcomes):
-            raise ValueError(self._describe_foreign_output(accounts))
-        if self._is_output_of_another_file(tally.total, len(orphans)):
-            raise ValueError(self._describe_mixed_output(accounts, len(orphans)))
-        account_count = accounts_without_outcome + len(mismatched)
+            raise ValueError(self._describe_output_without_accounts(accounts))
+        if self._would_mix_two_files(tally.total, len(orphans)):
+            raise ValueError(self._describe_mix_of_two_files(accounts, len(orphans)))
+        accounts_without_match = accounts_without_outcome + len(mismatched)
         # Each group has a limit of its own, so that a large group does not crowd out the other.
-        compared = _limit_comparisons(list(orphans.values()), account_count)
-        compared += _limit_comparisons(mismatched, account_count)
+        compared = _limit_comparisons(orphans, accounts_without_match)
+        compared += _limit_comparisons(mismatched, accounts_without_match)
         self._check_for_changed_keys(accounts, compared)
-        tally.orphaned_keys = list(orphans)
+        tally.orphaned_keys = list(unclaimed)
 
     def _is_selected(self, outcome: StoredOutcome | None) -> bool:
         """Return True if this run reads an account with this outcome; None is no outcome yet."""
@@ -111,7 +116,7 @@ class Resumption:
             return outcome is not None and outcome.failure is not None
         return outcome is None
 
-    def _is_output_of_another_file(self, account_count: int, orphan_count: int) -> bool:
+    def _would_mix_two_files(self, account_count: int, orphan_count: int) -> bool:
         """Return True if this run would mix the accounts of two files in one output.
 
         Two files may share a few accounts. Then most outcomes belong to no account of this file,
@@ -139,7 +144,7 @@ class Resumption:
         for record in accounts.read_records():
             own = self.outcomes.get(record.account.key)
             if own is not None and own.was_read_with(record.account):
-                continue  # the fingerprint shows that its key was not changed
+                continue  # it matches, so the key of this account was not changed
             fingerprint = fingerprints.find_match(outcome_by_fingerprint, record.account)
             if fingerprint is not None:
                 raise ValueError(
@@ -149,7 +154,7 @@ class Resumption:
                     "changed. Choose another output, or give the account its old key."
                 )
 
-    def _describe_foreign_output(self, accounts: AccountsFile) -> str:
+    def _describe_output_without_accounts(self, accounts: AccountsFile) -> str:
         """Return the message for an output in which no outcome has the key of an account."""
         count = len(self.outcomes)
         subject = f"none of the {count} outcomes in {self.output} belongs"
@@ -161,8 +166,8 @@ class Resumption:
             "since. Choose another output."
         )
 
-    def _describe_mixed_output(self, accounts: AccountsFile, orphan_count: int) -> str:
-        """Return the message for an output that shares only a few accounts with the file."""
+    def _describe_mix_of_two_files(self, accounts: AccountsFile, orphan_count: int) -> str:
+        """Return the message for an output that shares only a few accounts with this file."""
         return (
             f"{accounts.name}: {orphan_count} of {len(self.outcomes)} outcomes in {self.output} "
             "belong to no account of this file, and most accounts of this file have no outcome "
@@ -205,7 +210,7 @@ class Resumption:
 
 
 def _limit_comparisons(outcomes: list[StoredOutcome], account_count: int) -> list[StoredOutcome]:
-    """Return the first outcomes: as many as this number of accounts may be compared with."""
+    """Return the first outcomes, so that comparing each with so many accounts stays affordable."""
     if account_count == 0:
         return []
     limit = max(_MAX_COMPARISONS // account_count, _MIN_OUTCOMES_COMPARED)

@@ -1,4 +1,4 @@
-"""The counts of a run of `mesh-balance bulk`, and what its end prints on stderr."""
+"""Counts the outcomes of a run of `mesh-balance bulk`, and describes them in its last lines."""
 
 import collections
 from collections.abc import Iterator, Sequence
@@ -58,11 +58,11 @@ class Tally:
         answered: The accounts for which an answer came in this run: a balance or an error.
         accepted: The accounts whose answer shows that Mesh accepts the API keys.
         unreachable: The accounts for which no complete answer came in this run.
-        refused: The accounts whose answer may mean that Mesh refuses the API keys.
+        unauthorized: The accounts that got a 401 which may mean that Mesh refuses the API keys.
         failed_now: The accounts that failed in this run.
         kept: The accounts that failed in this run, but whose older failure stays in the output.
         unlisted_brokers: The brokers that the spec does not list, and how many requests with each
-            of them Mesh refused in this run.
+            of them got a 400 in this run.
         failures: How many accounts failed for each cause, in this run or in an earlier one.
         orphaned_keys: The keys of outcomes in the output that no account in the file has.
     """
@@ -75,7 +75,7 @@ class Tally:
     answered: int = 0
     accepted: int = 0
     unreachable: int = 0
-    refused: int = 0
+    unauthorized: int = 0
     failed_now: int = 0
     kept: int = 0
     unlisted_brokers: collections.Counter[str] = attrs.field(factory=collections.Counter[str])
@@ -88,8 +88,8 @@ class Tally:
         if outcome.failure is not None:
             self.failures[outcome.failure] += 1
 
-    def add_read(self, outcome: Outcome) -> None:
-        """Count an outcome of this run."""
+    def add_outcome(self, outcome: Outcome) -> None:
+        """Count an outcome of this run, a balance or a failure."""
         self.tried += 1
         if _is_answered(outcome):
             self.answered += 1
@@ -104,8 +104,8 @@ class Tally:
         if failure.is_unreachable:
             self.unreachable += 1
         if failure.may_mean_refused_keys:
-            self.refused += 1
-        if failure.is_refused_request and not is_listed(broker):
+            self.unauthorized += 1
+        if failure.is_bad_request and not is_listed(broker):
             self.unlisted_brokers[broker] += 1
 
     @property
@@ -135,7 +135,7 @@ class Tally:
             return 0
         if self.tried > 0 and self.unreachable == self.tried:
             return UNREACHABLE
-        if self.refused > 0 and self.accepted == 0:
+        if self.unauthorized > 0 and self.accepted == 0:
             return KEYS_REFUSED
         return FAILED
 
@@ -177,13 +177,16 @@ class Summary:
         return _describe_refused_keys("one answer after another was HTTP 401", next_step)
 
     @property
-    def _is_resumed(self) -> bool:
-        """Return True if outcomes of an earlier run stay as they are, or nothing is read."""
+    def _mentions_stored_outcomes(self) -> bool:
+        """Return True if the first line says how many outcomes were already in the output.
+
+        It does so if such outcomes stay as they are, and if there is nothing to read.
+        """
         return self.tally.stored > 0 or self.tally.selected == 0
 
     def _describe_accounts(self) -> str:
         tally = self.tally
-        if not self._is_resumed:
+        if not self._mentions_stored_outcomes:
             accounts = _count(tally.selected, "account")
             line = f"{accounts} read, 0 failed"
             if tally.failed > 0:
@@ -214,7 +217,7 @@ class Summary:
 
     def _describe_failed_accounts(self) -> str | None:
         """Count the failed accounts, unless `_describe_accounts` has done so."""
-        if not self._is_resumed or self.tally.failed == 0:
+        if not self._mentions_stored_outcomes or self.tally.failed == 0:
             return None
         total = _count(self.tally.total, "account")
         return f"{self.tally.failed} of {total} failed: see {self.output}"
@@ -273,11 +276,11 @@ class Summary:
             return
         if tally.exit_code == KEYS_REFUSED:
             evidence = "every answer was HTTP 401"
-            if tally.refused < tally.answered:
-                refusals = "1 answer was HTTP 401"
-                if tally.refused > 1:
-                    refusals = f"{tally.refused} answers were HTTP 401"
-                evidence = f"{refusals}, and no other answer shows that Mesh accepts the API keys"
+            if tally.unauthorized < tally.answered:
+                answers = "1 answer was HTTP 401"
+                if tally.unauthorized > 1:
+                    answers = f"{tally.unauthorized} answers were HTTP 401"
+                evidence = f"{answers}, and no other answer shows that Mesh accepts the API keys"
             next_step = "add --retry-failed"
             if self.output == STDOUT or self.retry_failed:
                 next_step = "run the command again"
@@ -313,9 +316,9 @@ def shows_accepted_keys(outcome: Outcome) -> bool:
     """Return True if this outcome shows that Mesh accepts the API keys.
 
     A balance shows it, and so does an error that Mesh reports about the account: a dead token, or a
-    status such as `notFound`. Other errors show nothing, because they may arise before the keys are
-    checked: the status of the answer is missing, so a gateway or a proxy may have sent it; or it
-    is about Mesh itself, such as `tooManyRequest` or `serverFailure`.
+    status such as `notFound`. Other errors show nothing, because they may arise before Mesh checks
+    the keys. An answer without a status may come from a gateway or a proxy. A status such as
+    `tooManyRequest` or `serverFailure` is about Mesh itself.
     """
     error = outcome.error
     if error is None:
@@ -348,7 +351,7 @@ def _describe_refused_keys(evidence: str, next_step: str) -> str:
 
 
 def _suggest_brokers(unlisted: collections.Counter[str]) -> str:
-    """Return advice on brokers that the spec does not list, in requests that Mesh refused.
+    """Return advice on brokers that the spec does not list, in requests that got a 400.
 
     The brokers are not quoted: if the file has its columns in the wrong order, they are tokens.
     """
@@ -362,8 +365,8 @@ def _suggest_brokers(unlisted: collections.Counter[str]) -> str:
         advice = f"did you mean {' or '.join(suggestions)}?"
     count = unlisted.total()
     if count == 1:
-        return f"1 account that Mesh refused has a broker that the spec does not list: {advice}"
-    return f"{count} accounts that Mesh refused have brokers that the spec does not list: {advice}"
+        return f"1 account with HTTP 400 has a broker that the spec does not list: {advice}"
+    return f"{count} accounts with HTTP 400 have brokers that the spec does not list: {advice}"
 
 
 def _count(number: int, noun: str) -> str:

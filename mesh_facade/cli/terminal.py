@@ -1,7 +1,13 @@
 """Text for people: one-line messages, and the table of a balance."""
 
-from collections.abc import Sequence
+import contextlib
+import os
+import sys
+from collections.abc import Generator, Sequence
 from decimal import Decimal
+from typing import TextIO
+
+import click
 
 from mesh_facade import AccountBalance
 
@@ -13,6 +19,31 @@ def one_line(text: str) -> str:
     """Return a text on one line, without characters that could control the terminal."""
     printable = [char if char.isprintable() else " " for char in text]
     return " ".join("".join(printable).split())
+
+
+def print_message(text: str) -> None:
+    """Print a line on stderr; if the reader of stderr has ended, the line is lost."""
+    with ignore_broken_stderr():
+        click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def ignore_broken_stderr() -> Generator[None]:
+    """Let the block print on stderr, and go on if the reader of stderr has ended.
+
+    A lost message must not change how a command ends: its exit code says whether it failed.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Send a stream nowhere: the interpreter flushes it at the end, which must not fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def print_table(balance: AccountBalance) -> None:

@@ -1,4 +1,4 @@
-"""Environment variables in error messages: a command has no arguments for what they hold."""
+"""Names environment variables in error messages: no command has an argument for their values."""
 
 import os
 import re

@@ -6,13 +6,22 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from click.testing import CliRunner, Result
 
-from mesh_facade import cli
+from mesh_facade import (
+    AccountBalance,
+    FailedOutcome,
+    LinkedAccount,
+    Outcome,
+    SuccessfulOutcome,
+    cli,
+)
+from mesh_facade.cli import bulk
 
 TOKEN = "a-token-that-nobody-else-may-see"
 RETRY_HINT = "to read the failed accounts again, add --retry-failed\n"
@@ -20,7 +29,48 @@ DEAD_TOKEN_HINT = (
     "1 dead token: refresh the token, or if that fails let the user link the account again\n"
 )
 ONE_DEAD_TOKEN = f"failures: 1 BadRequestError (unauthorizedToken)\n{DEAD_TOKEN_HINT}"
+KEYS_ARE_REFUSED = (
+    "so Mesh probably refuses the API keys: check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the "
+    "environment, then "
+)
 PROGRAM = [sys.executable, "-m", "mesh_facade.cli"]
+
+
+class ScriptedClient:
+    """Takes the place of `AsyncMeshClient`: yields given outcomes, without a request."""
+
+    def __init__(self, outcomes: list[Outcome], error: Exception | None = None) -> None:
+        self._outcomes = outcomes
+        self._error = error
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def get_account_balances(
+        self, _accounts: object, *, concurrency: int, max_pause: float | None
+    ) -> AsyncIterator[Outcome]:
+        assert (concurrency, max_pause) == (20, None)
+        for outcome in self._outcomes:
+            yield outcome
+        if self._error is not None:
+            raise self._error
+
+
+def make_outcome(number: int, error: Exception | None) -> Outcome:
+    account = LinkedAccount(f"{TOKEN}-{number}", "coinbase", f"account-{number}")
+    if error is None:
+        return SuccessfulOutcome(account, AccountBalance((), None, None), None, 1, 0.1)
+    return FailedOutcome(account, None, error, 1, 0.1)
+
+
+def script(
+    monkeypatch: pytest.MonkeyPatch, outcomes: list[Outcome], error: Exception | None = None
+) -> None:
+    """Let the next runs of `bulk` yield these outcomes, and then raise an error if one is given."""
+    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: ScriptedClient(outcomes, error))
 
 
 def skipped_on_windows(reason: str) -> pytest.MarkDecorator:

@@ -16,6 +16,12 @@ def test_brokers_lists_the_brokers_of_the_spec() -> None:
     ]
 
 
+def test_search_without_a_match_prints_nothing() -> None:
+    result = run("brokers", "--search", "zzz")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
 def test_broker_names_complete_in_the_shell() -> None:
     completed = commands.complete_broker(None, None, "coinb")
 

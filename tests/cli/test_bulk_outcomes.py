@@ -5,30 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Self
 
 import pytest
 
-from mesh_facade import (
-    AccountBalance,
-    AuthenticationError,
-    FailedOutcome,
-    LinkedAccount,
-    MeshTimeoutError,
-    Outcome,
-    SuccessfulOutcome,
-)
-from mesh_facade.cli import bulk
+from mesh_facade import AuthenticationError, MeshTimeoutError
 from mesh_facade.testing import MockServer
 from tests.cli.support import (
     DEAD_TOKEN_HINT,
+    KEYS_ARE_REFUSED,
     ONE_DEAD_TOKEN,
     RETRY_HINT,
     TOKEN,
+    make_outcome,
     read_lines,
     run,
+    script,
     skipped_on_windows,
     write_accounts,
 )
@@ -92,7 +84,7 @@ def test_refused_keys_end_the_run_and_are_not_written_as_outcomes(
 ) -> None:
     accounts = write_accounts(tmp_path / "accounts.csv", 50)
     output = tmp_path / "balances.jsonl"
-    right = os.environ["MESH_CLIENT_SECRET"]
+    right_secret = os.environ["MESH_CLIENT_SECRET"]
     monkeypatch.setenv("MESH_CLIENT_SECRET", "another-secret")
 
     result = run("bulk", str(accounts), "-o", str(output))
@@ -103,7 +95,7 @@ def test_refused_keys_end_the_run_and_are_not_written_as_outcomes(
     )
     assert output.read_text() == ""
 
-    monkeypatch.setenv("MESH_CLIENT_SECRET", right)
+    monkeypatch.setenv("MESH_CLIENT_SECRET", right_secret)
     assert run("bulk", str(accounts), "-o", str(output)).exit_code == 0
     assert len(read_lines(output)) == 50
     assert len(in_process.calls) < 100
@@ -158,53 +150,24 @@ def test_progress_bar_counts_unauthorized_answers_that_are_held_back(
     assert "3 failed" in result.stderr.split("3 accounts: ")[0]
 
 
-class ScriptedClient:
-    """Yields outcomes that are given, and then raises an error, if one is given."""
-
-    def __init__(self, outcomes: list[Outcome], error: Exception | None = None) -> None:
-        self._outcomes = outcomes
-        self._error = error
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def get_account_balances(
-        self, _accounts: object, *, concurrency: int, max_pause: float | None
-    ) -> AsyncIterator[Outcome]:
-        assert (concurrency, max_pause) == (20, None)
-        for outcome in self._outcomes:
-            yield outcome
-        if self._error is not None:
-            raise self._error
-
-
-def make_outcome(number: int, error: Exception | None) -> Outcome:
-    account = LinkedAccount(f"{TOKEN}-{number}", "coinbase", f"account-{number}")
-    if error is None:
-        return SuccessfulOutcome(account, AccountBalance((), None, None), None, 1, 0.1)
-    return FailedOutcome(account, None, error, 1, 0.1)
-
-
+@pytest.mark.usefixtures("mesh")
 @pytest.mark.parametrize("refused", [(0,), (2,), (4,), (0, 1, 3, 4)])
 def test_unauthorized_answer_is_an_outcome_where_the_run_goes_on(
-    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: tuple[int, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: tuple[int, ...]
 ) -> None:
     """Such an answer may be about one token, so the client decides when the keys are refused."""
     outcomes = [
         make_outcome(number, AuthenticationError("HTTP 401") if number in refused else None)
         for number in range(5)
     ]
-    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: ScriptedClient(outcomes))
+    script(monkeypatch, outcomes)
     accounts = write_accounts(tmp_path / "accounts.csv", 5)
     output = tmp_path / "balances.jsonl"
 
     result = run("bulk", str(accounts), "-o", str(output))
 
     errors = {line["key"]: line["error"] for line in read_lines(output)}
-    assert (result.exit_code, mesh.calls) == (1, [])
+    assert result.exit_code == 1
     assert result.stderr == (
         f"5 accounts: {5 - len(refused)} read, {len(refused)} failed: {output}\n"
         f"failures: {len(refused)} AuthenticationError\n{RETRY_HINT}"
@@ -215,19 +178,13 @@ def test_unauthorized_answer_is_an_outcome_where_the_run_goes_on(
     }
 
 
-KEYS_ARE_REFUSED = (
-    "so Mesh probably refuses the API keys: check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the "
-    "environment, then "
-)
-
-
 def test_small_file_with_refused_keys_exits_with_code_three_and_keeps_the_outcomes(
     in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accounts = write_accounts(tmp_path / "accounts.csv", 5)
     output = tmp_path / "balances.jsonl"
     arguments = ["bulk", str(accounts), "-o", str(output)]
-    right = os.environ["MESH_CLIENT_SECRET"]
+    right_secret = os.environ["MESH_CLIENT_SECRET"]
     monkeypatch.setenv("MESH_CLIENT_SECRET", "another-secret")
 
     first = run(*arguments)
@@ -242,57 +199,59 @@ def test_small_file_with_refused_keys_exits_with_code_three_and_keeps_the_outcom
     assert retried.stderr == f"{counts}{advice}run the command again\n"
     assert printed.stderr == f"5 accounts: 0 read, 5 failed\n{advice}run the command again\n"
     assert [line["error"] for line in read_lines(output)] == ["AuthenticationError"] * 5
-    monkeypatch.setenv("MESH_CLIENT_SECRET", right)
+    monkeypatch.setenv("MESH_CLIENT_SECRET", right_secret)
     assert run(*arguments, "--retry-failed").exit_code == 0
     assert len(in_process.calls) == 20
 
 
+@pytest.mark.usefixtures("mesh")
 def test_refused_keys_are_noticed_beside_accounts_that_got_no_answer(
-    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcomes = [
         make_outcome(0, AuthenticationError("HTTP 401")),
         make_outcome(1, MeshTimeoutError("no answer")),
     ]
-    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: ScriptedClient(outcomes))
+    script(monkeypatch, outcomes)
     accounts = write_accounts(tmp_path / "accounts.csv", 2)
 
     result = run("bulk", str(accounts), "-o", str(tmp_path / "balances.jsonl"))
 
-    assert (result.exit_code, mesh.calls) == (3, [])
+    assert result.exit_code == 3
 
 
+@pytest.mark.usefixtures("mesh")
 def test_dead_tokens_alone_do_not_look_like_refused_keys(
-    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead_token = AuthenticationError("HTTP 401", error_type="unauthorizedToken")
     outcomes = [make_outcome(0, dead_token)]
-    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: ScriptedClient(outcomes))
+    script(monkeypatch, outcomes)
     accounts = write_accounts(tmp_path / "accounts.csv", 1)
     output = tmp_path / "balances.jsonl"
 
     result = run("bulk", str(accounts), "-o", str(output))
 
-    assert (result.exit_code, mesh.calls) == (1, [])
+    assert result.exit_code == 1
     assert result.stderr == (
         f"1 account: 0 read, 1 failed: {output}\n"
         f"failures: 1 AuthenticationError (unauthorizedToken)\n{DEAD_TOKEN_HINT}{RETRY_HINT}"
     )
 
 
+@pytest.mark.usefixtures("mesh")
 def test_unauthorized_answers_before_refused_keys_are_not_written(
-    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = AuthenticationError("HTTP 401")
     outcomes = [make_outcome(0, None), *(make_outcome(number, refusal) for number in range(1, 5))]
-    client = ScriptedClient(outcomes, refusal)
-    monkeypatch.setattr(bulk, "AsyncMeshClient", lambda **_: client)
+    script(monkeypatch, outcomes, error=refusal)
     accounts = write_accounts(tmp_path / "accounts.csv", 9)
     output = tmp_path / "balances.jsonl"
 
     result = run("bulk", str(accounts), "-o", str(output))
 
-    assert (result.exit_code, mesh.calls) == (3, [])
+    assert result.exit_code == 3
     assert [line["key"] for line in read_lines(output)] == ["account-0"]
 
 

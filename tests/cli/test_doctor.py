@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import ssl
 import sys
-from typing import Any
+import time
 
 import pytest
 import trustme
@@ -13,6 +14,7 @@ import trustme
 from mesh_facade.testing import MockServer
 from tests.cli.support import run
 from tests.conftest import Serve
+from tests.support import Peer
 
 
 def test_doctor_passes_without_sending_a_key(mesh: MockServer) -> None:
@@ -119,23 +121,78 @@ def test_doctor_goes_on_after_unreadable_certificates(
     assert "SSL_CERT_FILE" in json.loads(result.stdout)[0]["detail"]
 
 
-@pytest.mark.parametrize(
-    ("date", "exit_code"), [("Wed, 21 Oct 2015 07:28:00 GMT", 2), ("tomorrow", 0)]
-)
-def test_doctor_compares_this_clock_with_the_server(
-    mesh: MockServer, serve: Serve, monkeypatch: pytest.MonkeyPatch, date: str, exit_code: int
-) -> None:
-    def answer(peer: Any) -> None:
+def answer_with_date(serve: Serve, date: str) -> str:
+    """Serve answers with this header Date, and return the URL."""
+
+    def answer(peer: Peer) -> None:
         peer.receive()
         peer.answer(b"", f"Date: {date}")
 
-    monkeypatch.setenv("MESH_BASE_URL", serve(answer).url)
+    return serve(answer).url
+
+
+@pytest.mark.parametrize(
+    ("date", "difference"),
+    [
+        ("Wed, 21 Oct 2015 07:28:00 GMT", " s ahead of the clock of "),
+        ("Wed, 21 Oct 2015 07:28:00 -0000", " s ahead of the clock of "),
+        ("Fri, 21 Oct 2499 07:28:00 GMT", " s behind the clock of "),
+    ],
+)
+def test_doctor_reports_a_clock_that_differs_from_the_servers(
+    mesh: MockServer, serve: Serve, monkeypatch: pytest.MonkeyPatch, date: str, difference: str
+) -> None:
+    url = answer_with_date(serve, date)
+    monkeypatch.setenv("MESH_BASE_URL", url)
+
+    result = run("doctor", "--json")
+
+    connection = json.loads(result.stdout)[1]
+    assert (result.exit_code, connection["ok"], mesh.calls) == (2, False, [])
+    address = url.removeprefix("http://")
+    assert connection["detail"].endswith(f"{difference}{address}: set it")
+    assert connection["detail"].startswith("the clock of this machine is ")
+    assert "is -" not in connection["detail"]
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "tomorrow",
+        f"Wed, 21 Oct {10**20} 07:28:00 GMT",
+        "Wed, 21 Oct 99999 07:28:00 GMT",
+        f"Wed, 21 Oct 2015 07:28:00 +{10**30}",
+    ],
+)
+def test_doctor_says_that_the_clocks_were_not_compared_if_the_server_sends_no_time(
+    mesh: MockServer, serve: Serve, monkeypatch: pytest.MonkeyPatch, date: str
+) -> None:
+    monkeypatch.setenv("MESH_BASE_URL", answer_with_date(serve, date))
+
+    result = run("doctor", "--json")
+
+    connection = json.loads(result.stdout)[1]
+    assert (result.exit_code, connection["ok"], mesh.calls) == (0, True, [])
+    assert connection["detail"].endswith(
+        ", and the clocks were not compared, because it sends no readable time"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no time.tzset")
+def test_date_in_the_zone_minus_0000_is_read_as_utc(
+    mesh: MockServer, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    monkeypatch.setenv("MESH_BASE_URL", answer_with_date(serve, f"{now:%a, %d %b %Y %T} -0000"))
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
 
     result = run("doctor")
+    monkeypatch.undo()
+    time.tzset()
 
-    assert mesh.calls == []
-    assert result.exit_code == exit_code
-    assert ("s ahead of" in result.stdout) is bool(exit_code)
+    assert (result.exit_code, mesh.calls) == (0, [])
+    assert result.stdout.endswith(", and the clocks agree\n")
 
 
 PRODUCTION_HOST = "integration-api.meshconnect.com"
@@ -150,16 +207,18 @@ NO_NETWORK = {"HTTPS_PROXY": "http://127.0.0.1:1", "NO_PROXY": ""}
             "production",
             "sk_sandbox_canary",
             (
-                f"MESH_CLIENT_SECRET is a sandbox key (sk_sandbox_…), but {PRODUCTION_HOST} is the "
-                "production host: set MESH_ENVIRONMENT=sandbox, or use production keys"
+                "MESH_CLIENT_SECRET is a sandbox key (it starts with sk_sandbox_), but "
+                f"{PRODUCTION_HOST} is the production host: use production keys, or set "
+                "MESH_ENVIRONMENT=sandbox"
             ),
         ),
         (
             "sandbox",
             "sk_prod_canary",
             (
-                f"MESH_CLIENT_SECRET is not a sandbox key (sk_sandbox_…), but {SANDBOX_HOST} is "
-                "the sandbox host: use sandbox keys, or set MESH_ENVIRONMENT=production"
+                "MESH_CLIENT_SECRET is not a sandbox key (it does not start with sk_sandbox_), but "
+                f"{SANDBOX_HOST} is the sandbox host: use sandbox keys, or set "
+                "MESH_ENVIRONMENT=production"
             ),
         ),
     ],
@@ -169,12 +228,38 @@ def test_doctor_notices_keys_of_the_other_environment(
 ) -> None:
     monkeypatch.setenv("MESH_CLIENT_ID", "some-id")
     monkeypatch.setenv("MESH_CLIENT_SECRET", secret)
+    monkeypatch.setenv("MESH_ENVIRONMENT", environment)
 
-    result = run("doctor", "--json", "--environment", environment, env=NO_NETWORK)
+    result = run("doctor", "--json", env=NO_NETWORK)
 
     keys = json.loads(result.stdout)[0]
     assert (keys["ok"], keys["detail"]) == (False, detail)
     assert "canary" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "base_url", "advice"),
+    [
+        (["--environment", "production"], "", "pass --environment sandbox"),
+        ([], f"https://{PRODUCTION_HOST}", "unset MESH_BASE_URL and set MESH_ENVIRONMENT=sandbox"),
+        (
+            ["--environment", "sandbox"],
+            f"https://{PRODUCTION_HOST}",
+            "unset MESH_BASE_URL and pass --environment sandbox",
+        ),
+    ],
+)
+def test_advice_on_the_environment_changes_what_chose_the_host(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], base_url: str, advice: str
+) -> None:
+    """MESH_BASE_URL takes precedence over the option, and the option over MESH_ENVIRONMENT."""
+    monkeypatch.setenv("MESH_CLIENT_ID", "some-id")
+    monkeypatch.setenv("MESH_CLIENT_SECRET", "sk_sandbox_canary")
+    monkeypatch.setenv("MESH_BASE_URL", base_url)
+
+    result = run("doctor", "--json", *options, env=NO_NETWORK)
+
+    assert json.loads(result.stdout)[0]["detail"].endswith(f": use production keys, or {advice}")
 
 
 @pytest.mark.parametrize(
@@ -227,7 +312,7 @@ def test_doctor_checks_the_keys_where_the_base_url_is_wrong(
 @pytest.mark.parametrize(
     ("variables", "advice"),
     [
-        ([], "check the name, the network, the proxy, SSL_CERT_FILE"),
+        ([], "check the host name, the network, the proxy and SSL_CERT_FILE"),
         (
             ["REQUESTS_CA_BUNDLE"],
             (

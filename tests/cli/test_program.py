@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+import click
 import pytest
 
 import mesh_facade
 from mesh_facade import cli
-from tests.cli.support import skipped_on_windows
+from mesh_facade.cli import doctor
+from mesh_facade.testing import MockServer
+from tests.cli.support import PROGRAM, run, skipped_on_windows
 
 
 def test_help_lists_the_exit_codes_and_loads_neither_rich_nor_the_mock_server() -> None:
@@ -132,15 +135,78 @@ def test_broken_pipe_ends_the_command_quietly(
 
 
 @skipped_on_windows("Windows reports a pipe without a reader as an invalid argument")
-def test_closed_stdout_does_not_turn_a_broken_stderr_into_an_error(
+def test_closed_stdout_does_not_turn_a_broken_pipe_into_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with closed_pipe() as pipe, monkeypatch.context() as patch:
+    def fail(_: str) -> None:
+        raise BrokenPipeError
+
+    with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", None)
+        patch.setattr(click, "echo", fail)
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["brokers"])
+
+    assert caught.value.code == 0
+
+
+@skipped_on_windows("Windows reports a pipe without a reader as an invalid argument")
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        (["get", "--broker", "x", "--environment", "moon"], 2),
+        (["get"], 2),
+        (["--nothing"], 2),
+        (["bulk", "-"], 1),
+    ],
+)
+def test_broken_stderr_does_not_change_the_exit_code_of_a_failure(
+    mesh: MockServer, arguments: list[str], exit_code: int
+) -> None:
+    """For example in `mesh-balance bulk accounts.csv -o balances.jsonl 2>&1 | head -1`."""
+    mesh.fails("dead", "unauthorized-token")
+
+    with closed_pipe() as pipe:
+        done = subprocess.run(
+            [*PROGRAM, *arguments],
+            input="auth_token,broker\ndead,coinbase\nlive,coinbase\n",
+            stdout=subprocess.PIPE,
+            stderr=pipe,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == exit_code
+    if arguments[0] == "bulk":
+        assert len(done.stdout.splitlines()) == 2
+
+
+@skipped_on_windows("Windows reports a pipe without a reader as an invalid argument")
+@pytest.mark.parametrize("stdout_is_closed", [False, True])
+def test_broken_stderr_ends_a_failed_command_quietly(
+    monkeypatch: pytest.MonkeyPatch, *, stdout_is_closed: bool
+) -> None:
+    with closed_pipe() as pipe, monkeypatch.context() as patch:
+        if stdout_is_closed:
+            patch.setattr(sys, "stdout", None)
         patch.setattr(sys, "stderr", pipe)
         with pytest.raises(SystemExit) as caught:
             cli.main(["get", "--broker", "x", "--environment", "moon"])
-        with contextlib.suppress(BrokenPipeError):
-            pipe.close()
 
-    assert caught.value.code == 0
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])
+def test_interrupted_command_exits_with_code_130(
+    monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException]
+) -> None:
+    """`click.Abort` is what click raises for Ctrl-C at a prompt."""
+
+    def interrupt(_environment: str | None) -> list[doctor.CheckResult]:
+        raise interruption
+
+    monkeypatch.setattr(doctor, "run_checks", interrupt)
+
+    result = run("doctor")
+
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")

@@ -253,7 +253,7 @@ def test_crash_at_any_step_of_the_replacement_loses_and_doubles_nothing(
 
 @pytest.mark.parametrize(
     ("error", "exit_code"),
-    [(OSError(errno.ENOSPC, "No space left on device"), 2), (KeyboardInterrupt(), 1)],
+    [(OSError(errno.ENOSPC, "No space left on device"), 2), (KeyboardInterrupt(), 130)],
 )
 def test_failed_replacement_leaves_no_third_file_behind(
     in_process: MockServer,
