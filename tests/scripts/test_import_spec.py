@@ -83,8 +83,9 @@ def test_json_escapes_of_surrogate_pairs_are_read() -> None:
         ("<!doctype html>", "document: expected a mapping, not '<!doctype html>'"),
         ("", "document: expected a mapping, not None"),
         ("# Only a page\n", "document: expected a mapping, not None"),
-        ("a: [", "this is neither YAML nor JSON: while parsing a flow node did not find"),
-        ('{"a": }', "this is neither YAML nor JSON: Expecting value: line 1 column 7"),
+        ("a: [", "not YAML: while parsing a flow node did not find"),
+        ('{"a": ]}', "not JSON: Expecting value: line 1 column 7"),
+        ('{"a": }', "this is neither a docs page nor an OpenAPI document, 3.0 or 3.1"),
         ("a: 1\nb: 2\na: 3\n", "the key 'a' is given twice in a mapping"),
         ('{"a": 1, "a": 2}', "the key 'a' is given twice in a mapping"),
         ("swagger: '2.0'\n", "this is neither a docs page nor an OpenAPI document, 3.0 or 3.1"),
@@ -95,7 +96,7 @@ def test_json_escapes_of_surrogate_pairs_are_read() -> None:
         (
             newer_page("a: 1\nb: ["),
             (
-                "this is neither YAML nor JSON: while parsing a flow node did not find expected"
+                "not YAML: while parsing a flow node did not find expected"
                 " node content at line 10, column 1"
             ),
         ),
@@ -114,8 +115,8 @@ def test_json_escapes_of_surrogate_pairs_are_read() -> None:
                 " Name another with --operation, or pin another in openapi/import.yaml"
             ),
         ),
-        ("a: " + "[" * 9_000 + "]" * 9_000, "this is neither YAML nor JSON: while increasing"),
-        ('{"a": ' + "[" * 999_999 + "]" * 999_999 + "}", "this is neither YAML nor JSON: "),
+        ("a: " + "[" * 9_000 + "]" * 9_000, "not YAML: while increasing"),
+        ('{"a": ' + "[" * 999_999 + "]" * 999_999 + "}", "the document is nested too deeply"),
     ],
 )
 def test_an_unreadable_source_is_refused_in_one_line(
