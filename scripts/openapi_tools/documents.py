@@ -30,9 +30,9 @@ _SEQUENCE = "tag:yaml.org,2002:seq"
 _MAPPING = "tag:yaml.org,2002:map"
 _MERGE = "tag:yaml.org,2002:merge"
 
-# What an unquoted scalar means. Versions of YAML read some words differently (`no`, `010`, `1_000`,
-# `12:30`, a date): these are strings. A number with an exponent (`1e3`) is the one exception: it is a
-# number here, as in JSON and in YAML 1.2, although YAML 1.1 reads it as a string.
+# What an unquoted scalar means. Words that versions of YAML read differently (`no`, `010`, `1_000`,
+# `12:30`, a date) are strings. The one exception is a number with an exponent, such as `1e3`: it is a
+# number, as in JSON and in YAML 1.2, although YAML 1.1 reads it as a string.
 _PLAIN_NULL = re.compile(r"(?:~|null|Null|NULL|)\Z")
 _PLAIN_BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z")
@@ -99,9 +99,9 @@ def parse(text: str | bytes) -> JSON:
 
 
 def begins_like_json(text: str) -> bool:
-    """Return True if a text begins like a JSON object. It may be a flow mapping of YAML all the same.
+    """Return True if a text begins like a JSON object.
 
-    Such a mapping is `{"a": b}`.
+    It may still be a flow mapping of YAML, such as `{"a": b}`.
     """
     return re.match(r'\s*\{\s*"', text) is not None
 
