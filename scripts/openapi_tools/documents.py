@@ -31,8 +31,8 @@ _MAPPING = "tag:yaml.org,2002:map"
 _MERGE = "tag:yaml.org,2002:merge"
 
 # What an unquoted scalar means. Words that versions of YAML read differently (`no`, `010`, `1_000`,
-# `12:30`, a date) are strings. The one exception is a number with an exponent, such as `1e3`: it is a
-# number, as in JSON and in YAML 1.2, although YAML 1.1 reads it as a string.
+# `12:30`, a date) are strings. The one exception is a number with an exponent, such as `1e3`: it is
+# a number, as in JSON and in YAML 1.2, although YAML 1.1 reads it as a string.
 _PLAIN_NULL = re.compile(r"(?:~|null|Null|NULL|)\Z")
 _PLAIN_BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z")

@@ -115,8 +115,9 @@ def replace_null_alternatives(node: JSONObject) -> JSONObject:
     If null is the only alternative, it stays: `simplify` writes it as OpenAPI 3.0 does.
 
     Read strictly, OpenAPI 3.0 does not allow null in the result, because null still has to pass one
-    of the other alternatives. But in this form Mesh's OpenAPI 3.0 says that a value is nullable, and
-    all sources must give the same spec. openapi/overlay.yaml corrects it where a call depends on it.
+    of the other alternatives. But Mesh's OpenAPI 3.0 uses this form for a nullable value, and all
+    sources must give the same spec. openapi/overlay.yaml corrects the form where a call depends on
+    it.
     """
     node = dict(node)
     for keyword in ("anyOf", "oneOf"):
@@ -167,7 +168,7 @@ def _without_keywords_that_say_nothing(node: JSONObject) -> JSONObject:
 def _simplify_type(node: JSONObject) -> None:
     """Write a type that may be null as `nullable`, and a list of one type as that type.
 
-    If there is an enum without null beside the type, OpenAPI 3.1 forbids null, strictly. But a source
+    An enum without null beside the type forbids null, if OpenAPI 3.1 is read strictly. But a source
     that names null as a type means to allow it, so the schema becomes nullable even then.
     """
     types = node.get("type")
