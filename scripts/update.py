@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import import_spec
@@ -118,7 +118,7 @@ def finish() -> None:
 
 
 @contextmanager
-def _lock() -> Iterator[None]:
+def _lock() -> Generator[None]:
     """Keep other updates out of this working tree, where the system has locks.
 
     Raise SpecError if one is running. The system releases the lock of a process that is killed.

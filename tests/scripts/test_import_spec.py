@@ -8,6 +8,7 @@ from pathlib import Path
 import import_spec
 import pytest
 import yaml
+from openapi_tools.sources import parse_source
 
 from tests.scripts.importing import (
     MESH,
@@ -74,6 +75,18 @@ def test_the_older_page_and_the_spec_made_from_it_give_the_same_bytes() -> None:
 def test_json_escapes_of_surrogate_pairs_are_read() -> None:
     document = SPEC | {"paths": {"/x": {"get": OPERATION | {"summary": "\U0001f600"}}}}
     assert imported(json.dumps(document), "*")["paths"]["/x"]["get"]["summary"] == "\U0001f600"
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix"),
+    [
+        ('\n{"openapi": "3.0.1"}', ".json"),
+        ("openapi: 3.0.1\n", ".yaml"),
+        ("{openapi: 3.0.1}", ".yaml"),
+    ],
+)
+def test_a_source_is_kept_as_json_only_if_it_begins_like_json(text: str, suffix: str) -> None:
+    assert parse_source(text.encode()).suffix == suffix
 
 
 @pytest.mark.parametrize(
