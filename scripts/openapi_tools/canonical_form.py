@@ -24,7 +24,12 @@ from openapi_tools.keywords import (
     is_extension,
     is_extension_beside_names,
 )
-from openapi_tools.openapi_30 import allow_null, rename_unknown_keywords, simplify, unwrap
+from openapi_tools.openapi_30 import (
+    rename_unknown_keywords,
+    replace_null_alternatives,
+    simplify,
+    unwrap,
+)
 from openapi_tools.references import (
     component_reference,
     components_of,
@@ -347,14 +352,14 @@ class _Translator:
                 f" more than {MAX_OBJECTS:,} objects"
             )
         node: JSONObject = {}
-        # `allow_null` comes first: it looks for alternatives that are `type: 'null'`, and the
-        # translation of the members would write these in another way.
-        for keyword, member in allow_null(value).items():
+        # Null alternatives come first: they are recognised by `type: 'null'`, which the translation
+        # of the members writes in another way.
+        for keyword, member in replace_null_alternatives(value).items():
             if keyword != "$ref":
                 node[keyword] = self._translate_keyword(keyword, member, f"{place}.{keyword}")
         node = simplify(node, place)
         if is_schema and self.is_openapi_31:
-            node = rename_unknown_keywords(node)
+            node = rename_unknown_keywords(node, place)
         if "$ref" not in value:
             return unwrap(node)
         reference = expect_text(value["$ref"], f"{place}.$ref")

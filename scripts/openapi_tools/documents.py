@@ -17,7 +17,7 @@ from openapi_tools.json_values import JSON, JSONObject, SpecError
 from openapi_tools.objects import json_path
 
 MAX_NODES = 1_000_000
-"""How many values a YAML document may have once its aliases are expanded.
+"""How many values and keys a YAML document may have once its aliases are expanded.
 
 GitHub's, one of the largest OpenAPI documents that are published, has 480,000.
 """
@@ -30,11 +30,21 @@ _SEQUENCE = "tag:yaml.org,2002:seq"
 _MAPPING = "tag:yaml.org,2002:map"
 _MERGE = "tag:yaml.org,2002:merge"
 
-# What an unquoted scalar means. All versions of YAML agree on these; a word on which they do not
-# agree (`no`, `010`, `1_000`, `12:30`, a date) is a string.
+# What an unquoted scalar means. Words that versions of YAML read differently (`no`, `010`, `1_000`,
+# `12:30`, a date) are strings. The one exception is a number with an exponent, such as `1e3`: it is
+# a number, as in JSON and in YAML 1.2, although YAML 1.1 reads it as a string.
 _PLAIN_NULL = re.compile(r"(?:~|null|Null|NULL|)\Z")
 _PLAIN_BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z")
+_PLAIN_MERGE = re.compile(r"<<\Z")
+# A scalar may be written with its tag (`!!bool true`). It must then be a word that has this tag
+# without being told so. A string may be any word.
+_PLAIN_WORDS = {
+    _NULL: _PLAIN_NULL,
+    _BOOLEAN: _PLAIN_BOOLEAN,
+    _NUMBER: _PLAIN_NUMBER,
+    _MERGE: _PLAIN_MERGE,
+}
 
 # Strings that some reader of YAML takes for a number when they are not quoted. PyYAML's writer
 # quotes those that are numbers in YAML 1.1. It does not quote those that are numbers only in YAML
@@ -62,31 +72,55 @@ def read_document(path: Path) -> JSON:
     Raise OSError, or SpecError with the path, if it cannot be read.
     """
     try:
-        return parse(path.read_bytes(), "not YAML")
+        return parse(path.read_bytes())
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
 
 
-def parse(text: str | bytes, refusal: str) -> JSON:
+def parse(text: str | bytes) -> JSON:
     """Return the content of a YAML or JSON text, which is in UTF-8 if it is given as bytes.
 
-    Raise SpecError, with `refusal` before the reason, if the text is neither YAML nor JSON, or is
-    nested too deeply. Raise SpecError, without `refusal`, if it uses a feature of YAML that JSON
-    cannot express, repeats a key, or is too large.
+    Raise SpecError if the text is neither YAML nor JSON, uses a feature of YAML that JSON cannot
+    express, repeats a key, is nested too deeply, or is too large.
     """
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")
-        # A JSON document is also YAML, but the reader of YAML is slow, and does not know how JSON
-        # escapes surrogate pairs.
-        if re.match(r'\{\s*"', text):
-            return _parse_json(text)
+        if begins_like_json(text):
+            return _parse_json_or_yaml(text)
         return _parse_yaml(text)
     except RecursionError:
-        raise SpecError(f"{refusal}: it is nested too deeply") from None
+        raise SpecError("the document is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"not UTF-8: {error}") from None
     except (ValueError, yaml.YAMLError) as error:
         reason = str(error).replace('in "<unicode string>", ', "at ")
-        raise SpecError(f"{refusal}: {reason}") from None
+        raise SpecError(f"not YAML: {reason}") from None
+
+
+def begins_like_json(text: str) -> bool:
+    """Return True if a text begins like a JSON object.
+
+    It may still be a flow mapping of YAML, such as `{"a": b}`.
+    """
+    return re.match(r'\s*\{\s*"', text) is not None
+
+
+def _parse_json_or_yaml(text: str) -> JSON:
+    """Return the content of a text that begins like JSON.
+
+    A JSON document is also YAML, but it is read as JSON first: the reader of YAML is slow, and does
+    not know how JSON escapes surrogate pairs.
+    """
+    try:
+        return _parse_json(text)
+    except ValueError as error:
+        reason = str(error)
+    try:
+        return _parse_yaml(text)
+    except (ValueError, yaml.YAMLError):
+        # The author most likely meant JSON, so the reason why it is not JSON helps more.
+        raise SpecError(f"not JSON: {reason}") from None
 
 
 def _parse_json(text: str) -> JSON:
@@ -123,14 +157,18 @@ def _build_object(pairs: list[tuple[str, JSON]]) -> JSONObject:
 
 
 class _Loader(yaml.CBaseLoader):
-    """Gives each node of a YAML document a tag, which names its type: one of those of JSON."""
+    """Reads a YAML document into nodes, each with a tag that names its type.
+
+    An unquoted scalar gets the tag of a type of JSON, or that of a merge key. A tag that is written
+    in the document stays, whatever it is.
+    """
 
 
 # The arguments are a tag, the words that get it, and the first characters of these words.
 _Loader.add_implicit_resolver(_NULL, _PLAIN_NULL, ["~", "n", "N", ""])
 _Loader.add_implicit_resolver(_BOOLEAN, _PLAIN_BOOLEAN, list("tTfF"))
 _Loader.add_implicit_resolver(_NUMBER, _PLAIN_NUMBER, list("-0123456789"))
-_Loader.add_implicit_resolver(_MERGE, re.compile(r"<<\Z"), ["<"])
+_Loader.add_implicit_resolver(_MERGE, _PLAIN_MERGE, ["<"])
 
 
 def _parse_yaml(text: str) -> JSON:
@@ -196,30 +234,43 @@ def _read_node(node: yaml.Node) -> JSON:
 
 
 def _read_scalar(node: yaml.ScalarNode) -> JSON:
-    """Return a scalar with the type that its tag names; raise SpecError if it does not fit."""
+    """Return a scalar as a value of the type that its tag names.
+
+    Raise SpecError if JSON has no such type, or if the word is not of this type.
+    """
+    _check_tag(node)
     word: str = node.value
-    if node.tag in {_STRING, _MERGE}:
-        return word
-    if node.tag == _NULL and _PLAIN_NULL.match(word):
+    if node.tag == _NULL:
         return None
-    if node.tag == _BOOLEAN and _PLAIN_BOOLEAN.match(word):
+    if node.tag == _BOOLEAN:
         return word.lower() == "true"
-    if node.tag == _NUMBER and _PLAIN_NUMBER.match(word):
+    if node.tag == _NUMBER:
         number: int | float = json.loads(word, parse_float=_parse_finite_number)
         return number
-    raise SpecError(f"{_line(node)}: the tag '{node.tag}' is not supported for '{word:.60}'")
+    return word
 
 
 def _read_key(node: yaml.Node) -> str:
     """Return a key of a mapping, always as a string: `200`, `null` and `true` are strings too.
 
-    Raise SpecError for a merge key, and for a key that is a mapping or a sequence.
+    Raise SpecError for a merge key, for a key that is a mapping or a sequence, and for a key with a
+    tag that JSON cannot express.
     """
     if not isinstance(node, yaml.ScalarNode):
         raise SpecError(f"{_line(node)}: the key of a mapping must be a word")
     if node.tag == _MERGE:
         raise SpecError(f"{_line(node)}: the merge key '<<' is not supported: repeat the keys")
+    _check_tag(node)
     return str(node.value)
+
+
+def _check_tag(node: yaml.ScalarNode) -> None:
+    """Raise SpecError if JSON has no type for the tag of a scalar, or if the word is not of it."""
+    if node.tag == _STRING:
+        return
+    word: str = node.value
+    if node.tag not in _PLAIN_WORDS or not _PLAIN_WORDS[node.tag].match(word):
+        raise SpecError(f"{_line(node)}: the tag '{node.tag}' is not supported for '{word:.60}'")
 
 
 def _line(node: yaml.Node) -> str:
@@ -230,7 +281,7 @@ def _line(node: yaml.Node) -> str:
 
 
 class _Dumper(yaml.CSafeDumper):
-    """YAML that is pleasant to read, without anchors, and read alike by every reader."""
+    """Writes YAML without anchors, in which every reader of YAML finds the same values."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 — PyYAML names the parameter
         return True
@@ -303,5 +354,9 @@ def _find_text(value: JSON, text: str, place: str) -> str | None:
 def write(path: Path, content: bytes) -> None:
     """Write a file as a whole, or raise OSError and leave it as it was."""
     draft = path.with_name(f".{path.name}.new")
-    draft.write_bytes(content)
-    draft.replace(path)
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        # It is still there only if one of the two steps failed.
+        draft.unlink(missing_ok=True)

@@ -4,10 +4,12 @@ These functions do not descend: the caller translates the objects inside an obje
 importer (`make spec`) uses them.
 """
 
+import json
 from collections.abc import Callable
 from typing import TypeGuard
 
-from openapi_tools.json_values import JSON, JSONObject, copy_objects
+from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_objects
+from openapi_tools.keywords import is_extension
 
 # Keywords that say nothing when their value is false, null, or empty.
 _DROPPED_IF_EMPTY = frozenset(
@@ -21,6 +23,18 @@ _DROPPED_IF_EMPTY = frozenset(
         "readOnly",
         "required",
         "responses",
+    }
+)
+# Other keywords that say nothing when their value is false. They are not in the list above, because
+# the 0 of `exclusiveMinimum: 0`, in OpenAPI 3.1, is a limit.
+_DROPPED_IF_FALSE = frozenset(
+    {
+        "allowEmptyValue",
+        "allowReserved",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "uniqueItems",
+        "writeOnly",
     }
 )
 # The keywords that a schema may have in OpenAPI 3.0.
@@ -95,14 +109,26 @@ _REFUSED_KEYWORDS = frozenset(
 )
 
 
-def allow_null(node: JSONObject) -> JSONObject:
-    """Return an object without the alternatives that are `type: 'null'`, but with `nullable`."""
+def replace_null_alternatives(node: JSONObject) -> JSONObject:
+    """Return an object with `nullable` in place of the alternatives that are `type: 'null'`.
+
+    If null is the only alternative, it stays: `simplify` writes it as OpenAPI 3.0 does.
+
+    Read strictly, OpenAPI 3.0 does not allow null in the result, because null still has to pass one
+    of the other alternatives. But Mesh's OpenAPI 3.0 uses this form for a nullable value, and all
+    sources must give the same spec. openapi/overlay.yaml corrects the form where a call depends on
+    it.
+    """
     node = dict(node)
     for keyword in ("anyOf", "oneOf"):
         alternatives = node.get(keyword)
         if isinstance(alternatives, list) and {"type": "null"} in alternatives:
-            node["nullable"] = True
-            node[keyword] = [other for other in alternatives if other != {"type": "null"}]
+            others = [each for each in alternatives if each != {"type": "null"}]
+            if others:
+                node["nullable"] = True
+                node[keyword] = others
+            else:
+                node[keyword] = [{"type": "null"}]
     return node
 
 
@@ -110,9 +136,10 @@ def simplify(node: JSONObject, place: str) -> JSONObject:
     """Return an object as OpenAPI 3.0 writes it.
 
     An `allOf` with one schema stays: `unwrap` replaces it. `place` says where the object is in the
-    document. Raise SpecError if `allOf` holds anything but a list of objects.
+    document. Raise SpecError if `allOf` holds anything but a list of objects, or if `x-prefixItems`
+    stands beside `prefixItems`.
     """
-    node = _without_empty_keywords(node)
+    node = _without_keywords_that_say_nothing(node)
     _simplify_type(node)
     for keyword in ("anyOf", "oneOf"):
         _simplify_alternatives(node, keyword, place)
@@ -123,20 +150,27 @@ def simplify(node: JSONObject, place: str) -> JSONObject:
     _sort_required(node)
     _simplify_examples(node)
     _simplify_encoding(node)
-    _replace_prefix_items(node)
+    _replace_prefix_items(node, place)
     return node
 
 
-def _without_empty_keywords(node: JSONObject) -> JSONObject:
-    return {
-        keyword: value
-        for keyword, value in node.items()
-        if value or keyword not in _DROPPED_IF_EMPTY
-    }
+def _without_keywords_that_say_nothing(node: JSONObject) -> JSONObject:
+    kept: JSONObject = {}
+    for keyword, value in node.items():
+        if keyword in _DROPPED_IF_EMPTY and not value:
+            continue
+        if keyword in _DROPPED_IF_FALSE and value is False:
+            continue
+        kept[keyword] = value
+    return kept
 
 
 def _simplify_type(node: JSONObject) -> None:
-    """Write a type that may be null as `nullable`, and a list of one type as that type."""
+    """Write a type that may be null as `nullable`, and a list of one type as that type.
+
+    An enum without null beside the type forbids null, if OpenAPI 3.1 is read strictly. But a source
+    that names null as a type means to allow it, so the schema becomes nullable even then.
+    """
     types = node.get("type")
     if types in ("null", ["null"]):
         # OpenAPI 3.0 has no type for null alone.
@@ -212,14 +246,21 @@ def _sort_required(node: JSONObject) -> None:
 
 def _without_repetitions(values: list[JSON]) -> list[JSON]:
     """Return the values in their order, each once."""
-    unique: list[JSON] = []
+    unique: dict[str, JSON] = {}
     for value in values:
-        if value not in unique:
-            unique.append(value)
-    return unique
+        unique.setdefault(_to_text(value), value)
+    return list(unique.values())
 
 
-def _replace_prefix_items(node: JSONObject) -> None:
+def _to_text(value: JSON) -> str:
+    """Return a text that is the same for equal values only.
+
+    Python's `==` does not tell `true` from 1.
+    """
+    return json.dumps(value, sort_keys=True)
+
+
+def _replace_prefix_items(node: JSONObject, place: str) -> None:
     """Write an array with a schema for each position as an array of any of these schemas.
 
     OpenAPI 3.0 cannot express which schema belongs to which position, so `prefixItems` is carried
@@ -228,7 +269,7 @@ def _replace_prefix_items(node: JSONObject) -> None:
     positions = node.get("prefixItems")
     if not isinstance(positions, list):
         return
-    node["x-prefixItems"] = node.pop("prefixItems")
+    _add_extension(node, "prefixItems", node.pop("prefixItems"), place)
     schemas = list(positions)
     schema_of_the_rest = node.get("items", {})
     if schema_of_the_rest is not False and not _is_at_most(node.get("maxItems"), len(positions)):
@@ -247,20 +288,26 @@ def _is_at_most(value: JSON, limit: int) -> bool:
 
 
 def _simplify_examples(node: JSONObject) -> None:
-    """Write a lone example as `example`.
+    """Write a lone example as `example`, unless there is another `example` already.
 
     In a schema, `examples` is a list. In a media type, it is an object, and a lone example is only
     replaced if it is named `example` and has nothing but a value.
     """
     examples = node.get("examples")
     if isinstance(examples, list) and len(examples) == 1:
-        del node["examples"]
-        node["example"] = examples[0]
+        _replace_examples(node, examples[0])
     elif isinstance(examples, dict) and list(examples) == ["example"]:
         example = examples["example"]
         if isinstance(example, dict) and list(example) == ["value"]:
-            del node["examples"]
-            node["example"] = example["value"]
+            _replace_examples(node, example["value"])
+
+
+def _replace_examples(node: JSONObject, example: JSON) -> None:
+    """Replace `examples` by the only example in it. Keep both if `example` has another value."""
+    if "example" in node and _to_text(node["example"]) != _to_text(example):
+        return
+    del node["examples"]
+    node["example"] = example
 
 
 def _simplify_encoding(node: JSONObject) -> None:
@@ -275,20 +322,39 @@ def _simplify_encoding(node: JSONObject) -> None:
         node["format"] = "binary"
 
 
-def rename_unknown_keywords(node: JSONObject) -> JSONObject:
+def rename_unknown_keywords(node: JSONObject, place: str) -> JSONObject:
     """Return a schema in which keywords that OpenAPI 3.0 does not know become extensions (`x-…`).
 
-    Two kinds of keywords of OpenAPI 3.1 are renamed: those that its standard does not define, which
-    it allows as annotations, and those that it defines, but without which a client still reads
-    every answer, such as `examples`. Other keywords that it defines stay: validation refuses them.
+    They are keywords that OpenAPI 3.1 allows as annotations without defining them, such as `embed`,
+    and keywords that it defines, but without which a client still reads every answer, such as
+    `examples`. The keywords in _REFUSED_KEYWORDS keep their names, so that validation refuses them.
+
+    Raise SpecError if an extension of the same name is there already, with another value.
     """
     renamed: JSONObject = {}
+    unknown: JSONObject = {}
     for keyword, value in node.items():
-        if keyword in _SCHEMA_KEYWORDS or keyword in _REFUSED_KEYWORDS or keyword.startswith("x-"):
+        if keyword in _SCHEMA_KEYWORDS or keyword in _REFUSED_KEYWORDS or is_extension(keyword):
             renamed[keyword] = value
         else:
-            renamed[f"x-{keyword}"] = value
+            unknown[keyword] = value
+    for keyword, value in unknown.items():
+        _add_extension(renamed, keyword, value, place)
     return renamed
+
+
+def _add_extension(node: JSONObject, keyword: str, value: JSON, place: str) -> None:
+    """Add the value of a keyword to a schema as an extension.
+
+    Raise SpecError if the extension is there already, with another value.
+    """
+    extension = f"x-{keyword}"
+    if extension in node and _to_text(node[extension]) != _to_text(value):
+        raise SpecError(
+            f"{place}: OpenAPI 3.0 has no '{keyword}', which is carried as '{extension}', but the"
+            f" source has an '{extension}' of its own there: remove one of the two from the source"
+        )
+    node[extension] = value
 
 
 def unwrap(node: JSONObject) -> JSONObject:

@@ -18,23 +18,22 @@ _RFC_9535 = jsonpath.JSONPathEnvironment(strict=True)
 
 @frozen
 class _Action:
-    """One change: what it applies to, and the update to merge, unless it removes."""
+    """One change: it removes its target, or merges an update into it."""
 
     target: str
+    """A JSONPath. The action applies to each place that it matches."""
     removes: bool
     update: JSON = None
+    """Only used if the action does not remove its target."""
 
 
 def apply_overlay(path: Path, document: JSONObject) -> list[str]:
-    """Apply an overlay to a document, in place; return a note on each action without effect."""
-    overlay = read_document(path)
-    match overlay:
-        case {"overlay": "1.0.0", "actions": [*actions]}:
-            pass
-        case _:
-            raise SpecError(f"{path}: an overlay has `overlay: 1.0.0` and a list of `actions`")
+    """Apply an overlay to a document, in place; return a note on each action without effect.
+
+    Raise SpecError, with the number of the action, if one cannot be applied.
+    """
     notes: list[str] = []
-    for number, entry in enumerate(actions, start=1):
+    for number, entry in enumerate(_read_actions(path), start=1):
         before = copy.deepcopy(document)
         try:
             action = _read_action(entry)
@@ -42,8 +41,19 @@ def apply_overlay(path: Path, document: JSONObject) -> list[str]:
         except (SpecError, jsonpath.JSONPathError) as error:
             raise SpecError(f"{path}: action {number}: {error.args[0]}") from error
         if document == before:
-            notes.append(f"{path}: action {number}: {action.target}: the spec says so already")
+            notes.append(
+                f"{path}: action {number}: {action.target}: the action has no effect, because the"
+                " spec already agrees with it: you can delete the action"
+            )
     return notes
+
+
+def _read_actions(path: Path) -> list[JSON]:
+    match read_document(path):
+        case {"overlay": "1.0.0", "actions": [*actions]}:
+            return actions
+        case _:
+            raise SpecError(f"{path}: an overlay has `overlay: 1.0.0` and a list of `actions`")
 
 
 def _read_action(entry: JSON) -> _Action:
@@ -59,29 +69,37 @@ def _read_action(entry: JSON) -> _Action:
 
 
 def _apply(action: _Action, document: JSONObject) -> None:
-    # The cast: a strict environment knows no compound paths.
+    # The cast: only an environment that is not strict compiles a path to anything else.
     target = cast("jsonpath.JSONPath", _RFC_9535.compile(action.target))
-    # A path such as `$.tags[0, 0]` matches one place twice.
+    # By its place, because a path such as `$.tags[0, 0]` matches one place twice.
     matches = {match.parts: match for match in target.finditer(document)}
     if not matches and not (action.removes and _has_parent(target, document)):
         raise SpecError(f"{action.target} matches nothing: {_suggest(action.target, document)}")
-    # From the end, or removing an item would move the next ones.
-    for parts, match in sorted(matches.items(), reverse=True):
+    # Later items of an array come first: to remove an item moves all items after it.
+    for parts in sorted(matches, reverse=True):
+        match = matches[parts]
         if action.removes:
-            _remove(cast("jsonpath.JSONPathMatch", match.parent).obj, parts[-1])
+            _remove(match)
         else:
             _update(match, copy.deepcopy(action.update))
 
 
 def _has_parent(target: jsonpath.JSONPath, document: JSONObject) -> bool:
-    """Return True if what holds the target is there: then the target was removed already."""
+    """Return True if a parent of the target is there, so that only the target itself is missing."""
     holder = jsonpath.JSONPath(env=_RFC_9535, segments=target.segments[:-1])
     return bool(holder.findall(document))
 
 
-def _remove(holder: object, key: int | str) -> None:
-    # The cast: a match's parent is an object or an array, and the key fits it.
-    cast("JSONObject", holder).pop(cast("str", key))
+def _remove(match: jsonpath.JSONPathMatch) -> None:
+    """Remove a place from the object or the array that holds it."""
+    # The casts: the place is not the root, and only objects and arrays hold places.
+    parent = cast("jsonpath.JSONPathMatch", match.parent)
+    holder = cast("JSONObject | list[JSON]", parent.obj)
+    key = match.parts[-1]
+    if isinstance(holder, list):
+        del holder[int(key)]
+    else:
+        del holder[str(key)]
 
 
 def _update(match: jsonpath.JSONPathMatch, update: JSON) -> None:
@@ -112,8 +130,14 @@ def _is_container(value: JSON) -> bool:
 
 
 def _suggest(target: str, document: JSONObject) -> str:
-    """Return what to do about a target that is not there: most often, Mesh renamed a schema."""
+    """Return what to do about a target that matches nothing."""
     schema = re.match(r"\$\.components\.schemas\.(\w+)", target)
     if schema and schema[1] not in components_of(document, "schemas"):
-        return f"there is no schema {schema[1]}; map its new name to it in openapi/import.yaml"
-    return "the spec has changed, so must the action"
+        return (
+            f"there is no schema {schema[1]}. If Mesh renamed it, add 'NEW_NAME: {schema[1]}' to"
+            " `schemas` in openapi/import.yaml; otherwise correct or delete the action"
+        )
+    return (
+        "correct the target if it is misspelt; if Mesh changed this part of the spec, adapt or"
+        " delete the action"
+    )

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from openapi_tools.code_blocks import Page, split_page
 from openapi_tools.docs_page import to_openapi
-from openapi_tools.documents import parse
+from openapi_tools.documents import begins_like_json, parse
 from openapi_tools.json_values import JSONObject, SpecError, copy_object
 
 
@@ -31,7 +31,7 @@ def parse_source(content: bytes) -> Source:
     if not _is_openapi(document):
         raise SpecError("this is neither a docs page nor an OpenAPI document, 3.0 or 3.1")
     suffix = ".yaml"
-    if text.lstrip().startswith("{"):
+    if begins_like_json(text):
         suffix = ".json"
     return Source(document, suffix)
 
@@ -46,7 +46,7 @@ def _read_page(page: Page) -> JSONObject:
 
 
 def _parse(text: str) -> JSONObject:
-    return copy_object(parse(text, "this is neither YAML nor JSON"), "document")
+    return copy_object(parse(text), "document")
 
 
 def _is_openapi(document: JSONObject) -> bool:

@@ -11,8 +11,11 @@ from referencing.exceptions import Unresolvable
 from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_objects, expect_object
 from openapi_tools.references import components_of, find_target, schema_name
 
-_SHOWN = 60
+_SHOWN_CHARACTERS = 60
 """How many characters of a wrong value a message shows."""
+
+_NOTHING = object()
+"""Stands for a value that is not there, because None is a value too: null."""
 
 
 def check_openapi(document: JSONObject, prefix: str = "") -> None:
@@ -28,33 +31,62 @@ def check_openapi(document: JSONObject, prefix: str = "") -> None:
         raise SpecError(f"{prefix} {_describe_recursion(document)}") from None
     if error is None:
         return
-    place = error.json_path
-    if _value_at(document, error.absolute_path) is not error.instance:
-        place = (
-            _place_of_default(document, error)
-            or _place_of_container(document, "$", error.instance)
-            or place
-        )
+    place = _place_of(document, error)
+    # An error of a schema with alternatives holds the errors of each alternative.
     outer_path = error.json_path
     while error.context:
-        error = _innermost(error.context)
+        error = max(error.context, key=_specificity)
     place += error.json_path.removeprefix(outer_path)
     raise SpecError(f"{prefix} {place}: {_describe(error):.200}")
 
 
+def _place_of(document: JSONObject, error: ValidationError) -> str:
+    """Return the JSONPath of the value that is wrong.
+
+    The path in an error does not always begin at the document: the validator checks each default,
+    and some schemas, by themselves, and then the path begins there. Such a path leads to another
+    value in the document, or to none.
+    """
+    path = str(error.json_path)
+    if _value_at(document, error.absolute_path) is error.instance:
+        return path
+    place = _place_of_default(document, error)
+    if place is None:
+        place = _place_of_container(document, "$", error.instance)
+    if place is None:
+        return path
+    return place
+
+
+def _specificity(error: ValidationError) -> tuple[int, bool]:
+    """Return how specific one of the errors of a schema's alternatives is, to choose the greatest.
+
+    The deeper the wrong value, the more of the document fits the alternative: most likely, it is
+    the one that was meant. Of two errors at one depth, a missing property says less than another
+    error: it is missing wherever another alternative was meant.
+    """
+    return len(error.absolute_path), error.validator != "required"
+
+
 def _describe(error: ValidationError) -> str:
-    """Return the message of an error, in which a long value does not hide what is wrong with it."""
+    """Return the message of an error.
+
+    A long value is cut short, so that it does not hide what is wrong with it.
+    """
     message = str(error.message)
     value = repr(error.instance)
-    if len(value) > _SHOWN:
-        message = message.replace(value, f"{value[:_SHOWN]}…")
+    if len(value) > _SHOWN_CHARACTERS:
+        message = message.replace(value, f"{value[:_SHOWN_CHARACTERS]}…")
     if error.validator == "uniqueItems":
         message += _describe_duplicate(cast("list[JSON]", error.instance))
     return message
 
 
 def _describe_duplicate(values: list[JSON]) -> str:
-    """Return which item of a list is there twice; an empty string if they are 1 and 1.0."""
+    """Return which items of a list are equal, or the empty string.
+
+    Items that are equal but written differently, such as 1 and 1.0, are not found.
+    """
     indexes: dict[str, int] = {}
     for index, value in enumerate(values):
         text = json.dumps(value, sort_keys=True)
@@ -65,30 +97,47 @@ def _describe_duplicate(values: list[JSON]) -> str:
 
 
 def _describe_recursion(document: JSONObject) -> str:
-    """Return why the validator does not come to an end: mostly, schemas are made of each other."""
+    """Return why the validator does not come to an end.
+
+    Most often, a schema includes itself. Otherwise the document is nested too deeply.
+    """
     schemas = components_of(document, "schemas")
     for name in schemas:
-        circle = _find_circle(schemas, [name])
+        circle = _find_circle(schemas, name)
         if circle:
             names = " → ".join(circle)
-            return f"$.components.schemas.{name}: these schemas are parts of each other: {names}"
+            return (
+                f"$.components.schemas.{name}: these schemas include each other through $ref or"
+                f" allOf/anyOf/oneOf: {names}"
+            )
     return "the document is nested too deeply"
 
 
-def _find_circle(schemas: JSONObject, names: list[str]) -> list[str]:
-    """Return the names of schemas from the first one back to itself, or an empty list."""
-    for part in _parts_of(expect_object(schemas[names[-1]], names[-1])):
-        if part == names[0]:
-            return [*names, part]
-        if part in schemas and part not in names:
-            circle = _find_circle(schemas, [*names, part])
-            if circle:
-                return circle
+def _find_circle(schemas: JSONObject, start: str) -> list[str]:
+    """Return the names of schemas that include each other, from `start` back to it.
+
+    Return an empty list if there is no such circle.
+    """
+    paths = {start: [start]}
+    """The names from `start` to each schema that was found."""
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        for part in _parts_of(expect_object(schemas[name], name)):
+            if part == start:
+                return [*paths[name], part]
+            if part in schemas and part not in paths:
+                paths[part] = [*paths[name], part]
+                waiting.append(part)
     return []
 
 
 def _parts_of(schema: JSONObject) -> Iterator[str]:
-    """Yield the names of the schemas of which a schema is made."""
+    """Yield the names of the schemas that a schema includes through $ref, allOf, anyOf and oneOf.
+
+    A value of the schema has to pass them itself. The schemas of its properties and items are for
+    other values.
+    """
     name = schema_name(str(schema.get("$ref", "")))
     if name is not None:
         yield name
@@ -99,9 +148,9 @@ def _parts_of(schema: JSONObject) -> Iterator[str]:
 
 
 def _place_of_container(value: JSON, place: str, container: object) -> str | None:
-    """Return the place of a mapping or a list, found by its identity, or None.
+    """Return the JSONPath of a mapping or a list inside `value`, found by its identity, or None.
 
-    The validator checks some schemas by themselves, and then gives the place in the schema.
+    `place` is the JSONPath of `value`. Other values have no identity of their own.
     """
     if not isinstance(container, dict | list):
         return None
@@ -114,19 +163,17 @@ def _place_of_container(value: JSON, place: str, container: object) -> str | Non
     return None
 
 
-def _innermost(errors: list[ValidationError]) -> ValidationError:
-    """Return the most specific of the errors that the alternatives of a schema gave."""
-    return max(errors, key=lambda error: (len(error.absolute_path), error.validator != "required"))
-
-
 def _place_of_default(document: JSONObject, error: ValidationError) -> str | None:
     """Return the place of a default that does not fit its schema, or None.
 
     The validator knows only where in the default the error is, not where the default is. But it
-    knows which part of a schema the default does not fit.
+    knows the wrong value, and which part of a schema this value does not fit. Both are compared,
+    because the same part may belong to several schemas with a default, through references.
     """
     for place, schema in _find_schemas_with_default(document, "$"):
-        if _part_of_schema(document, schema, error.absolute_schema_path) is error.schema:
+        value = _value_at(schema["default"], error.absolute_path)
+        part = _part_of_schema(document, schema, error.absolute_schema_path)
+        if value is error.instance and part is error.schema:
             return f"{place}.default"
     return None
 
@@ -142,29 +189,39 @@ def _members(value: JSON, place: str) -> Iterator[tuple[str, JSON]]:
     """Yield the members of a mapping or a list, each with its place."""
     if isinstance(value, dict):
         for key, member in value.items():
-            here = f"{place}.{key}" if key.isidentifier() else f"{place}['{key}']"
-            yield here, member
+            if key.isidentifier():
+                yield f"{place}.{key}", member
+            else:
+                yield f"{place}['{key}']", member
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield f"{place}[{index}]", item
 
 
-def _part_of_schema(document: JSONObject, schema: JSON, path: Iterable[str | int]) -> JSON:
-    """Return the part of a schema to which an error's path leads; its last step is a keyword."""
-    for part in list(path)[:-1]:
-        schema = _value_at(schema, [part])
-        if isinstance(schema, dict) and "$ref" in schema:  # the path leaves references out
-            schema = find_target(document, str(schema["$ref"]), "$ref")
-    return schema
+def _part_of_schema(document: JSONObject, schema: JSONObject, path: Iterable[str | int]) -> object:
+    """Return the part of a schema that an error is about, or _NOTHING.
+
+    `path` leads from the schema to the keyword that is not satisfied. The keyword itself is left
+    out, and so is `$ref`: the path goes on in the target of a reference.
+    """
+    part: JSON = schema
+    for step in list(path)[:-1]:
+        member = _value_at(part, [step])
+        if not isinstance(member, dict | list):
+            return _NOTHING
+        part = member
+        if isinstance(part, dict) and "$ref" in part:
+            part = find_target(document, str(part["$ref"]), "$ref")
+    return part
 
 
-def _value_at(value: JSON, path: Iterable[str | int]) -> JSON:
-    """Return the value at a path, or None if there is none."""
-    for part in path:
-        if isinstance(value, dict) and isinstance(part, str):
-            value = value.get(part)
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
+def _value_at(value: JSON, path: Iterable[str | int]) -> object:
+    """Return the value at a path, or _NOTHING if there is none."""
+    for step in path:
+        if isinstance(value, dict) and step in value:
+            value = value[str(step)]
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
         else:
-            return None
+            return _NOTHING
     return value

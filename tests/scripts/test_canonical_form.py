@@ -13,6 +13,7 @@ Json = dict[str, Any]
 KEYS = {"X-Client-Id": "Client-Id", "X-Client-Secret": "Client-Secret"}
 OK: Json = {"200": {"description": "OK"}}
 OTHER: Json = {"name": "other", "in": "query"}
+NULL: Json = {"nullable": True}
 
 
 def api(operation: Json, **rest: Any) -> Json:
@@ -51,6 +52,12 @@ def test_an_extension_is_carried_untouched() -> None:
     told = {"deprecated": False, "required": ["b", "a"], "$ref": "nowhere"}
 
     assert schema_of({"type": "string", "x-told": told}) == {"type": "string", "x-told": told}
+
+
+def test_keywords_of_a_parameter_that_say_nothing_are_dropped() -> None:
+    document = api({"parameters": [{**OTHER, "allowEmptyValue": False, "allowReserved": False}]})
+
+    assert operation_of(document)["parameters"] == [OTHER]
 
 
 def test_only_the_wanted_operations_and_their_schemas_are_carried() -> None:
@@ -180,7 +187,8 @@ def test_the_parameters_of_a_path_move_to_its_operations() -> None:
 @pytest.mark.parametrize(
     "says_nothing",
     [
-        {"deprecated": False, "nullable": False, "readOnly": False},
+        {"deprecated": False, "nullable": False, "readOnly": False, "writeOnly": False},
+        {"exclusiveMinimum": False, "exclusiveMaximum": False, "uniqueItems": False},
         {"required": [], "properties": {}},
     ],
 )
@@ -287,6 +295,13 @@ def test_an_all_of_with_one_schema_is_replaced_by_that_schema() -> None:
             {"allOf": [{"title": "A"}], "oneOf": [{"title": "B"}]},
             {"allOf": [{"title": "A"}, {"title": "B"}]},
         ),
+        ({"type": ["string", "null"], "enum": ["a"]}, {"type": "string", "enum": ["a"], **NULL}),
+        ({"anyOf": [{"type": "null"}]}, {"nullable": True, "enum": [None]}),
+        ({"oneOf": [{"type": "null"}] * 2}, {"nullable": True, "enum": [None]}),
+        (
+            {"anyOf": [{"type": "null"}], "title": "T"},
+            {"allOf": [{"nullable": True, "enum": [None]}], "title": "T"},
+        ),
         ({"type": "null"}, {"nullable": True, "enum": [None]}),
         ({"type": ["null"]}, {"nullable": True, "enum": [None]}),
         ({"const": None}, {"nullable": True, "enum": [None]}),
@@ -299,6 +314,7 @@ def test_an_all_of_with_one_schema_is_replaced_by_that_schema() -> None:
         ({"maximum": 2, "exclusiveMaximum": 1}, {"maximum": 1, "exclusiveMaximum": True}),
         ({"maximum": 1, "exclusiveMaximum": 2}, {"maximum": 1}),
         ({"minimum": 1, "exclusiveMinimum": True}, {"minimum": 1, "exclusiveMinimum": True}),
+        ({"exclusiveMinimum": 0}, {"minimum": 0, "exclusiveMinimum": True}),
     ],
 )
 def test_openapi_3_1_is_translated_to_3_0(said: Json, meant: Json) -> None:
@@ -332,6 +348,40 @@ def test_a_word_that_only_openapi_3_1_allows_is_carried_as_an_extension(
     assert schema_of_3_1(inner) == carried
     for outer in ({"items": inner}, {"properties": {"p": inner}}, {"oneOf": [inner, {}]}):
         assert json.dumps(carried) in json.dumps(schema_of_3_1(outer))
+
+
+@pytest.mark.parametrize("keyword", ["examples", "prefixItems"])
+@pytest.mark.parametrize("keyword_is_first", [True, False])
+def test_an_extension_is_not_overwritten_by_a_keyword_that_is_carried_under_its_name(
+    keyword: str, *, keyword_is_first: bool
+) -> None:
+    schema: Json = {f"x-{keyword}": [1], keyword: [{}, {"title": "A"}]}
+    if keyword_is_first:
+        schema = dict(reversed(schema.items()))
+
+    with pytest.raises(SpecError) as refusal:
+        schema_of_3_1({"items": schema})
+
+    assert str(refusal.value) == (
+        "paths./x.get.responses.200.content.a/b.schema.items: OpenAPI 3.0 has no"
+        f" '{keyword}', which is carried as 'x-{keyword}', but the source has an"
+        f" 'x-{keyword}' of its own there: remove one of the two from the source"
+    )
+
+
+def test_a_keyword_and_the_extension_of_its_name_with_the_same_value_are_carried_once() -> None:
+    assert schema_of_3_1({"embed": [1], "x-embed": [1]}) == {"x-embed": [1]}
+
+
+@pytest.mark.parametrize("example", ["b", None, True])
+def test_an_example_stays_beside_examples_with_another_value(example: Any) -> None:
+    schema = {"examples": [1], "example": example}
+    assert schema_of(schema) == schema
+    assert schema_of_3_1(schema) == {"x-examples": [1], "example": example}
+
+
+def test_examples_with_the_value_of_the_example_are_dropped() -> None:
+    assert schema_of({"examples": [1], "example": 1}) == {"example": 1}
 
 
 @pytest.mark.parametrize("word", ["if", "contains", "$recursiveRef", "patternProperties", "$id"])
@@ -369,6 +419,12 @@ def test_a_schema_for_each_position_of_an_array_becomes_an_alternative(
     positions = [{"title": "A"}, {"title": "B"}]
     carried = schema_of_3_1({"type": "array", "prefixItems": positions, **array})
     assert carried == {"type": "array", **array, "items": items, "x-prefixItems": positions}
+
+
+def test_schemas_of_positions_that_differ_only_as_true_and_1_do_are_both_alternatives() -> None:
+    positions = [{"enum": [1]}, {"enum": [True]}]
+    carried = schema_of_3_1({"type": "array", "prefixItems": positions, "maxItems": 2})
+    assert json.dumps(carried["items"]) == json.dumps({"anyOf": positions})
 
 
 def test_an_array_whose_positions_all_have_one_schema_has_that_of_its_items() -> None:
@@ -446,7 +502,12 @@ def test_description_beside_a_reference_to_a_parameter_replaces_that_of_the_para
     ("told", "carried"),
     [
         ({"examples": {"example": {"value": 0}}}, {"example": 0}),
+        ({"examples": {"example": {"value": 0}}, "example": 0}, {"example": 0}),
         ({"examples": {}}, {}),
+        (
+            {"examples": {"example": {"value": 0}}, "example": 1},
+            {"examples": {"example": {"value": 0}}, "example": 1},
+        ),
         *(
             ({"examples": examples}, {"examples": examples})
             for examples in (

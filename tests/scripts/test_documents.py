@@ -13,7 +13,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from openapi_tools import documents
-from openapi_tools.documents import dump, parse, read_document
+from openapi_tools.documents import dump, parse, read_document, write
 from openapi_tools.json_values import SpecError
 from ruamel.yaml import YAML
 
@@ -45,7 +45,7 @@ def read_with_ruamel(text: str, version: tuple[int, int]) -> Any:
 
 def assert_every_reader_reads(document: Json) -> None:
     written = dump(document)
-    assert parse(written, "") == document
+    assert parse(written) == document
     assert yaml.safe_load(written) == document
     assert yaml.load(written, yaml.CSafeLoader) == document
     assert YAML(typ="safe").load(written) == document  # as the generator reads it
@@ -73,7 +73,7 @@ def test_every_reader_of_yaml_reads_the_text_that_was_written(
 )
 def test_every_reader_of_yaml_reads_the_values_that_were_written(value: Any) -> None:
     written = dump({"value": value})
-    assert parse(written, "") == {"value": value}
+    assert parse(written) == {"value": value}
     assert yaml.safe_load(written) == {"value": value}
     assert YAML(typ="safe").load(written) == {"value": value}
 
@@ -110,8 +110,10 @@ def test_text_in_json_is_text_in_the_spec(text: str) -> None:
         ("!!null ~", None),
     ],
 )
-def test_an_unquoted_word_means_what_all_versions_of_yaml_agree_on(text: str, value: Any) -> None:
-    read = parse(f"a: {text}\n", "")
+def test_an_unquoted_word_that_versions_of_yaml_read_differently_is_text(
+    text: str, value: Any
+) -> None:
+    read = parse(f"a: {text}\n")
     assert read == {"a": value}
     assert isinstance(read, dict)
     assert type(read["a"]) is type(value)
@@ -119,7 +121,7 @@ def test_an_unquoted_word_means_what_all_versions_of_yaml_agree_on(text: str, va
 
 def test_keys_are_always_text() -> None:
     text = "200: a\nnull: b\n~: c\ntrue: d\n1.5: e\n2026-01-01: f\n'<<': g\n"
-    assert parse(text, "") == {
+    assert parse(text) == {
         "200": "a",
         "null": "b",
         "~": "c",
@@ -143,20 +145,84 @@ def test_keys_are_always_text() -> None:
         ("a: !!set {b, c}\n", "line 1: the tag 'tag:yaml.org,2002:set' is not supported"),
         ("a: !!omap [b: 1]\n", "line 1: the tag 'tag:yaml.org,2002:omap' is not supported"),
         ("a: !ours b\n", "line 1: the tag '!ours' is not supported for 'b'"),
+        ("a: !!merge b\n", "line 1: the tag 'tag:yaml.org,2002:merge' is not supported for 'b'"),
+        ("!ours a: 1\n", "line 1: the tag '!ours' is not supported for 'a'"),
+        ("!!binary a: 1\n", "line 1: the tag 'tag:yaml.org,2002:binary' is not supported for 'a'"),
+        ("!!bool a: 1\n", "line 1: the tag 'tag:yaml.org,2002:bool' is not supported for 'a'"),
         ("a: 1\nb: &c [*c]\n", "line 2: an anchor contains an alias of itself"),
         ("a: &c {d: {e: *c}}\n", "line 1: an anchor contains an alias of itself"),
-        ("a: *b\n", "R: found undefined alias"),
+        ("a: *b\n", "not YAML: found undefined alias"),
         ("a: 1e999\n", "the number 1e999 is too large"),
         ('{"a": 1e999}', "the number 1e999 is too large"),
         ('{"a": NaN}', "JSON has no number NaN"),
         ('{"a": -Infinity}', "JSON has no number -Infinity"),
-        ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "R: it is nested too deeply"),
+        ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "the document is nested too deeply"),
     ],
 )
 def test_yaml_that_json_cannot_express_is_refused_with_its_place(text: str, reason: str) -> None:
     with pytest.raises(SpecError) as refusal:
-        parse(text, "R")
+        parse(text)
     assert str(refusal.value).startswith(reason)
+
+
+@pytest.mark.parametrize("space", ["\n", " ", "\r\n\t", "\ufeff\n"])
+def test_json_after_white_space_is_read_as_json(space: str) -> None:
+    text = space + '{"a": "\\ud83d\\ude00", "b": 1}'
+    assert parse(text.encode()) == {"a": "\U0001f600", "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": b}', {"a": "b"}),
+        ('{"a": }', {"a": None}),
+        ('{"a": 1, # why\n b: [2,]}', {"a": 1, "b": [2]}),
+    ],
+)
+def test_a_flow_mapping_of_yaml_that_begins_like_json_is_read_as_yaml(
+    text: str, value: Json
+) -> None:
+    assert parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"a": 1 "b": 2}', "not JSON: Expecting ',' delimiter: line 1 column 9"),
+        (b'{"a": b, "a": c}', "the key 'a' is given twice in a mapping"),
+        (b"a: [", "not YAML: while parsing a flow node did not find expected node content"),
+        (b"\xff", "not UTF-8: 'utf-8' codec can't decode byte 0xff in position 0"),
+        (b'{"a":' + b"[" * 100_000, "the document is nested too deeply"),
+    ],
+)
+def test_a_refusal_names_the_form_that_the_document_does_not_have(
+    content: bytes, reason: str
+) -> None:
+    with pytest.raises(SpecError) as refusal:
+        parse(content)
+    assert str(refusal.value).startswith(reason)
+
+
+@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+def test_a_file_that_cannot_be_written_stays_and_leaves_no_other_file(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mesh.yaml"
+    file.write_bytes(b"old")
+    write_bytes = Path.write_bytes
+
+    def fail(path: Path, content: Any) -> None:
+        if step == "write_bytes":
+            write_bytes(path, content[:1])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, step, fail)
+        with pytest.raises(OSError, match="No space left"):
+            write(file, b"new")
+
+    assert file.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_the_name_of_an_unreadable_file_is_reported(tmp_path: Path) -> None:
@@ -236,7 +302,7 @@ def test_a_key_that_is_given_twice_among_many_is_found_in_little_time() -> None:
     began_at = time.thread_time()
 
     with pytest.raises(SpecError, match="the key 'key 99999' is given twice"):
-        parse(text, "")
+        parse(text)
 
     assert time.thread_time() - began_at < 5  # to count each key took minutes
 
@@ -250,13 +316,13 @@ def test_the_limit_counts_the_values_of_expanded_aliases(
     text = multiplying(2, 3)
     if is_refused:
         with pytest.raises(SpecError, match="more than 34 values"):
-            parse(text, "")
+            parse(text)
     else:
-        assert parse(text, "") == {"a0": ["x"], "a1": [["x"]] * 3, "a2": [[["x"]] * 3] * 3}
+        assert parse(text) == {"a0": ["x"], "a1": [["x"]] * 3, "a2": [[["x"]] * 3] * 3}
 
 
 def test_the_values_of_an_alias_are_not_shared() -> None:
-    read: Any = parse("a: &a {b: [1]}\nc: *a\n", "")
+    read: Any = parse("a: &a {b: [1]}\nc: *a\n")
     read["a"]["b"].append(2)
     assert read["c"] == {"b": [1]}
 
@@ -310,7 +376,7 @@ def test_no_anchors_are_written() -> None:
 def test_half_of_a_surrogate_pair_is_refused_with_its_text() -> None:
     reason = r"the text 'a\\ud800' cannot be written as UTF-8: .* correct it in the source"
     with pytest.raises(SpecError, match=reason):
-        dump({"enum": parse('{"a": "a\\ud800"}', "")})
+        dump({"enum": parse('{"a": "a\\ud800"}')})
 
 
 @pytest.mark.parametrize(

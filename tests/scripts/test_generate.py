@@ -410,7 +410,7 @@ def test_unneeded_action_of_the_overlay_is_reported(
 
     assert generate.main([f"--overlay={overlay}", f"--output={tmp_path / 'generated'}"]) == 0
 
-    assert "action 1: $.info: the spec says so already" in capsys.readouterr().out
+    assert "action 1: $.info: the action has no effect, because the spec" in capsys.readouterr().out
 
 
 def test_other_headers_and_parts_without_description_are_left_out(

@@ -8,6 +8,7 @@ from pathlib import Path
 import import_spec
 import pytest
 import yaml
+from openapi_tools.sources import parse_source
 
 from tests.scripts.importing import (
     MESH,
@@ -77,14 +78,27 @@ def test_json_escapes_of_surrogate_pairs_are_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "suffix"),
+    [
+        ('\n{"openapi": "3.0.1"}', ".json"),
+        ("openapi: 3.0.1\n", ".yaml"),
+        ("{openapi: 3.0.1}", ".yaml"),
+    ],
+)
+def test_a_source_is_kept_as_json_only_if_it_begins_like_json(text: str, suffix: str) -> None:
+    assert parse_source(text.encode()).suffix == suffix
+
+
+@pytest.mark.parametrize(
     ("source", "reason"),
     [
         (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0"),
         ("<!doctype html>", "document: expected a mapping, not '<!doctype html>'"),
         ("", "document: expected a mapping, not None"),
         ("# Only a page\n", "document: expected a mapping, not None"),
-        ("a: [", "this is neither YAML nor JSON: while parsing a flow node did not find"),
-        ('{"a": }', "this is neither YAML nor JSON: Expecting value: line 1 column 7"),
+        ("a: [", "not YAML: while parsing a flow node did not find"),
+        ('{"a": ]}', "not JSON: Expecting value: line 1 column 7"),
+        ('{"a": }', "this is neither a docs page nor an OpenAPI document, 3.0 or 3.1"),
         ("a: 1\nb: 2\na: 3\n", "the key 'a' is given twice in a mapping"),
         ('{"a": 1, "a": 2}', "the key 'a' is given twice in a mapping"),
         ("swagger: '2.0'\n", "this is neither a docs page nor an OpenAPI document, 3.0 or 3.1"),
@@ -95,7 +109,7 @@ def test_json_escapes_of_surrogate_pairs_are_read() -> None:
         (
             newer_page("a: 1\nb: ["),
             (
-                "this is neither YAML nor JSON: while parsing a flow node did not find expected"
+                "not YAML: while parsing a flow node did not find expected"
                 " node content at line 10, column 1"
             ),
         ),
@@ -114,8 +128,8 @@ def test_json_escapes_of_surrogate_pairs_are_read() -> None:
                 " Name another with --operation, or pin another in openapi/import.yaml"
             ),
         ),
-        ("a: " + "[" * 9_000 + "]" * 9_000, "this is neither YAML nor JSON: while increasing"),
-        ('{"a": ' + "[" * 999_999 + "]" * 999_999 + "}", "this is neither YAML nor JSON: "),
+        ("a: " + "[" * 9_000 + "]" * 9_000, "not YAML: while increasing"),
+        ('{"a": ' + "[" * 999_999 + "]" * 999_999 + "}", "the document is nested too deeply"),
     ],
 )
 def test_an_unreadable_source_is_refused_in_one_line(

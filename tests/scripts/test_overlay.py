@@ -68,7 +68,10 @@ def test_an_update_of_an_array_is_one_more_item_unless_it_is_there(overlay: Any)
 
     assert changed["schemas"]["One"]["required"] == ["x", "y"]
     assert len(notes) == 1
-    assert "action 2: $.schemas.One.required: the spec says so already" in notes[0]
+    assert notes[0].endswith(
+        "action 2: $.schemas.One.required: the action has no effect, because the spec already"
+        " agrees with it: you can delete the action"
+    )
 
 
 def test_objects_added_in_two_places_are_independent(overlay: Any) -> None:
@@ -133,10 +136,13 @@ def test_action_without_effect_is_reported(overlay: Any) -> None:
 @pytest.mark.parametrize(
     ("action", "complaint"),
     [
-        ({"target": "$.nowhere", "update": {}}, "$.nowhere matches nothing: the spec has changed"),
+        ({"target": "$.nowhere", "update": {}}, "$.nowhere matches nothing: correct the target"),
         (
             {"target": "$.components.schemas.Renamed.properties", "update": {}},
-            "there is no schema Renamed; map its new name to it in openapi/import.yaml",
+            (
+                "there is no schema Renamed. If Mesh renamed it, add 'NEW_NAME: Renamed' to"
+                " `schemas` in openapi/import.yaml; otherwise correct or delete the action"
+            ),
         ),
         ({"target": "$.nowhere.enum", "remove": True}, "$.nowhere.enum matches nothing"),
         ({"target": "$", "remove": True}, "the document as a whole"),

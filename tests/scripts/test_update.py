@@ -1,3 +1,4 @@
+import errno
 import runpy
 import shutil
 import sys
@@ -39,10 +40,11 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (output.parent / "source/swagger.json").write_text("new")
         return 0
 
-    def generate_new(spec: Path, overlay: Path, output: Path, facade: Path) -> None:
+    def generate_new(spec: Path, overlay: Path, output: Path, facade: Path) -> list[str]:
         assert (spec.read_text(), overlay) == ("new", root / "openapi/overlay.yaml")
         assert facade == root / ".make/update/mesh_facade"
         (output / "client.py").write_text("new")
+        return []
 
     def compare(old: Path, new: Path) -> Report:
         assert (old.read_text(), new.read_text()) == ("old", "new")
@@ -98,6 +100,85 @@ def test_report_begins_with_what_was_not_compared(
     notice = "Not everything was compared. The wire view was left out, because of a test."
     assert (checkout / ".make/update.md").read_text().splitlines()[0] == notice
     assert capsys.readouterr().out.splitlines()[0] == notice
+
+
+def test_report_has_the_messages_of_the_generation(
+    checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate_new = update.generate
+    messages = [
+        "overlay.yaml: action 1: $.info: the action has no effect",
+        "3commas: VALUE_3COMMAS",
+    ]
+
+    def generate(*arguments: Path) -> list[str]:
+        assert generate_new(*arguments) == []
+        return messages
+
+    monkeypatch.setattr(update, "generate", generate)
+
+    assert update.main(["page.md"]) == 0
+
+    report = (checkout / ".make/update.md").read_text()
+    assert report == (
+        "# Mesh's spec, from page.md\n\nNothing breaks.\n\nWhen the client was generated:\n\n"
+        "- overlay.yaml: action 1: $.info: the action has no effect\n"
+        "- 3commas: VALUE_3COMMAS\n\nThe tests passed.\n"
+    )
+    assert report in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+@pytest.mark.parametrize("arguments", [["page.md"], ["--finish"]])
+def test_second_update_at_a_time_is_refused_and_leaves_the_first_alone(
+    checkout: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+) -> None:
+    compare = update.compare
+    exit_codes: list[int] = []
+
+    def compare_during_another_update(old: Path, new: Path) -> Report:
+        (checkout / ".make/update.ready").mkdir()
+        exit_codes.append(update.main(arguments))
+        (checkout / ".make/update.ready").rmdir()
+        return compare(old, new)
+
+    monkeypatch.setattr(update, "compare", compare_during_another_update)
+
+    assert update.main(["page.md"]) == 0
+
+    assert exit_codes == [1]
+    assert state(checkout) == NEW
+    assert capsys.readouterr().err == (
+        f"error: another `make update` is running in {checkout}, so this one did nothing: run it"
+        " again when the other has ended\n"
+    )
+
+
+def test_update_needs_no_lock_where_the_system_has_none(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+
+    assert update.main(["page.md"]) == 0
+
+    assert state(checkout) == NEW
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_update_needs_no_lock_where_the_file_system_has_none(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+    assert update.main(["page.md"]) == 0
+
+    assert state(checkout) == NEW
 
 
 def test_update_needs_no_git_and_keeps_uncommitted_changes(checkout: Path) -> None:

@@ -9,11 +9,12 @@ from openapi_tools.validation import check_openapi
 Json = dict[str, Any]
 
 INFO = {"title": "T", "version": "1"}
+TEXT = {"type": "string"}
 
 
 def refusal(schema: Json) -> str:
     document: Json = {"openapi": "3.0.3", "info": INFO, "paths": {}}
-    document["components"] = {"schemas": {"A": schema, "Text": {"type": "string"}}}
+    document["components"] = {"schemas": {"A": schema, "Text": TEXT, "Texts": {"items": TEXT}}}
     with pytest.raises(SpecError) as refused:
         check_openapi(document, "a.yaml:")
     return str(refused.value)
@@ -72,8 +73,38 @@ def test_schemas_that_are_parts_of_each_other_are_named(schemas: Json, circle: s
     with pytest.raises(SpecError) as refused:
         check_openapi(document, "a.yaml:")
     assert str(refused.value) == (
-        f"a.yaml: $.components.schemas.{name}: these schemas are parts of each other: {circle}"
+        f"a.yaml: $.components.schemas.{name}: these schemas include each other through $ref or"
+        f" allOf/anyOf/oneOf: {circle}"
     )
+
+
+def reference(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        # Layers of two schemas, each of which includes both of the next layer: 2**60 paths.
+        {
+            f"{layer} {side}": {"allOf": [reference(f"{layer + 1} a"), reference(f"{layer + 1} b")]}
+            for layer in range(60)
+            for side in "ab"
+        },
+        # A chain that is longer than Python's stack.
+        {f"{link} a": {"allOf": [reference(f"{link + 1} a")]} for link in range(2_000)},
+    ],
+    ids=["layers", "chain"],
+)
+def test_schemas_that_include_each_other_are_found_beside_many_that_do_not(others: Json) -> None:
+    schemas = {
+        "Kitten": {"allOf": [reference("Cat"), reference("0 a")]},
+        "Cat": {"allOf": [reference("Cat")]},
+        **others,
+    }
+    document = {"openapi": "3.0.3", "info": INFO, "paths": {}, "components": {"schemas": schemas}}
+    with pytest.raises(SpecError, match=r"Cat: these schemas include each other .*: Cat → Cat$"):
+        check_openapi(document)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +142,27 @@ def test_schemas_that_are_parts_of_each_other_are_named(schemas: Json, circle: s
                 }
             },
             "properties.b.default: 1 is not of type 'string'",
+        ),
+        (
+            {
+                "properties": {
+                    "a": {"allOf": [{"$ref": "#/components/schemas/Text"}], "default": "good"},
+                    "b": {"allOf": [{"$ref": "#/components/schemas/Text"}], "default": 1},
+                }
+            },
+            "properties.b.default: 1 is not of type 'string'",
+        ),
+        (
+            {
+                "properties": {
+                    "a": {"allOf": [{"$ref": "#/components/schemas/Texts"}], "default": []},
+                    "b": {
+                        "allOf": [{"$ref": "#/components/schemas/Texts"}],
+                        "default": ["c", None],
+                    },
+                }
+            },
+            "properties.b.default: None for not nullable",
         ),
         (
             {"type": "array", "items": {"type": "integer"}, "default": [1, "zwei"]},
