@@ -143,17 +143,17 @@ def build_result(response: Response[Any]) -> AccountBalance:
     parsed = cast("B2BBrokerAccountBalanceModelApiResult", response.parsed)
     content = cast("_ParsedContent", parsed.content)
     rows = [
-        # By position, in the order of the class: keywords would take half as long again.
+        # By position, in the order of the class: with keywords, it takes half as long again.
         CurrencyBalance(
             row.currency_code, row.cash, row.buying_power, row.cryptocurrency_buying_power
         )
         for row in content.balances or ()
     ]
     return AccountBalance(
-        rows=tuple(rows),
-        total_cash_usd=content.total_cash_usd_value,
-        total_buying_power_usd=content.total_buying_power_usd_value,
-        body=response.content,
+        tuple(rows),
+        content.total_cash_usd_value,
+        content.total_buying_power_usd_value,
+        response.content,
         request_id=find_request_id(response.headers),
     )
 
