@@ -17,7 +17,7 @@ import pytest
 
 import mesh_facade
 from mesh_facade import cli
-from mesh_facade.cli import doctor
+from mesh_facade.cli import doctor, results
 from mesh_facade.testing import MockServer
 from tests.cli.support import PROGRAM, run, skipped_on_windows
 
@@ -36,6 +36,16 @@ def test_help_lists_the_exit_codes_and_loads_neither_rich_nor_the_mock_server() 
 
     assert "3 keys refused" in done.stdout
     assert done.stdout.rstrip().endswith("set()")
+
+
+def test_help_of_bulk_names_every_suffix_of_an_output() -> None:
+    suffixes = [suffix for suffix in results._CSV_SUFFIXES + results._JSON_SUFFIXES if suffix]
+
+    result = run("bulk", "--help")
+
+    assert ".ndjson" in suffixes
+    assert [suffix for suffix in suffixes if suffix not in result.stdout] == []
+    assert "has no ending" in " ".join(result.stdout.split())
 
 
 def test_missing_packages_are_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
