@@ -196,7 +196,7 @@ class Summary:
     def describe_early_end(self) -> str:
         """Return what to print if a run ends early because one answer after another was a 401."""
         evidence = "one answer after another was HTTP 401"
-        return self._explain_unauthorized(evidence, "run the same command again")
+        return self._explain_401s(evidence, "run the same command again")
 
     @property
     def _mentions_stored_outcomes(self) -> bool:
@@ -310,9 +310,9 @@ class Summary:
             next_step = "add --retry-failed"
             if self.output == STDOUT or self.retry_failed:
                 next_step = "run the command again"
-            yield self._explain_unauthorized(self._count_unauthorized_answers(), next_step)
-        elif self._may_every_failure_mean_refused_keys:
-            yield self._explain_unauthorized("every failure is HTTP 401", "add --retry-failed")
+            yield self._explain_401s(self._describe_401s_of_this_run(), next_step)
+        elif self._stored_401s_suggest_refused_keys:
+            yield self._explain_401s("every failure is HTTP 401", "add --retry-failed")
         else:
             yield from self._advise_on_single_401s()
             if self.output != STDOUT and not self.retry_failed:
@@ -336,15 +336,15 @@ class Summary:
             yield _suggest_brokers(tally.unlisted_brokers)
 
     @property
-    def _may_every_failure_mean_refused_keys(self) -> bool:
-        """True if all failures are 401s of earlier runs, and nothing shows accepted keys."""
+    def _stored_401s_suggest_refused_keys(self) -> bool:
+        """True if this run read nothing, each failure is a 401, and nothing shows accepted keys."""
         tally = self.tally
         if tally.tried > 0 or tally.keys_were_accepted:
             return False
         return all(cause.may_mean_refused_keys for cause in tally.failures)
 
-    def _count_unauthorized_answers(self) -> str:
-        """Return how many answers of this run were 401s that may be about the API keys."""
+    def _describe_401s_of_this_run(self) -> str:
+        """Return a clause that says how many answers of this run were 401s."""
         tally = self.tally
         if tally.unauthorized == tally.answered:
             return "every answer was HTTP 401"
@@ -353,8 +353,8 @@ class Summary:
             answers = f"{tally.unauthorized} answers were HTTP 401"
         return f"{answers}, and no other answer shows that Mesh accepts the API keys"
 
-    def _explain_unauthorized(self, evidence: str, next_step: str) -> str:
-        """Return what 401s may mean, and what to do, if no answer since shows accepted keys."""
+    def _explain_401s(self, evidence: str, next_step: str) -> str:
+        """Return why Mesh may have answered with 401s, and what the user should do."""
         if self.tally.keys_were_accepted:
             return (
                 f"{evidence}. This may be about the API keys or the users' tokens, because Mesh "
