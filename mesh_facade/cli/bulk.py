@@ -158,7 +158,7 @@ class BulkRun:
         """Write outcomes as they arrive, and show a progress bar on a terminal.
 
         A 401 may mean that Mesh refuses the API keys, which says nothing about the account. So such
-        outcomes are held back until another answer shows that Mesh accepts the keys. They are not
+        outcomes are held back until a later answer shows that Mesh accepts the keys. They are not
         written if the run is interrupted or raises an exception first, and the next run reads their
         accounts again. If the run ends normally, they are written. But if no answer showed that
         Mesh accepts the keys, they do not replace an older failure with another cause.
@@ -232,6 +232,7 @@ def _count_accounts(accounts: AccountsFile) -> Tally:
 
 
 def _may_mean_refused_keys(outcome: Outcome) -> bool:
+    """Return True for a 401 that may be about the API keys rather than about a user's token."""
     if outcome.error is None:
         return False
     return Failure.from_error(outcome.error).may_mean_refused_keys

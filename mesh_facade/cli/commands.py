@@ -303,9 +303,10 @@ def bulk(  # noqa: PLR0913 — one argument for each option
     ACCOUNTS is a CSV file with the columns auth_token, broker and, to tell outcomes apart, key; or
     JSON lines with these fields; or - for stdin. Without a key, the record's number is taken.
 
-    The output is CSV if its name ends in .csv, and JSON lines if it ends in .jsonl or is stdout; it
-    never holds auth tokens. If a run was interrupted, give the same command again to continue it:
-    accounts whose outcomes are in the output file are not read again.
+    The output is CSV if its name ends in .csv. It is JSON lines if its name ends in .jsonl, .ndjson
+    or .json or has no ending, and on stdout. It never holds auth tokens. If a run was interrupted,
+    give the same command again to continue it: accounts whose outcomes are in the output file are
+    not read again.
     """
     from mesh_facade.cli.bulk import BulkRun  # noqa: PLC0415 — --help starts faster without
     from mesh_facade.cli.results import STDOUT  # noqa: PLC0415 — the same

@@ -29,6 +29,7 @@ KEYS_ADVICE = "check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment"
 CONNECTION_ADVICE = "`mesh-balance doctor` tells more"
 RECONNECT_ADVICE = "refresh the token, or if that fails let the user link the account again"
 PERMISSION_ADVICE = "ask Mesh for the permission to read balances"
+UNAUTHORIZED_ADVICE = f"Mesh refused the API keys or the user's token: {KEYS_ADVICE}"
 
 
 @attrs.frozen
@@ -41,10 +42,7 @@ class Verdict:
 
 # The first class that an error belongs to decides.
 _VERDICTS: Sequence[tuple[type[MeshError], Verdict]] = (
-    (
-        AuthenticationError,
-        Verdict(KEYS_REFUSED, f"Mesh refused the API keys or the user's token: {KEYS_ADVICE}"),
-    ),
+    (AuthenticationError, Verdict(KEYS_REFUSED, UNAUTHORIZED_ADVICE)),
     (PermissionDeniedError, Verdict(FAILED, PERMISSION_ADVICE)),
     (MeshConnectionError, Verdict(UNREACHABLE, CONNECTION_ADVICE)),
     (MeshConfigurationError, Verdict(USAGE)),
@@ -57,16 +55,25 @@ def judge(error: Exception) -> Verdict:
     if isinstance(error, MeshAPIError) and error.reconnect_required:
         return Verdict(FAILED, RECONNECT_ADVICE)
     if isinstance(error, RateLimitError | ServerError):
-        return Verdict(FAILED, _advise_to_wait(error.retry_after))
+        return Verdict(FAILED, _advise_to_wait(find_requested_wait(error)))
     for error_class, verdict in _VERDICTS:
         if isinstance(error, error_class):
             return verdict
     return Verdict(USAGE)
 
 
-def _advise_to_wait(retry_after: float | None) -> str:
+def find_requested_wait(error: Exception) -> int | None:
+    """Return how many seconds Mesh asks to wait, rounded up; None if it does not ask for that."""
+    if not isinstance(error, RateLimitError | ServerError):
+        return None
+    seconds = error.retry_after
+    if seconds is None or not 0 < seconds < math.inf:
+        return None
+    return math.ceil(seconds)
+
+
+def _advise_to_wait(seconds: int | None) -> str:
     """Return the advice to try again, with the seconds that Mesh asks to wait, if it names any."""
-    advice = "try again later"
-    if retry_after is not None and 0 < retry_after < math.inf:
-        advice += f" (Mesh asks to wait {math.ceil(retry_after)} s)"
-    return advice
+    if seconds is None:
+        return "try again later"
+    return f"try again later (Mesh asks to wait {seconds} s)"

@@ -98,6 +98,14 @@ class StoredOutcome:
     failure: Failure | None
     fingerprint: str
 
+    @property
+    def shows_accepted_keys(self) -> bool:
+        """True if this outcome shows that Mesh accepted the API keys of the run that wrote it.
+
+        A balance and a dead token show it. Of other failures, an output does not hold enough.
+        """
+        return self.failure is None or self.failure.is_dead_token
+
     def was_read_with(self, account: LinkedAccount) -> bool:
         """Return True if this outcome was read with the account's token and broker."""
         return fingerprints.matches(self.fingerprint, account)

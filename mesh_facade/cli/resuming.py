@@ -70,7 +70,7 @@ class Resumption:
         """Check that the outcomes were read for these accounts, and count both in the tally.
 
         Counts the selected accounts, the outcomes of accounts that are not selected, and the
-        orphans.
+        orphans, and notes whether an outcome shows that Mesh accepted the API keys earlier.
 
         Raises:
             ValueError: The outcomes are those of other accounts, or of accounts with other keys.
@@ -78,6 +78,7 @@ class Resumption:
         if not self.outcomes and not self.retry_failed:
             tally.selected = tally.total  # nothing to compare: all accounts are read
             return
+        tally.accepted_earlier = self._shows_accepted_keys()
         # By key. The loop removes the outcomes that belong to an account: the orphans remain.
         unclaimed = dict(self.outcomes)
         mismatched: list[StoredOutcome] = []  # read with another token or broker than the account's
@@ -109,6 +110,10 @@ class Resumption:
         compared += _limit_comparisons(mismatched, accounts_without_match)
         self._check_for_changed_keys(accounts, compared)
         tally.orphaned_keys = list(unclaimed)
+
+    def _shows_accepted_keys(self) -> bool:
+        """Return True if an outcome shows that Mesh accepted the API keys of an earlier run."""
+        return any(outcome.shows_accepted_keys for outcome in self.outcomes.values())
 
     def _is_selected(self, outcome: StoredOutcome | None) -> bool:
         """Return True if this run reads an account with this outcome; None is no outcome yet."""
@@ -181,16 +186,16 @@ class Resumption:
         place = f"{accounts.name}, line {record.line_number}"
         has_failed = outcome.failure is not None
         if not record.has_key:
-            advice = "Choose another output; a column 'key' lets you change the order of the lines."
+            advice = "Choose another output"
             if has_failed:
                 advice = (
                     "If you only renewed or corrected the token or the broker of this failed "
-                    "account, add --retry-failed. Otherwise choose another output."
+                    "account, add --retry-failed. Otherwise choose another output"
                 )
             return (
                 f"{place}: {self.output} holds the outcome of another account for record "
                 f"{record.account.key}. Lines were added, removed or moved, or a token or a broker "
-                f"was changed. {advice}"
+                f"was changed. {advice}; a column 'key' lets you change the order of the lines."
             )
         if has_failed:
             return (

@@ -25,7 +25,9 @@ from mesh_facade.cli.exit_codes import (
     KEYS_REFUSED,
     PERMISSION_ADVICE,
     RECONNECT_ADVICE,
+    UNAUTHORIZED_ADVICE,
     UNREACHABLE,
+    find_requested_wait,
 )
 from mesh_facade.cli.failures import Failure
 from mesh_facade.cli.results import STDOUT, StoredOutcome
@@ -56,13 +58,17 @@ class Tally:
         selected: The accounts that this run reads.
         tried: The accounts that this run has read, or tried to read, so far.
         answered: The accounts for which an answer came in this run: a balance or an error.
-        accepted: The accounts whose answer shows that Mesh accepts the API keys.
+        accepted: The accounts whose answer in this run shows that Mesh accepts the API keys.
+        accepted_earlier: Whether an outcome in the output shows that Mesh accepted the API keys of
+            an earlier run.
         unreachable: The accounts for which no complete answer came in this run.
         unauthorized: The accounts that got a 401 which may mean that Mesh refuses the API keys.
         failed_now: The accounts that failed in this run.
         kept: The accounts that failed in this run, but whose older failure stays in the output.
-        unlisted_brokers: The brokers that the spec does not list, and how many requests with each
-            of them got a 400 in this run.
+        longest_wait: The most seconds that Mesh asked to wait after a failure of this run; 0 if it
+            did not ask for that.
+        unlisted_brokers: The brokers that the spec does not list, and how many accounts with each
+            of them failed with a 400, in this run or in an earlier one.
         failures: How many accounts failed for each cause, in this run or in an earlier one.
         orphaned_keys: The keys of outcomes in the output that no account in the file has.
     """
@@ -74,10 +80,12 @@ class Tally:
     tried: int = 0
     answered: int = 0
     accepted: int = 0
+    accepted_earlier: bool = False
     unreachable: int = 0
     unauthorized: int = 0
     failed_now: int = 0
     kept: int = 0
+    longest_wait: int = 0
     unlisted_brokers: collections.Counter[str] = attrs.field(factory=collections.Counter[str])
     failures: collections.Counter[Failure] = attrs.field(factory=collections.Counter[Failure])
     orphaned_keys: Sequence[str] = ()
@@ -86,7 +94,7 @@ class Tally:
         """Count an outcome that an earlier run wrote."""
         self.stored += 1
         if outcome.failure is not None:
-            self.failures[outcome.failure] += 1
+            self._add_cause(outcome.failure, outcome.broker)
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Count an outcome of this run, a balance or a failure."""
@@ -96,17 +104,31 @@ class Tally:
         if shows_accepted_keys(outcome):
             self.accepted += 1
         if outcome.error is not None:
-            self._add_failure(Failure.from_error(outcome.error), str(outcome.account.broker))
+            self._add_error(outcome.error, str(outcome.account.broker))
 
-    def _add_failure(self, failure: Failure, broker: str) -> None:
+    def _add_error(self, error: Exception, broker: str) -> None:
+        """Count a failure of this run."""
         self.failed_now += 1
-        self.failures[failure] += 1
+        failure = Failure.from_error(error)
         if failure.is_unreachable:
             self.unreachable += 1
         if failure.may_mean_refused_keys:
             self.unauthorized += 1
+        wait = find_requested_wait(error)
+        if wait is not None:
+            self.longest_wait = max(self.longest_wait, wait)
+        self._add_cause(failure, broker)
+
+    def _add_cause(self, failure: Failure, broker: str) -> None:
+        """Count the cause of a failure, of this run or of an earlier one."""
+        self.failures[failure] += 1
         if failure.is_bad_request and not is_listed(broker):
             self.unlisted_brokers[broker] += 1
+
+    @property
+    def keys_were_accepted(self) -> bool:
+        """True if an answer of this run or of an earlier one shows that Mesh accepted the keys."""
+        return self.accepted > 0 or self.accepted_earlier
 
     @property
     def read(self) -> int:
@@ -172,9 +194,9 @@ class Summary:
         yield from self._advise_on_failures()
 
     def describe_early_end(self) -> str:
-        """Return what to print if a run ends early because the API keys are refused."""
-        next_step = "run the same command again"
-        return _describe_refused_keys("one answer after another was HTTP 401", next_step)
+        """Return what to print if a run ends early because one answer after another was a 401."""
+        evidence = "one answer after another was HTTP 401"
+        return self._explain_401s(evidence, "run the same command again")
 
     @property
     def _mentions_stored_outcomes(self) -> bool:
@@ -270,33 +292,35 @@ class Summary:
         )
 
     def _advise_on_failures(self) -> Iterator[str]:
-        """Yield what the user should do, as far as the causes of the failures show it."""
+        """Yield what the user should do, as far as the causes of the failures show it.
+
+        What the user must correct is repeated by each later run, as long as the output holds the
+        failures. What may have passed by then is said only by the run in which it happened: that
+        Mesh could not be reached, or asked to wait.
+        """
         tally = self.tally
         if tally.failed == 0:
             return
+        if tally.exit_code == UNREACHABLE:
+            yield f"Mesh could not be reached: {CONNECTION_ADVICE}"
+        if tally.longest_wait > 0:
+            yield f"Mesh asks to wait {tally.longest_wait} s before you read accounts again"
+        yield from self._advise_on_causes()
         if tally.exit_code == KEYS_REFUSED:
-            evidence = "every answer was HTTP 401"
-            if tally.unauthorized < tally.answered:
-                answers = "1 answer was HTTP 401"
-                if tally.unauthorized > 1:
-                    answers = f"{tally.unauthorized} answers were HTTP 401"
-                evidence = f"{answers}, and no other answer shows that Mesh accepts the API keys"
             next_step = "add --retry-failed"
             if self.output == STDOUT or self.retry_failed:
                 next_step = "run the command again"
-            yield _describe_refused_keys(evidence, next_step)
-            return
-        if tally.tried == 0 and all(cause.may_mean_refused_keys for cause in tally.failures):
-            yield _describe_refused_keys("every failure is HTTP 401", "add --retry-failed")
-            return
-        yield from self._advise_on_causes()
-        if self.output != STDOUT and not self.retry_failed:
-            yield "to read the failed accounts again, add --retry-failed"
+            yield self._explain_401s(self._describe_401s_of_this_run(), next_step)
+        elif self._stored_401s_suggest_refused_keys:
+            yield self._explain_401s("every failure is HTTP 401", "add --retry-failed")
+        else:
+            yield from self._advise_on_single_401s()
+            if self.output != STDOUT and not self.retry_failed:
+                yield "to read the failed accounts again, add --retry-failed"
 
     def _advise_on_causes(self) -> Iterator[str]:
+        """Yield what the user should correct, except for a 401 that may be about the API keys."""
         tally = self.tally
-        if tally.exit_code == UNREACHABLE:
-            yield f"Mesh could not be reached: {CONNECTION_ADVICE}"
         dead_tokens = 0
         is_permission_missing = False
         for cause, count in tally.failures.items():
@@ -310,6 +334,50 @@ class Summary:
             yield f"HTTP 403: {PERMISSION_ADVICE}"
         if tally.unlisted_brokers:
             yield _suggest_brokers(tally.unlisted_brokers)
+
+    @property
+    def _stored_401s_suggest_refused_keys(self) -> bool:
+        """True if this run read nothing, each failure is a 401, and nothing shows accepted keys."""
+        tally = self.tally
+        if tally.tried > 0 or tally.keys_were_accepted:
+            return False
+        return all(cause.may_mean_refused_keys for cause in tally.failures)
+
+    def _describe_401s_of_this_run(self) -> str:
+        """Return a clause that says how many answers of this run were 401s."""
+        tally = self.tally
+        if tally.unauthorized == tally.answered:
+            return "every answer was HTTP 401"
+        answers = "1 answer was HTTP 401"
+        if tally.unauthorized > 1:
+            answers = f"{tally.unauthorized} answers were HTTP 401"
+        return f"{answers}, and no other answer shows that Mesh accepts the API keys"
+
+    def _explain_401s(self, evidence: str, next_step: str) -> str:
+        """Return why Mesh may have answered with 401s, and what the user should do."""
+        if self.tally.keys_were_accepted:
+            return (
+                f"{evidence}. This may be about the API keys or the users' tokens, because Mesh "
+                f"accepted the API keys for other accounts before: {KEYS_ADVICE}, or refresh the "
+                f"tokens, then {next_step}"
+            )
+        return f"{evidence}, so Mesh probably refuses the API keys: {KEYS_ADVICE}, then {next_step}"
+
+    def _advise_on_single_401s(self) -> Iterator[str]:
+        """Yield what to do about 401s that do not suggest that Mesh refuses the API keys."""
+        count = 0
+        for cause, cause_count in self.tally.failures.items():
+            if cause.may_mean_refused_keys:
+                count += cause_count
+        if count == 0:
+            return
+        advice = UNAUTHORIZED_ADVICE
+        if self.tally.keys_were_accepted:
+            advice = (
+                "this may be about the user's token, because Mesh accepted the API keys for other "
+                f"accounts; {RECONNECT_ADVICE}"
+            )
+        yield f"{_count(count, 'account')} with HTTP 401: {advice}"
 
 
 def shows_accepted_keys(outcome: Outcome) -> bool:
@@ -344,10 +412,6 @@ def describe_missing_keys(tally: Tally, accounts: str) -> str:
     return (
         f"{accounts}: {tally.without_key} accounts have no key: their record numbers are their keys"
     )
-
-
-def _describe_refused_keys(evidence: str, next_step: str) -> str:
-    return f"{evidence}, so Mesh probably refuses the API keys: {KEYS_ADVICE}, then {next_step}"
 
 
 def _suggest_brokers(unlisted: collections.Counter[str]) -> str:

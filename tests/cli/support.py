@@ -33,6 +33,15 @@ KEYS_ARE_REFUSED = (
     "so Mesh probably refuses the API keys: check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the "
     "environment, then "
 )
+KEYS_MAY_BE_REFUSED = (
+    "This may be about the API keys or the users' tokens, because Mesh accepted the API keys for "
+    "other accounts before: check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment, or "
+    "refresh the tokens, then "
+)
+TOKENS_MAY_BE_REFUSED = (
+    "with HTTP 401: this may be about the user's token, because Mesh accepted the API keys for "
+    "other accounts; refresh the token, or if that fails let the user link the account again\n"
+)
 PROGRAM = [sys.executable, "-m", "mesh_facade.cli"]
 
 

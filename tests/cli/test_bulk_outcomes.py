@@ -14,9 +14,11 @@ from mesh_facade.testing import MockServer
 from tests.cli.support import (
     DEAD_TOKEN_HINT,
     KEYS_ARE_REFUSED,
+    KEYS_MAY_BE_REFUSED,
     ONE_DEAD_TOKEN,
     RETRY_HINT,
     TOKEN,
+    TOKENS_MAY_BE_REFUSED,
     make_outcome,
     read_lines,
     run,
@@ -167,10 +169,14 @@ def test_unauthorized_answer_is_an_outcome_where_the_run_goes_on(
     result = run("bulk", str(accounts), "-o", str(output))
 
     errors = {line["key"]: line["error"] for line in read_lines(output)}
+    refused_accounts = "1 account"
+    if len(refused) > 1:
+        refused_accounts = f"{len(refused)} accounts"
     assert result.exit_code == 1
     assert result.stderr == (
         f"5 accounts: {5 - len(refused)} read, {len(refused)} failed: {output}\n"
-        f"failures: {len(refused)} AuthenticationError\n{RETRY_HINT}"
+        f"failures: {len(refused)} AuthenticationError\n"
+        f"{refused_accounts} {TOKENS_MAY_BE_REFUSED}{RETRY_HINT}"
     )
     assert errors == {
         f"account-{number}": "AuthenticationError" if number in refused else None
@@ -252,6 +258,10 @@ def test_unauthorized_answers_before_refused_keys_are_not_written(
     result = run("bulk", str(accounts), "-o", str(output))
 
     assert result.exit_code == 3
+    assert result.stderr == (
+        f"error: one answer after another was HTTP 401. {KEYS_MAY_BE_REFUSED}run the same command "
+        "again\n"
+    )
     assert [line["key"] for line in read_lines(output)] == ["account-0"]
 
 

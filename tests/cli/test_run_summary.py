@@ -12,6 +12,8 @@ from mesh_facade import (
     AuthenticationError,
     BadRequestError,
     ConflictError,
+    FailedOutcome,
+    LinkedAccount,
     LockedError,
     MeshAPIError,
     MeshConnectionError,
@@ -19,6 +21,7 @@ from mesh_facade import (
     MeshResponseError,
     MeshTimeoutError,
     NotFoundError,
+    Outcome,
     PermissionDeniedError,
     RateLimitError,
     ServerError,
@@ -28,8 +31,10 @@ from mesh_facade.testing import MockServer
 from tests.cli.support import (
     DEAD_TOKEN_HINT,
     KEYS_ARE_REFUSED,
+    KEYS_MAY_BE_REFUSED,
     RETRY_HINT,
     TOKEN,
+    TOKENS_MAY_BE_REFUSED,
     make_outcome,
     read_lines,
     run,
@@ -60,7 +65,7 @@ def read_rows(output: Path) -> dict[str, str]:
 def test_refused_keys_of_a_resumed_run_exit_with_code_three(
     in_process: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The older successes say nothing about the keys of this run."""
+    """The older successes do not show that Mesh accepts the keys of this run."""
     accounts = write_accounts(tmp_path / "accounts.csv", 3)
     output = tmp_path / "balances.jsonl"
     run("bulk", str(accounts), "-o", str(output))
@@ -73,7 +78,7 @@ def test_refused_keys_of_a_resumed_run_exit_with_code_three(
     assert result.stderr == (
         f"0 read, 2 failed, 3 already in {output}\n2 of 5 accounts failed: see {output}\n"
         "failures: 2 AuthenticationError\n"
-        f"every answer was HTTP 401, {KEYS_ARE_REFUSED}add --retry-failed\n"
+        f"every answer was HTTP 401. {KEYS_MAY_BE_REFUSED}add --retry-failed\n"
     )
 
 
@@ -130,8 +135,8 @@ def test_retry_with_refused_keys_keeps_the_reasons_of_older_failures(
     assert result.stderr == (
         f"3 accounts: 0 read, 3 failed: {output}\nfailures: 3 AuthenticationError\n"
         f"2 older failures stay in {output}, because the HTTP 401s of this run may be about the "
-        f"API keys, not about the accounts\nevery answer was HTTP 401, {KEYS_ARE_REFUSED}run the "
-        "command again\n"
+        f"API keys, not about the accounts\nevery answer was HTTP 401. {KEYS_MAY_BE_REFUSED}run "
+        "the command again\n"
     )
     assert after["account-0"] == before["account-0"]
     assert after["account-1"] == before["account-1"]
@@ -140,6 +145,155 @@ def test_retry_with_refused_keys_keeps_the_reasons_of_older_failures(
     monkeypatch.setenv("MESH_CLIENT_SECRET", right_secret)
     in_process.reset()
     assert run(*arguments, "--retry-failed").exit_code == 0
+
+
+def test_unauthorized_answers_blame_neither_keys_nor_tokens_where_the_output_has_a_balance(
+    in_process: MockServer, tmp_path: Path
+) -> None:
+    """Mesh may send such a 401 for a user's token."""
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / "balances.jsonl"
+    for number in (0, 1):
+        in_process.fails(f"{TOKEN}-{number}", "unauthorized-keys")
+    arguments = ["bulk", str(accounts), "-o", str(output)]
+
+    first = run(*arguments)
+    resumed = run(*arguments)
+    retried = run(*arguments, "--retry-failed")
+
+    causes = f"2 of 3 accounts failed: see {output}\nfailures: 2 AuthenticationError\n"
+    assert (first.exit_code, resumed.exit_code, retried.exit_code) == (1, 1, 3)
+    assert first.stderr == (
+        f"3 accounts: 1 read, 2 failed: {output}\nfailures: 2 AuthenticationError\n"
+        f"2 accounts {TOKENS_MAY_BE_REFUSED}{RETRY_HINT}"
+    )
+    assert resumed.stderr == (
+        f"0 read, 3 already in {output}; to read all accounts again, choose another output\n"
+        f"{causes}2 accounts {TOKENS_MAY_BE_REFUSED}{RETRY_HINT}"
+    )
+    assert retried.stderr == (
+        f"0 read, 2 failed, 1 already in {output}\n{causes}"
+        f"every answer was HTTP 401. {KEYS_MAY_BE_REFUSED}run the command again\n"
+    )
+
+
+@pytest.mark.usefixtures("mesh")
+def test_401_beside_other_failures_advises_as_get_does_where_nothing_shows_accepted_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    output = tmp_path / "balances.jsonl"
+    errors = [AuthenticationError("HTTP 401"), ServerError("HTTP 502")]
+    script(monkeypatch, [make_outcome(number, error) for number, error in enumerate(errors)])
+    run("bulk", str(accounts), "-o", str(output))
+    script(monkeypatch, [])
+
+    resumed = run("bulk", str(accounts), "-o", str(output))
+
+    assert resumed.exit_code == 1
+    assert resumed.stderr.endswith(
+        "1 account with HTTP 401: Mesh refused the API keys or the user's token: check "
+        f"MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment\n{RETRY_HINT}"
+    )
+
+
+@pytest.mark.usefixtures("mesh")
+def test_longest_wait_that_mesh_asks_for_is_named_by_the_run_in_which_it_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 5)
+    output = tmp_path / "balances.jsonl"
+    errors = [
+        RateLimitError("HTTP 429", retry_after=60),
+        RateLimitError("HTTP 429", retry_after=3599.5),
+        ServerError("HTTP 503", retry_after=0),
+        RateLimitError("HTTP 429"),
+        NotFoundError("HTTP 404", retry_after=9000),
+    ]
+    script(monkeypatch, [make_outcome(number, error) for number, error in enumerate(errors)])
+
+    first = run("bulk", str(accounts), "-o", str(output))
+    script(monkeypatch, [])
+    resumed = run("bulk", str(accounts), "-o", str(output))
+
+    wait = "Mesh asks to wait 3600 s before you read accounts again\n"
+    assert (first.exit_code, resumed.exit_code) == (1, 1)
+    assert first.stderr == (
+        f"5 accounts: 0 read, 5 failed: {output}\n"
+        f"failures: 3 RateLimitError, 1 ServerError, 1 NotFoundError\n{wait}{RETRY_HINT}"
+    )
+    assert "to wait" not in resumed.stderr
+
+
+@pytest.mark.usefixtures("mesh")
+def test_longest_wait_is_named_beside_refused_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    errors = [AuthenticationError("HTTP 401"), ServerError("HTTP 503", retry_after=120)]
+    script(monkeypatch, [make_outcome(number, error) for number, error in enumerate(errors)])
+
+    result = run("bulk", str(accounts))
+
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[-2] == (
+        "Mesh asks to wait 120 s before you read accounts again"
+    )
+
+
+@pytest.mark.usefixtures("mesh")
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_resumed_run_repeats_the_advice_on_what_the_user_must_correct(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / f"balances.{suffix}"
+    errors = [
+        BadRequestError("HTTP 400", error_type="unauthorizedToken"),
+        PermissionDeniedError("HTTP 403"),
+        BadRequestError("HTTP 400", error_type="invalidField"),
+        AuthenticationError("HTTP 401"),
+    ]
+    outcomes: list[Outcome] = []
+    lines = ["auth_token,broker,key"]
+    for number, error in enumerate(errors):
+        account = LinkedAccount(f"{TOKEN}-{number}", "coinbse", f"account-{number}")
+        outcomes.append(FailedOutcome(account, None, error, 1, 0.1))
+        lines.append(f"{account.auth_token},coinbse,{account.key}")
+    accounts.write_text("\n".join(lines))
+    script(monkeypatch, outcomes)
+
+    first = run("bulk", str(accounts), "-o", str(output))
+    script(monkeypatch, [])
+    resumed = run("bulk", str(accounts), "-o", str(output))
+
+    advice = (
+        f"{DEAD_TOKEN_HINT}HTTP 403: ask Mesh for the permission to read balances\n"
+        "1 account with HTTP 400 has a broker that the spec does not list: did you mean coinbase?\n"
+        f"1 account {TOKENS_MAY_BE_REFUSED}{RETRY_HINT}"
+    )
+    assert first.stderr.endswith(advice)
+    assert resumed.stderr.endswith(advice)
+
+
+@pytest.mark.usefixtures("mesh")
+def test_advice_on_stored_failures_stays_beside_that_on_refused_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.jsonl"
+    script(monkeypatch, [make_outcome(0, PermissionDeniedError("HTTP 403"))])
+    run("bulk", str(accounts), "-o", str(output))
+    write_accounts(accounts, 2)
+    script(monkeypatch, [make_outcome(1, AuthenticationError("HTTP 401"))])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert result.exit_code == 3
+    assert result.stderr.endswith(
+        "HTTP 403: ask Mesh for the permission to read balances\n"
+        f"every answer was HTTP 401, {KEYS_ARE_REFUSED}add --retry-failed\n"
+    )
 
 
 @pytest.mark.usefixtures("mesh")

@@ -453,7 +453,7 @@ def test_last_line_of_a_file_without_keys_can_be_removed(mesh: MockServer, tmp_p
                 "holds the outcome of another account for record 1. Lines were added, removed or "
                 "moved, or a token or a broker was changed. If you only renewed or corrected the "
                 "token or the broker of this failed account, add --retry-failed. Otherwise choose "
-                "another output.\n"
+                "another output; a column 'key' lets you change the order of the lines.\n"
             ),
         ),
     ],
