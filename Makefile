@@ -164,7 +164,7 @@ compare: $(VENV)/.project ## Show how bare httpx, the generated client and the f
 # --- releases and dependencies ------------------------------------------------------------------
 
 WHEEL := .make/wheel
-PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs examples mesh_facade mesh_balance.py generated openapi scripts tests requirements
+PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs examples mesh_facade generated openapi scripts tests requirements
 # Tests that need the checkout (its scripts and docs, the generator) or packages that no extra brings.
 CHECKOUT_TESTS := tests/docs tests/scripts tests/test_adding_an_operation.py \
 	tests/test_import_contracts.py tests/test_make.py tests/test_wheel.py \
