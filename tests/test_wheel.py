@@ -39,7 +39,6 @@ def test_the_wheel_carries_both_packages_their_types_and_the_spec(wheel: Path) -
     } <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {
         "mesh_facade",
-        "mesh_balance.py",
         "mesh_connect_client",
     }
 

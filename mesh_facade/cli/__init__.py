@@ -12,8 +12,6 @@
 - `broker_names` suggests a broker in place of a misspelt one, and `variables` names the environment
   variables in error messages.
 
-The installed program starts in the module `mesh_balance`, which handles Ctrl-C during the imports.
-
 Keys and environment come from the same variables as in `MeshClient`. A secret is never an argument,
 because other users of a machine can read those.
 """

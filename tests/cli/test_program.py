@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.abc
 import os
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -18,14 +15,11 @@ from typing import TextIO
 import click
 import pytest
 
-import mesh_balance
 import mesh_facade
 from mesh_facade import cli
 from mesh_facade.cli import doctor, results
 from mesh_facade.testing import MockServer
 from tests.cli.support import PROGRAM, run, skipped_on_windows
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def test_help_lists_the_exit_codes_and_loads_neither_rich_nor_the_mock_server() -> None:
@@ -226,80 +220,3 @@ def test_interrupted_command_exits_with_code_130(
     result = run("doctor")
 
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
-
-
-class InterruptedImport(importlib.abc.MetaPathFinder):
-    """Interrupts the program where it imports the command line."""
-
-    def find_spec(self, *_: object) -> None:
-        raise KeyboardInterrupt
-
-
-def interrupt_imports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "mesh_facade.cli")
-    monkeypatch.setattr(sys, "meta_path", [InterruptedImport()])
-
-
-def test_interrupted_start_exits_with_code_130(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with monkeypatch.context() as patch:
-        interrupt_imports(patch)
-        with pytest.raises(SystemExit) as caught:
-            mesh_balance.main()
-
-    assert caught.value.code == 130
-    assert capfd.readouterr() == ("", "interrupted\n")
-
-
-def test_interrupted_start_needs_no_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_descriptor: int, _text: bytes) -> int:
-        raise BrokenPipeError
-
-    with monkeypatch.context() as patch:
-        interrupt_imports(patch)
-        patch.setattr(os, "write", fail)
-        with pytest.raises(SystemExit) as caught:
-            mesh_balance.main()
-
-    assert caught.value.code == 130
-
-
-def test_starting_module_runs_the_commands(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["mesh-balance", "brokers"])
-
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_path(str(mesh_balance.__file__), run_name="__main__")
-
-    assert caught.value.code == 0
-    assert "coinbase" in capsys.readouterr().out.split()
-
-
-@skipped_on_windows("on Windows no program can send Ctrl-C to one other program")
-def test_ctrl_c_during_the_imports_prints_no_traceback(tmp_path: Path) -> None:
-    """The program imports a module in the place of attrs, whose import does not end by itself."""
-    endless = "import time; print('importing', flush=True); time.sleep(60)"
-    (tmp_path / "attrs.py").write_text(endless)
-    paths = [str(tmp_path), *sys.path]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mesh_balance", "brokers"],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "importing\n"
-
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=20)
-
-    assert (process.returncode, stdout, stderr) == (130, "", "interrupted\n")
-
-
-def test_installed_program_starts_in_the_module_that_handles_interruptions_from_the_start() -> None:
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-    assert pyproject["project"]["scripts"] == {"mesh-balance": "mesh_balance:main"}
