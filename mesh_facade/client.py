@@ -1,8 +1,10 @@
 """The two clients: their options, and one short method for each operation.
 
-A method names an operation and passes its arguments on. The operation says which generated function
-runs, what an answer means, and whether a request may be repeated (`mesh_facade/operations/`). How a
-call is carried out (connections, deadlines, retries) is in `mesh_facade/engine/`.
+A method names an operation and passes its arguments on. (`get_account_balances` has no operation of
+its own: `bulk` runs the one of `get_account_balance` for each account.) The operation says which
+generated function runs, what an answer means, and whether a request may be repeated
+(`mesh_facade/operations/`). How a call is carried out (connections, deadlines, retries) is in
+`mesh_facade/engine/`.
 
 Both constructors list all options, and both clients have all methods, on purpose: so editors and
 type checkers know them, and a TypeError names the class and the method that were called.
@@ -222,9 +224,9 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         Raises:
             MeshConfigurationError: `concurrency` or `max_pause` cannot be used; raised at once.
             AuthenticationError: The API keys are evidently refused: as many accounts in a row as
-                `concurrency` says, but at least 5, were answered 401 without `reconnect_required`,
-                and none was answered otherwise between them. The outcomes of calls in flight are
-                yielded first.
+                `concurrency` says, but at least 5, ended in this error without
+                `reconnect_required`, and none was answered otherwise between them. The outcomes of
+                calls in flight are yielded first.
             TypeError: `accounts` is not iterable (raised at once), or one of them is not a
                 LinkedAccount.
             Exception: Whatever `accounts` raises, after the outcomes of calls in flight.

@@ -118,7 +118,10 @@ def _check_key(name: str, value: object) -> str:
         raise MeshConfigurationError(f"{name} is missing: pass {name}= or set MESH_{name.upper()}")
     if inspect.iscoroutine(value):
         value.close()  # or Python warns that it was never awaited
-        raise MeshConfigurationError(f"{name} is a coroutine: pass the async function itself")
+        advice = "pass a string"
+        if name == "client_secret":
+            advice = "pass the async function itself, to AsyncMeshClient"
+        raise MeshConfigurationError(f"{name} is a coroutine: {advice}")
     if not isinstance(value, str):
         raise MeshConfigurationError(f"{name} must be a string, not {type(value).__name__}")
     if not _KEY.fullmatch(value):

@@ -15,11 +15,12 @@ MeshError
 Which answer becomes which class is decided in `mesh_facade/operations/envelope.py`, by `judge` and
 its table `_RULES`.
 
-After these errors a call makes another attempt, if its operation is safe to repeat: RateLimitError,
-ServerError, a MeshConnectionError whose `is_transient` is true, and an error of HTTP 408, which has
-no class of its own. After any other error it never does. That is decided in
-`mesh_facade/engine/retries.py` and, for a 429 in a bulk run, in `mesh_facade/pacing.py`. An
-operation that is not safe to repeat is never sent twice, whatever the error.
+If an attempt ends with one of these errors, a call makes another one: RateLimitError, ServerError,
+a MeshConnectionError whose `is_transient` is true, and an error of HTTP 408, which has no class of
+its own. It does so only if the operation is safe to repeat, and as far as `max_attempts`, the
+deadline and the retry budget allow. After any other error, and after one that occurred before
+anything was sent, it never does. That is decided in `mesh_facade/engine/retries.py` and, for a 429
+in a bulk run, in `mesh_facade/pacing.py`.
 
 Every error can be pickled and copied. None holds a secret, nor leads to one through its cause,
 context or traceback: `mesh_facade/engine/redaction.py` sees to that. (Secrets of fewer than 8

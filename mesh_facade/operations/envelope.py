@@ -65,7 +65,7 @@ _RULES = (
     _Rule(423, "locked", LockedError),
     _Rule(429, "tooManyRequest", RateLimitError),
     _Rule(451, "unavailableForLegalReasons", UnavailableForLegalReasonsError),
-    _Rule(500, "serverFailure", ServerError),
+    _Rule(500, "serverFailure", ServerError),  # so is any HTTP status from 500
 )
 _CLASS_BY_HTTP_STATUS = {rule.http_status: rule.error_class for rule in _RULES}
 # In lower case, as `judge` looks them up.

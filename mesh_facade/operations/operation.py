@@ -32,7 +32,8 @@ class GeneratedModule(Protocol):
 class GeneratedArguments:
     """What a call passes to the generated function.
 
-    Secrets belong into the body: paths and headers are kept from call to call.
+    Secrets belong into the body. The engine caches paths and headers in memory
+    (`_shared_url_and_headers` in `engine/engine.py`).
 
     Attributes:
         keywords: The function's keyword arguments, without `client`.

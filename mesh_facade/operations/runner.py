@@ -3,7 +3,9 @@
 The generated function sends its request through the httpx client of a generated `Client`. That
 httpx client is one of ours, which passes the request to the engine. The engine makes the attempts,
 has the operation judge each answer, and raises an error or returns an answer that was accepted. So
-however many attempts a call takes, the generated parser sees one answer, and it is an accepted one.
+however many attempts a call takes, the generated parser sees one answer, an accepted one. It sees
+it as HTTP 200, and its JSON is the very object that the operation has checked and completed
+(`httpx_clients.AcceptedResponse`).
 """
 
 from typing import Any, Generic, ParamSpec, Self, TypeVar

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
@@ -161,3 +161,11 @@ def test_coroutine_in_place_of_an_async_function_is_refused(mode: Mode) -> None:
 
     with pytest.raises(MeshConfigurationError, match="pass the async function itself"):
         mode.client(client_secret=secret())
+
+
+def test_coroutine_in_place_of_the_client_id_is_refused(mode: Mode) -> None:
+    async def find_id() -> str:
+        return CLIENT_ID  # pragma: no cover — it is never awaited
+
+    with pytest.raises(MeshConfigurationError, match=r"^client_id is a coroutine: pass a string$"):
+        mode.client(client_id=cast("str", find_id()))
