@@ -5,7 +5,7 @@ neither Mesh's operations nor the generated code.
 
 A call of `engine.CallLoop` runs like this:
 
-1. `retries` counts the call for its budget, and says whether an attempt may begin.
+1. `retries` counts the call for its budget. A policy that paces a run of calls can make it wait.
 2. `waiting` signs the request (it adds the API keys), `slots` gives the call its turn, and `pool`
    lends it a connection, new or idle.
 3. The connection (`thread_connection` or `task_connection`) sends the request. `bodies` reads the

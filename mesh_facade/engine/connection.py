@@ -77,7 +77,10 @@ class Connection:
 
     @property
     def is_nested(self) -> bool:
-        """Whether it is TLS within TLS: what follows an answer cannot be seen there."""
+        """Whether it is TLS within TLS. It is never kept then.
+
+        A thread cannot see there what follows an answer, and a task does not look.
+        """
         return False
 
     @property

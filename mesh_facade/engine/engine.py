@@ -217,10 +217,10 @@ class CallLoop:
                     progress.attempts += 1
                     self._report_success(progress.attempts, exchange.began_at)
                     return AcceptedAnswer(exchange.result, progress.attempts)
-            # A fault on a reused connection may be a failover: then all connections that were idle
-            # when this attempt began are dead too.
-            has_broken = isinstance(error, MeshConnectionError)
-            progress.needs_new_connection = has_broken and exchange.was_reused
+            # A fault or a timeout on a reused connection may be a failover: then all connections
+            # that were idle when this attempt began are dead too.
+            has_no_answer = isinstance(error, MeshConnectionError)
+            progress.needs_new_connection = has_no_answer and exchange.was_reused
             if progress.needs_new_connection:
                 exchange.home.close_idle_since_before(exchange.began_at)
             if self._was_stale(exchange, error):
@@ -295,6 +295,9 @@ class CallLoop:
             MeshError: It returned something that cannot be a key.
         """
         authentication = self.engine.authentication
+        # A pause may last a little too long. Then the secret function is not to blame.
+        if authentication.has_secret_function and _has_passed(deadline_at):
+            raise self._deadline_error("answer")
         seconds = deadline_at - time.monotonic()
         try:
             await self.engine.waiting.sign(request, authentication, seconds)

@@ -73,9 +73,9 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
     Causes can lead to each other in circles. Contexts are left out, because an error that the
     caller is handling is the context of all that happens meanwhile.
     """
-    seen: list[BaseException] = []
+    seen: set[int] = set()  # ids, because a class of errors may define `__eq__`
     cause = error
-    while cause is not None and cause not in seen:
-        seen.append(cause)
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         yield cause
         cause = cause.__cause__

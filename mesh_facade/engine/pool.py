@@ -10,9 +10,9 @@ An idle connection is used again if its last answer ended cleanly (`Connection.c
 has been idle for less than `KEEP_IDLE`, and if nothing came in since (`Home.take`). A retry after a
 fault or a timeout on a reused connection opens a new one, unless no descriptor is free for it.
 
-Two threads cannot get one connection: taking it from the stack removes it, and removing from a
-deque is atomic. See `mesh_facade/engine/__init__.py` for what happens to the connection of a
-cancelled call.
+Two threads cannot get one connection: taking it from the stack removes it, removing from a deque is
+atomic, and only the call that has it puts it back, once. See `mesh_facade/engine/__init__.py` for
+what happens to the connection of a cancelled call.
 """
 
 import math
@@ -222,8 +222,11 @@ class ConnectionPool:
         Return True if the call may try again, False if there is nothing to wait for.
         `Home.make_room` says how room is made.
         """
-        connection.close()
-        return connection.home.make_room()
+        try:
+            connection.close()
+        finally:  # Ctrl-C in `close` must not lose the slot
+            has_made_room = connection.home.make_room()
+        return has_made_room
 
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed when its call ends.

@@ -16,7 +16,8 @@ def find_ssl_context(verify: object, *, is_tls: bool) -> ssl.SSLContext:
 
     Args:
         verify: True, False or an `ssl.SSLContext`.
-        is_tls: False if the server is reached in plain HTTP: certificates are not read then.
+        is_tls: False if neither the server nor the proxy is reached through TLS: then no
+            certificates are read.
 
     Raises:
         MeshConfigurationError: `verify` is something else, or the certificates cannot be read.

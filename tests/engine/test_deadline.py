@@ -13,9 +13,10 @@ from mesh_facade import AsyncMeshClient, MeshTimeoutError
 from mesh_facade.engine.waiting import StopSignal
 from tests.engine.support import HEAD_OF_LONG_ANSWER
 from tests.stopwatch import Stopwatch
-from tests.support import KEYS, OK, TOKEN, Peer, Script, response, silent_port
+from tests.support import CLIENT_SECRET, KEYS, OK, TOKEN, Peer, Script, response, silent_port
 
 if TYPE_CHECKING:
+    from mesh_facade.credentials import ClientSecret
     from tests.conftest import Clock, Mode, Serve
 
 
@@ -141,8 +142,9 @@ def test_secret_function_that_outlasts_the_deadline_is_named(mode: Mode, clock: 
     assert script.requests == []
 
 
-def test_pause_that_outlasts_the_deadline_is_not_taken_for_a_lack_of_connections(
-    mode: Mode, clock: Clock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("secret", [CLIENT_SECRET, lambda: CLIENT_SECRET], ids=["text", "function"])
+def test_pause_that_outlasts_the_deadline_is_told_as_a_missing_answer(
+    mode: Mode, clock: Clock, monkeypatch: pytest.MonkeyPatch, secret: ClientSecret
 ) -> None:
     def wait_too_long(signal: StopSignal, seconds: float) -> bool:
         clock.sleep(seconds + 2)
@@ -157,6 +159,6 @@ def test_pause_that_outlasts_the_deadline_is_not_taken_for_a_lack_of_connections
 
     match = r"^no answer within the deadline of 30 s$"
     with pytest.raises(MeshTimeoutError, match=match) as caught:
-        mode.client(deadline=30, transport=script).read()
+        mode.client(deadline=30, transport=script, client_secret=secret).read()
 
     assert caught.value.attempts == 1

@@ -110,13 +110,17 @@ def test_slot_is_not_lost_to_an_interrupt_while_the_connection_is_lent() -> None
         assert connection.is_closed
 
 
-def test_slot_is_not_lost_to_an_interrupt_while_the_connection_is_closed() -> None:
+@pytest.mark.parametrize("lacks_descriptor", [False, True])
+def test_slot_is_not_lost_to_an_interrupt_while_the_connection_is_closed(
+    *, lacks_descriptor: bool
+) -> None:
     pool = ConnectionPool(ThreadWaiting(), lambda: InterruptedConnection("close"), 1)
+    release = pool.release_for_lack_of_descriptor if lacks_descriptor else pool.release
 
     for _ in range(2):
         connection = run_blocking(pool.acquire(time.monotonic() + 0.2, must_be_new=False))
         with pytest.raises(KeyboardInterrupt):
-            pool.release(connection)
+            release(connection)
 
 
 def test_slot_is_not_lost_to_an_interrupt_just_before_an_attempt(mode: Mode) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from mesh_facade import AuthenticationError
+from mesh_facade import AuthenticationError, MeshTimeoutError
 from mesh_facade.testing import MockServer
 from tests.docs.pages import DOCS, ROOT, blocks
 
@@ -49,6 +50,7 @@ class Accounts:
         self.stored = guide["Tokens"]("token-0", "refresh-0", self.expire_at)
         self.refreshed: list[str] = []
         self.is_refused = False
+        self.is_lost = False
 
     def load(self, account_id: str) -> Any:
         assert account_id == "account-1"
@@ -60,6 +62,8 @@ class Accounts:
 
     def refresh(self, tokens: Any) -> Any:
         self.refreshed.append(tokens.refresh_token)
+        if self.is_lost:
+            raise MeshTimeoutError("no answer")
         if self.is_refused:
             raise self._guide["RefreshRefused"]
         number = len(self.refreshed)
@@ -116,6 +120,22 @@ def test_threads_that_need_fresh_tokens_refresh_once(guide: dict[str, Any]) -> N
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(use, range(8))) == ["token-1"] * 8
+    assert accounts.refreshed == ["refresh-0"]
+
+
+def test_a_refresh_without_an_answer_is_never_sent_again(guide: dict[str, Any]) -> None:
+    accounts = Accounts(guide, minutes=4)
+    accounts.is_lost = True
+    keeper = keeper_of(guide, accounts)
+
+    with pytest.raises(MeshTimeoutError):
+        keeper.usable("account-1")
+    before_the_end = keeper.usable("account-1")
+    accounts.stored = replace(accounts.stored, expire_at=datetime.now(UTC))
+
+    assert before_the_end.auth_token == "token-0"
+    with pytest.raises(guide["RefreshRefused"]):
+        keeper.usable("account-1")
     assert accounts.refreshed == ["refresh-0"]
 
 
