@@ -134,7 +134,7 @@ def compare() -> Iterator[str]:
     right_counts: Counter[str] = Counter()
     all_right = 0
     with FaultServer() as server, ThreadPoolExecutor(len(CLIENTS)) as executor:
-        yield "| fault | a careful client | " + " | ".join(CLIENTS) + " |"
+        yield "| fault | expected | " + " | ".join(CLIENTS) + " |"
         yield "|---" * (len(CLIENTS) + 2) + "|"
         for fault in FAULTS:
 
