@@ -17,7 +17,7 @@ STYLE = "font: 12px system-ui, sans-serif; background: white"
 
 def draw(sequential: Race, tasks: Mapping[int, Race]) -> str:
     """Return an SVG document: bars above, lines below."""
-    top_of_lines = ROW_HEIGHT * (len(sequential.rounds) + 2)
+    top_of_lines = ROW_HEIGHT * (len(sequential.microseconds) + 2)
     size = f'width="{WIDTH}" height="{top_of_lines + LINES_HEIGHT}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} style="{STYLE}">',
@@ -37,7 +37,7 @@ def text_element(x: float, y: float, text: str, anchor: str = "start") -> str:
 
 def bars(race: Race) -> list[str]:
     """Return a bar for each contender, the fastest first."""
-    names = sorted(race.rounds, key=race.median)
+    names = sorted(race.microseconds, key=race.median)
     longest = race.median(names[-1])
     elements = [text_element(10, 18, "One call after another, sync: µs a call")]
     for row, name in enumerate(names, start=1):

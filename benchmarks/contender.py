@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workload import Calls
+    from workload import MakeCalls
 
 
 def check_checkout() -> None:
@@ -33,16 +33,16 @@ def check_checkout() -> None:
 
 
 def main() -> None:
-    """Be the contender that the arguments name."""
+    """Set up the contender that the arguments name, and let it make calls."""
     module_name, function_name, options = sys.argv[1:]
     module = importlib.import_module(module_name)
     set_up = getattr(module, function_name)
-    calls: Calls = set_up(**json.loads(options))
+    make_calls: MakeCalls = set_up(**json.loads(options))
     check_checkout()
     for line in sys.stdin:
         began_at = time.perf_counter()
         cpu_began_at = time.process_time()
-        calls(int(line))
+        make_calls(int(line))
         cpu_seconds = time.process_time() - cpu_began_at
         seconds = time.perf_counter() - began_at
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,10 +1,13 @@
 """This project as contenders: the generated operation as it was generated, and the facade.
 
+Each contender's function sets a client up, and returns a function that makes a number of calls.
+
 Only public names are used, so that `compare.py` can run the same code on another checkout.
 """
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -18,7 +21,7 @@ from workload import (
     CLIENT_SECRET,
     HEADERS,
     TOKEN,
-    Calls,
+    MakeCalls,
     repeat,
     repeat_async,
     share_between_tasks,
@@ -33,8 +36,8 @@ UNUSED_URL = "http://127.0.0.1:9"
 # --- one call after another -----------------------------------------------------------------------
 
 
-def sync_generated(url: str) -> Calls:
-    """Use the generated operation as it was generated."""
+def sync_generated(url: str) -> MakeCalls:
+    """Return a function that makes calls with the generated operation."""
     client = Client(base_url=url, headers=dict(HEADERS))
     request = BalanceBrokerBaseRequest(TOKEN, "coinbase")
 
@@ -44,8 +47,8 @@ def sync_generated(url: str) -> Calls:
     return repeat(call)
 
 
-def sync_facade(url: str) -> Calls:
-    """Use the facade with everything on."""
+def sync_facade(url: str) -> MakeCalls:
+    """Return a function that makes calls with the facade, everything switched on."""
     mesh = MeshClient(CLIENT_ID, CLIENT_SECRET, base_url=url)
 
     def call() -> object:
@@ -54,8 +57,8 @@ def sync_facade(url: str) -> Calls:
     return repeat(call)
 
 
-def async_generated(url: str) -> Calls:
-    """Use the generated operation as it was generated."""
+def async_generated(url: str) -> MakeCalls:
+    """Return a function that makes calls with the generated operation."""
     client = Client(base_url=url, headers=dict(HEADERS))
     request = BalanceBrokerBaseRequest(TOKEN, "coinbase")
 
@@ -65,8 +68,8 @@ def async_generated(url: str) -> Calls:
     return repeat_async(call)
 
 
-def async_facade(url: str) -> Calls:
-    """Use the facade with everything on."""
+def async_facade(url: str) -> MakeCalls:
+    """Return a function that makes calls with the facade, everything switched on."""
     mesh = AsyncMeshClient(CLIENT_ID, CLIENT_SECRET, base_url=url)
 
     async def call() -> object:
@@ -78,8 +81,8 @@ def async_facade(url: str) -> Calls:
 # --- many at once ---------------------------------------------------------------------------------
 
 
-def tasks_generated(url: str, concurrency: int) -> Calls:
-    """Share a generated client that may keep as many connections as there are tasks."""
+def tasks_generated(url: str, concurrency: int) -> MakeCalls:
+    """Return a function whose tasks share a generated client, with a connection for each."""
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     client = Client(
         base_url=url,
@@ -96,13 +99,13 @@ def tasks_generated(url: str, concurrency: int) -> Calls:
 
 
 def linked_accounts(count: int) -> Iterator[LinkedAccount]:
-    """Return as many accounts, none of which fails."""
+    """Yield `count` accounts, none of which fails."""
     for key in range(count):
         yield LinkedAccount(TOKEN, "coinbase", key)
 
 
-def tasks_facade(url: str, concurrency: int) -> Calls:
-    """Use bulk with a number of tasks."""
+def tasks_facade(url: str, concurrency: int) -> MakeCalls:
+    """Return a function that reads accounts in bulk, with `concurrency` tasks."""
     mesh = AsyncMeshClient(CLIENT_ID, CLIENT_SECRET, base_url=url, max_connections=concurrency)
     runner = asyncio.Runner()
 
@@ -111,22 +114,22 @@ def tasks_facade(url: str, concurrency: int) -> Calls:
         async for outcome in outcomes:
             assert outcome.error is None, outcome.error
 
-    def calls(count: int) -> None:
+    def make_calls(count: int) -> None:
         runner.run(read(count))
 
-    return calls
+    return make_calls
 
 
-def threads_facade(url: str, concurrency: int) -> Calls:
-    """Use bulk with a number of threads."""
+def threads_facade(url: str, concurrency: int) -> MakeCalls:
+    """Return a function that reads accounts in bulk, with `concurrency` threads."""
     mesh = MeshClient(CLIENT_ID, CLIENT_SECRET, base_url=url, max_connections=concurrency)
 
-    def calls(count: int) -> None:
+    def make_calls(count: int) -> None:
         outcomes = mesh.get_account_balances(linked_accounts(count), concurrency=concurrency)
         for outcome in outcomes:
             assert outcome.error is None, outcome.error
 
-    return calls
+    return make_calls
 
 
 # --- answers from memory --------------------------------------------------------------------------
@@ -141,7 +144,7 @@ class DecimalResponse(httpx.Response):
 
 
 def memory_transport(rows: int, response_class: type[httpx.Response]) -> httpx.MockTransport:
-    """Return a transport that answers every request with a balance of so many rows."""
+    """Return a transport that answers every request with a balance of `rows` rows."""
     body = balance_body(rows)
 
     def respond(_: httpx.Request) -> httpx.Response:
@@ -150,8 +153,8 @@ def memory_transport(rows: int, response_class: type[httpx.Response]) -> httpx.M
     return httpx.MockTransport(respond)
 
 
-def generated_in_memory(rows: int, response_class: type[httpx.Response]) -> Calls:
-    """Run the generated operation on answers from memory."""
+def repeat_generated(rows: int, response_class: type[httpx.Response]) -> MakeCalls:
+    """Return a function that runs the generated operation on answers from memory."""
     transport = memory_transport(rows, response_class)
     client = Client(base_url=UNUSED_URL, headers=dict(HEADERS), httpx_args={"transport": transport})
     request = BalanceBrokerBaseRequest(TOKEN, "coinbase")
@@ -162,18 +165,18 @@ def generated_in_memory(rows: int, response_class: type[httpx.Response]) -> Call
     return repeat(call)
 
 
-def memory_generated(rows: int) -> Calls:
-    """Decode as generated code does: with floats, and without checks."""
-    return generated_in_memory(rows, httpx.Response)
+def memory_generated(rows: int) -> MakeCalls:
+    """Return a function that decodes as generated code does: with floats, and without checks."""
+    return repeat_generated(rows, httpx.Response)
 
 
-def memory_generated_decimals(rows: int) -> Calls:
-    """Decode exact numbers, still without checks."""
-    return generated_in_memory(rows, DecimalResponse)
+def memory_generated_decimals(rows: int) -> MakeCalls:
+    """Return a function that decodes exact numbers, still without checks."""
+    return repeat_generated(rows, DecimalResponse)
 
 
-def memory_facade(rows: int) -> Calls:
-    """Decode exact numbers and check every field."""
+def memory_facade(rows: int) -> MakeCalls:
+    """Return a function that decodes exact numbers and checks every field."""
     transport = memory_transport(rows, httpx.Response)
     mesh = MeshClient(CLIENT_ID, CLIENT_SECRET, base_url=UNUSED_URL, transport=transport)
 
@@ -187,7 +190,10 @@ def memory_facade(rows: int) -> Calls:
 
 
 def accounts_of_which_some_fail(count: int) -> Iterator[LinkedAccount]:
-    """Return as many accounts; every twentieth fails, in ten ways by turns (see server.py)."""
+    """Yield `count` accounts; the first of each twenty fails, in ten ways by turns.
+
+    server.py lists the ways to fail.
+    """
     for key in range(count):
         if key % 20 == 0:
             yield LinkedAccount(f"fails-in-way-{key // 20 % 10}", "coinbase", key)
@@ -196,7 +202,7 @@ def accounts_of_which_some_fail(count: int) -> Iterator[LinkedAccount]:
 
 
 class Tally:
-    """Counts the outcomes of a run."""
+    """Counts the outcomes of a run that reads `accounts_of_which_some_fail(count)`."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -210,26 +216,26 @@ class Tally:
             self._failed += 1
 
     def check(self) -> None:
-        """Fail unless each account came once, and one in twenty failed."""
+        """Fail unless each account has one outcome, and the first of each twenty failed."""
         assert self._seen == b"\x01" * self._count
-        assert self._failed == self._count // 20
+        assert self._failed == math.ceil(self._count / 20)
 
 
-def bulk_threads(url: str) -> Calls:
-    """Read through bulk, with threads."""
+def bulk_threads(url: str) -> MakeCalls:
+    """Return a function that reads accounts in bulk, with threads; some fail."""
     mesh = MeshClient(CLIENT_ID, CLIENT_SECRET, base_url=url)
 
-    def calls(count: int) -> None:
+    def make_calls(count: int) -> None:
         tally = Tally(count)
         for outcome in mesh.get_account_balances(accounts_of_which_some_fail(count)):
             tally.add(outcome)
         tally.check()
 
-    return calls
+    return make_calls
 
 
-def bulk_tasks(url: str) -> Calls:
-    """Read through bulk, with tasks."""
+def bulk_tasks(url: str) -> MakeCalls:
+    """Return a function that reads accounts in bulk, with tasks; some fail."""
     mesh = AsyncMeshClient(CLIENT_ID, CLIENT_SECRET, base_url=url)
     runner = asyncio.Runner()
 
@@ -239,7 +245,7 @@ def bulk_tasks(url: str) -> Calls:
             tally.add(outcome)
         tally.check()
 
-    def calls(count: int) -> None:
+    def make_calls(count: int) -> None:
         runner.run(read(count))
 
-    return calls
+    return make_calls

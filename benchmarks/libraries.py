@@ -15,7 +15,7 @@ from workload import (
     BODY,
     HEADERS,
     PATH,
-    Calls,
+    MakeCalls,
     repeat,
     repeat_async,
     share_between_tasks,
@@ -52,8 +52,8 @@ def request_bytes(url: str) -> bytes:
     return "\r\n".join([*lines, "", body]).encode()
 
 
-def sync_socket(url: str) -> Calls:
-    """Write and read bytes, and decode."""
+def sync_socket(url: str) -> MakeCalls:
+    """Return a function that writes requests to a socket, and decodes the answers."""
     connection = socket.create_connection(address(url))
     request = request_bytes(url)
 
@@ -66,8 +66,8 @@ def sync_socket(url: str) -> Calls:
     return repeat(call)
 
 
-def sync_http_client(url: str) -> Calls:
-    """Use the standard library."""
+def sync_http_client(url: str) -> MakeCalls:
+    """Return a function that makes calls with the standard library."""
     host, port = address(url)
     connection = http.client.HTTPConnection(host, port)
     headers = HEADERS | {"Content-Type": "application/json"}
@@ -83,7 +83,7 @@ def sync_http_client(url: str) -> Calls:
 
 
 def post_with(client: "httpx.Client | httpx2.Client") -> Callable[[], object]:
-    """Return a call with a client of httpx or httpx2."""
+    """Return a function that makes one call with a client of httpx or httpx2."""
 
     def call() -> object:
         return client.post(PATH, json=BODY).json()
@@ -94,7 +94,7 @@ def post_with(client: "httpx.Client | httpx2.Client") -> Callable[[], object]:
 def post_async_with(
     client: "httpx.AsyncClient | httpx2.AsyncClient",
 ) -> Callable[[], Awaitable[object]]:
-    """Return a call with an async client of httpx or httpx2."""
+    """Return a function that makes one call with an async client of httpx or httpx2."""
 
     async def call() -> object:
         response = await client.post(PATH, json=BODY)
@@ -103,22 +103,22 @@ def post_async_with(
     return call
 
 
-def sync_httpx(url: str) -> Calls:
-    """Use httpx as its documentation shows it."""
+def sync_httpx(url: str) -> MakeCalls:
+    """Return a function that makes calls with httpx as its documentation shows it."""
     import httpx
 
     return repeat(post_with(httpx.Client(base_url=url, headers=HEADERS)))
 
 
-def async_httpx(url: str) -> Calls:
-    """Use httpx as its documentation shows it."""
+def async_httpx(url: str) -> MakeCalls:
+    """Return a function that makes calls with httpx as its documentation shows it."""
     import httpx
 
     return repeat_async(post_async_with(httpx.AsyncClient(base_url=url, headers=HEADERS)))
 
 
-def tasks_httpx(url: str, concurrency: int) -> Calls:
-    """Share one client that may keep as many connections as there are tasks."""
+def tasks_httpx(url: str, concurrency: int) -> MakeCalls:
+    """Return a function whose tasks share one client, which may keep a connection for each."""
     import httpx
 
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
@@ -126,8 +126,8 @@ def tasks_httpx(url: str, concurrency: int) -> Calls:
     return share_between_tasks(post_async_with(client), concurrency)
 
 
-def threads_httpx(url: str, concurrency: int) -> Calls:
-    """Share one client that may keep as many connections as there are threads."""
+def threads_httpx(url: str, concurrency: int) -> MakeCalls:
+    """Return a function whose threads share one client, which may keep a connection for each."""
     import httpx
 
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
@@ -135,22 +135,22 @@ def threads_httpx(url: str, concurrency: int) -> Calls:
     return share_between_threads(post_with(client), concurrency)
 
 
-def sync_httpx2(url: str) -> Calls:
-    """Use httpx2 as its documentation shows it."""
+def sync_httpx2(url: str) -> MakeCalls:
+    """Return a function that makes calls with httpx2 as its documentation shows it."""
     import httpx2
 
     return repeat(post_with(httpx2.Client(base_url=url, headers=HEADERS)))
 
 
-def async_httpx2(url: str) -> Calls:
-    """Use httpx2 as its documentation shows it."""
+def async_httpx2(url: str) -> MakeCalls:
+    """Return a function that makes calls with httpx2 as its documentation shows it."""
     import httpx2
 
     return repeat_async(post_async_with(httpx2.AsyncClient(base_url=url, headers=HEADERS)))
 
 
-def tasks_httpx2(url: str, concurrency: int) -> Calls:
-    """Share one client that may keep as many connections as there are tasks."""
+def tasks_httpx2(url: str, concurrency: int) -> MakeCalls:
+    """Return a function whose tasks share one client, which may keep a connection for each."""
     import httpx2
 
     limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
@@ -158,8 +158,8 @@ def tasks_httpx2(url: str, concurrency: int) -> Calls:
     return share_between_tasks(post_async_with(client), concurrency)
 
 
-def threads_httpx2(url: str, concurrency: int) -> Calls:
-    """Share one client that may keep as many connections as there are threads."""
+def threads_httpx2(url: str, concurrency: int) -> MakeCalls:
+    """Return a function whose threads share one client, which may keep a connection for each."""
     import httpx2
 
     limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
@@ -171,7 +171,7 @@ def threads_httpx2(url: str, concurrency: int) -> Calls:
 
 
 def post_with_pyreqwest(url: str) -> Callable[[], object]:
-    """Return a call with a new client of pyreqwest."""
+    """Return a function that makes one call with a new client of pyreqwest."""
     from pyreqwest.client import SyncClient, SyncClientBuilder
 
     client: SyncClient = SyncClientBuilder().base_url(url).default_headers(HEADERS).build()
@@ -182,23 +182,23 @@ def post_with_pyreqwest(url: str) -> Callable[[], object]:
     return call
 
 
-def sync_pyreqwest(url: str) -> Calls:
-    """Use pyreqwest."""
+def sync_pyreqwest(url: str) -> MakeCalls:
+    """Return a function that makes calls with pyreqwest."""
     return repeat(post_with_pyreqwest(url))
 
 
-def threads_pyreqwest(url: str, concurrency: int) -> Calls:
-    """Share one client of pyreqwest."""
+def threads_pyreqwest(url: str, concurrency: int) -> MakeCalls:
+    """Return a function whose threads share one client of pyreqwest."""
     return share_between_threads(post_with_pyreqwest(url), concurrency)
 
 
-def async_pyreqwest(url: str) -> Calls:
-    """Use pyreqwest."""
+def async_pyreqwest(url: str) -> MakeCalls:
+    """Return a function that makes calls with pyreqwest."""
     return tasks_pyreqwest(url, concurrency=1)
 
 
-def tasks_pyreqwest(url: str, concurrency: int) -> Calls:
-    """Share one client of pyreqwest."""
+def tasks_pyreqwest(url: str, concurrency: int) -> MakeCalls:
+    """Return a function whose tasks share one client of pyreqwest."""
     from pyreqwest.client import Client, ClientBuilder
 
     client: Client = ClientBuilder().base_url(url).default_headers(HEADERS).build()
@@ -211,7 +211,7 @@ def tasks_pyreqwest(url: str, concurrency: int) -> Calls:
 
 
 def post_with_pyqwest(url: str) -> Callable[[], object]:
-    """Return a call with a new client of pyqwest."""
+    """Return a function that makes one call with a new client of pyqwest."""
     import pyqwest
 
     client = pyqwest.SyncClient()
@@ -223,23 +223,23 @@ def post_with_pyqwest(url: str) -> Callable[[], object]:
     return call
 
 
-def sync_pyqwest(url: str) -> Calls:
-    """Use pyqwest."""
+def sync_pyqwest(url: str) -> MakeCalls:
+    """Return a function that makes calls with pyqwest."""
     return repeat(post_with_pyqwest(url))
 
 
-def threads_pyqwest(url: str, concurrency: int) -> Calls:
-    """Share one client of pyqwest."""
+def threads_pyqwest(url: str, concurrency: int) -> MakeCalls:
+    """Return a function whose threads share one client of pyqwest."""
     return share_between_threads(post_with_pyqwest(url), concurrency)
 
 
-def async_pyqwest(url: str) -> Calls:
-    """Use pyqwest."""
+def async_pyqwest(url: str) -> MakeCalls:
+    """Return a function that makes calls with pyqwest."""
     return tasks_pyqwest(url, concurrency=1)
 
 
-def tasks_pyqwest(url: str, concurrency: int) -> Calls:
-    """Share one client of pyqwest."""
+def tasks_pyqwest(url: str, concurrency: int) -> MakeCalls:
+    """Return a function whose tasks share one client of pyqwest."""
     import pyqwest
 
     client = pyqwest.Client()

@@ -1,12 +1,15 @@
-"""Clients of other services as contenders: each makes a call that is like ours."""
+"""Clients of other services as contenders: each makes a call that is like ours.
+
+Each function sets a client up, and returns a function that makes a number of calls.
+"""
 
 import contextlib
 
-from workload import CLIENT_ID, CLIENT_SECRET, TOKEN, Calls, repeat
+from workload import CLIENT_ID, CLIENT_SECRET, TOKEN, MakeCalls, repeat
 
 
-def sync_plaid(url: str) -> Calls:
-    """Read a balance through Plaid's client."""
+def sync_plaid(url: str) -> MakeCalls:
+    """Return a function that reads balances with Plaid's client."""
     import plaid
     from plaid.api.plaid_api import PlaidApi
     from plaid.model.accounts_balance_get_request import AccountsBalanceGetRequest
@@ -20,8 +23,8 @@ def sync_plaid(url: str) -> Calls:
     return repeat(call)
 
 
-def sync_stripe(url: str) -> Calls:
-    """Read a balance through Stripe's client."""
+def sync_stripe(url: str) -> MakeCalls:
+    """Return a function that reads balances with Stripe's client."""
     import stripe
 
     client = stripe.StripeClient("a-made-up-key", base_addresses={"api": url})
@@ -32,8 +35,8 @@ def sync_stripe(url: str) -> Calls:
     return repeat(call)
 
 
-def sync_openai(url: str) -> Calls:
-    """Ask for a completion of five characters through OpenAI's client."""
+def sync_openai(url: str) -> MakeCalls:
+    """Return a function that asks for completions of five characters with OpenAI's client."""
     import openai
 
     client = openai.OpenAI(api_key="a-made-up-key", base_url=f"{url}/v1")
@@ -46,8 +49,11 @@ def sync_openai(url: str) -> Calls:
     return repeat(call)
 
 
-def sync_githubkit(url: str) -> Calls:
-    """Create a label through githubkit: bodies both ways, as in a call of ours."""
+def sync_githubkit(url: str) -> MakeCalls:
+    """Return a function that creates labels with githubkit.
+
+    Both the request and the answer have a body, as in a call to Mesh.
+    """
     import githubkit
 
     # Entered, and never left: otherwise githubkit opens a connection for each call.

@@ -29,7 +29,7 @@ class Report:
         for work, each in races.items():
             rows += [
                 [work, name, f"{each.median(name):,.0f}", f"{each.ratio(name):.2f}"]
-                for name in each.rounds
+                for name in each.microseconds
             ]
         self.add_table(title, ["work", "contender", "µs a call", "ratio"], rows, note)
 

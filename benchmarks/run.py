@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 import chart
-from race import FOLDER, Contender, Race, race, race_programs, running_server, server_limit
+from race import FOLDER, Contender, Race, measure_server_speed, race, race_programs, running_server
 from report import Report
 
 LATENCIES = [0.0, 0.02, 0.1]
@@ -100,7 +100,8 @@ Each contender runs in a process of its own, and they take turns. A figure is th
 contender's rounds. A ratio is the median, over the rounds, of the contender's time divided by the
 time of the first contender in its block: lower is faster. Everything is switched on in the facade:
 keys, retries, deadline, size limits, Decimals and checks. The server is one process on uvloop; it
-answered {limit:,.0f} requests a second when they came in hundreds, so no client waited for it."""
+answered {server_speed:,.0f} requests a second when they came in hundreds, so no client waited for \
+it."""
 
 NOT_THE_SAME_WORK = """\
 Two comparisons of earlier reports are gone, because they did not compare the same work. githubkit's
@@ -294,7 +295,7 @@ class Bench:
             self._report.add_target(work, base, at_most, result.ratio("facade", base))
 
 
-def format_introduction(limit: float, scale: float) -> str:
+def format_introduction(server_speed: float, scale: float) -> str:
     """Return what was measured, when, where and with which versions."""
     return INTRODUCTION.format(
         date=f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
@@ -305,7 +306,7 @@ def format_introduction(limit: float, scale: float) -> str:
         load=", ".join(f"{average:.1f}" for average in os.getloadavg()),
         versions=", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES),
         scale=scale,
-        limit=limit,
+        server_speed=server_speed,
     )
 
 
@@ -318,7 +319,7 @@ def main() -> None:
 
     report = Report()
     with running_server(LATENCIES) as urls:
-        limit = server_limit(urls[0])
+        server_speed = measure_server_speed(urls[0])
         urls_by_latency = dict(zip(LATENCIES, urls, strict=True))
         bench = Bench(urls_by_latency, arguments.scale, report)
         sync_race = bench.measure_sequential_calls()
@@ -331,7 +332,7 @@ def main() -> None:
 
     targets = report.targets_table()
     print(f"\n{targets}")
-    parts = [format_introduction(limit, arguments.scale), f"## Targets\n\n{targets}"]
+    parts = [format_introduction(server_speed, arguments.scale), f"## Targets\n\n{targets}"]
     parts += ["![The time of a call](chart.svg)", *report.sections]
     (arguments.output / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     drawn = chart.draw(sync_race, races_by_tasks)

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-Calls = Callable[[int], None]
-"""Makes a number of calls, and returns when all of them are done."""
+MakeCalls = Callable[[int], None]
+"""A function that makes a number of calls, and returns when all of them are done."""
 
 TOKEN = "a-token-of-the-length-that-tokens-have-" + "x" * 60
 CLIENT_ID = "a-client-id"
@@ -15,32 +15,32 @@ HEADERS = {"X-Client-Id": CLIENT_ID, "X-Client-Secret": CLIENT_SECRET}
 BODY = {"authToken": TOKEN, "type": "coinbase"}
 
 
-def repeat(call: Callable[[], object]) -> Calls:
-    """Make calls one after another."""
+def repeat(call: Callable[[], object]) -> MakeCalls:
+    """Return a function that makes calls one after another."""
 
-    def calls(count: int) -> None:
+    def make_calls(count: int) -> None:
         for _ in range(count):
             call()
 
-    return calls
+    return make_calls
 
 
-def repeat_async(call: Callable[[], Awaitable[object]]) -> Calls:
-    """Await calls one after another, on one event loop."""
+def repeat_async(call: Callable[[], Awaitable[object]]) -> MakeCalls:
+    """Return a function that awaits calls one after another, on one event loop."""
     runner = asyncio.Runner()
 
     async def await_all(count: int) -> None:
         for _ in range(count):
             await call()
 
-    def calls(count: int) -> None:
+    def make_calls(count: int) -> None:
         runner.run(await_all(count))
 
-    return calls
+    return make_calls
 
 
-def share_between_tasks(call: Callable[[], Awaitable[object]], concurrency: int) -> Calls:
-    """Let a number of tasks make the calls, on one event loop."""
+def share_between_tasks(call: Callable[[], Awaitable[object]], concurrency: int) -> MakeCalls:
+    """Return a function that shares calls between tasks, on one event loop."""
     runner = asyncio.Runner()
 
     async def work(turns: Iterator[int]) -> None:
@@ -53,19 +53,19 @@ def share_between_tasks(call: Callable[[], Awaitable[object]], concurrency: int)
             for _ in range(concurrency):
                 tasks.create_task(work(turns))
 
-    def calls(count: int) -> None:
+    def make_calls(count: int) -> None:
         runner.run(await_all(count))
 
-    return calls
+    return make_calls
 
 
-def share_between_threads(call: Callable[[], object], concurrency: int) -> Calls:
-    """Let a number of threads make the calls."""
+def share_between_threads(call: Callable[[], object], concurrency: int) -> MakeCalls:
+    """Return a function that shares calls between threads."""
 
-    def calls(count: int) -> None:
+    def make_calls(count: int) -> None:
         with ThreadPoolExecutor(concurrency) as threads:
             made = [threads.submit(call) for _ in range(count)]
         for future in made:
             future.result()  # raises what the call raised
 
-    return calls
+    return make_calls

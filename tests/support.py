@@ -1,4 +1,4 @@
-"""What the facade's tests share: answers, a transport and a server that are told what to do."""
+"""What the facade's tests share: answers, and a transport and a server that give them."""
 
 from __future__ import annotations
 
@@ -38,8 +38,11 @@ def envelope(status: str = "ok", **fields: Any) -> bytes:
 
 def balance_body(*rows: str, **totals: str) -> bytes:
     """Write an accepted envelope; rows and totals are JSON text, so that no digit is lost."""
-    members = [f'"balances": [{", ".join(rows)}]', *(f'"{k}": {v}' for k, v in totals.items())]
-    return f'{{"status": "ok", "content": {{{", ".join(members)}}}}}'.encode()
+    fields = ['"balances": [' + ", ".join(rows) + "]"]
+    for name, number in totals.items():
+        fields.append(f'"{name}": {number}')
+    content = "{" + ", ".join(fields) + "}"
+    return f'{{"status": "ok", "content": {content}}}'.encode()
 
 
 def cash_body(amount: str) -> bytes:
@@ -47,7 +50,7 @@ def cash_body(amount: str) -> bytes:
 
 
 def read(body: bytes) -> AccountBalance:
-    """Return what a client makes of an answer with this body."""
+    """Return the balance that a client reads from an answer with this body."""
     with MeshClient(**KEYS, transport=Script(body)) as mesh:
         return mesh.get_account_balance(TOKEN, "coinbase")
 
@@ -66,7 +69,10 @@ class Sent:
 
 
 class Script(httpx.MockTransport):
-    """Gives its answers in turn, and then the last one for ever; an exception is raised."""
+    """Gives its answers in turn, and then the last one for ever.
+
+    An answer is a body, a response, or an exception that the transport raises.
+    """
 
     def __init__(self, *answers: bytes | httpx.Response | BaseException) -> None:
         super().__init__(self._respond)
@@ -77,10 +83,14 @@ class Script(httpx.MockTransport):
         headers = httpx.Headers(request.headers)
         sent = Sent(request.method, request.url, headers, json.loads(request.content or "null"))
         self.requests.append(sent)
-        answer = self._answers[0] if len(self._answers) == 1 else self._answers.popleft()
+        answer = self._answers[0]
+        if len(self._answers) > 1:
+            self._answers.popleft()
         if isinstance(answer, BaseException):
             raise answer
-        return answer if isinstance(answer, httpx.Response) else response(body=answer)
+        if isinstance(answer, httpx.Response):
+            return answer
+        return response(body=answer)
 
 
 def response(
@@ -92,7 +102,10 @@ def response(
 
 
 def threads_begun_since(before: set[threading.Thread]) -> set[threading.Thread]:
-    """Return the threads that run now and did not before; those of other tests may have ended."""
+    """Return the threads that run now but are not in `before`.
+
+    Threads that earlier tests left behind may have ended since, so their number tells nothing.
+    """
     return set(threading.enumerate()) - before
 
 
@@ -100,18 +113,30 @@ def threads_begun_since(before: set[threading.Thread]) -> set[threading.Thread]:
 
 
 class Peer:
-    """The server's end of a connection; `number` counts the connections from 0."""
+    """The server's end of a connection.
+
+    Attributes:
+        server: The server.
+        number: How many connections the server had accepted before this one.
+        last_request: The last request, with its body.
+        is_open: Whether the server has left the connection open.
+    """
 
     def __init__(self, server: Server, connection: socket.socket, number: int) -> None:
         self.server = server
         self.number = number
-        self.last = b""
+        self.last_request = b""
         self.is_open = True
         self._socket = connection
         self._file = connection.makefile("rb")
 
     def receive(self, seconds: float | None = None) -> bytes:
-        """Return the next request's head; EOFError where the client has closed."""
+        """Read the next request, and return its head.
+
+        Raises:
+            EOFError: The client has closed the connection.
+            TimeoutError: Nothing came for so many seconds.
+        """
         self._socket.settimeout(seconds)
         head = b""
         while not head.endswith(b"\r\n\r\n"):
@@ -119,10 +144,13 @@ class Peer:
             if not line:
                 raise EOFError
             head += line
-        pairs = [line.partition(b":") for line in head.lower().splitlines()]
-        lengths = [int(value) for name, _, value in pairs if name == b"content-length"]
-        self.last = head + self._file.read(sum(lengths))
-        self.server.requests.append(self.last)
+        body_length = 0
+        for line in head.lower().splitlines():
+            name, _, value = line.partition(b":")
+            if name == b"content-length":
+                body_length = int(value)
+        self.last_request = head + self._file.read(body_length)
+        self.server.requests.append(self.last_request)
         return head
 
     def send(self, data: bytes) -> None:
@@ -138,13 +166,17 @@ class Peer:
             self.answer()
 
     def drip(self, data: bytes) -> None:
-        """Send a byte at a time, 20 a second, until the client has had enough."""
+        """Send a byte at a time, 20 a second; faster once the server is being closed.
+
+        Raises:
+            OSError: The client has closed the connection.
+        """
         for byte in data:
             self.send(bytes([byte]))
             self.server.is_over.wait(0.05)
 
     def hold(self) -> None:
-        """Say nothing until the client closes."""
+        """Send nothing until the client closes the connection."""
         self._file.read()
 
     def reset(self) -> None:
@@ -165,7 +197,7 @@ class Peer:
 
 
 def message(body: bytes = OK, *lines: str, status: int = 200) -> bytes:
-    """Write an HTTP/1.1 answer, framed by its length."""
+    """Return an HTTP/1.1 answer with the length of its body, as it goes over the wire."""
     head = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body)}", *lines, "", ""]
     return "\r\n".join(head).encode() + body
 
@@ -179,16 +211,19 @@ def refusing_port() -> Generator[int]:
 
 
 def port_for_a_program() -> int:
-    """Return a free port on loopback for a program that must be told its port.
+    """Return a free port on loopback, for a program that takes its port as an argument.
 
-    It is below the ports that the system gives to others that ask for any port, so none of them
-    takes it before the program does.
+    Sockets that ask the system for any port get a higher one, so none of them takes this port
+    before the program does.
     """
     while True:
         port = 20_000 + secrets.randbelow(10_000)  # pytest-randomly repeats the numbers of `random`
-        with contextlib.suppress(OSError):  # it is in use
-            socket.create_server(("127.0.0.1", port)).close()
-            return port
+        try:
+            probe = socket.create_server(("127.0.0.1", port))
+        except OSError:  # the port is in use
+            continue
+        probe.close()
+        return port
 
 
 @contextlib.contextmanager
@@ -196,7 +231,7 @@ def silent_port() -> Generator[int]:
     """Yield a port on loopback where a connection is neither accepted nor refused."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):  # they fill the queue
+        for _ in range(4):  # these connections fill the queue of the listener
             client = stack.enter_context(socket.socket())
             client.settimeout(0)
             client.connect_ex(listener.getsockname())
@@ -204,7 +239,15 @@ def silent_port() -> Generator[int]:
 
 
 class Server:
-    """A server on loopback that runs `handle` for each connection, in a thread of its own."""
+    """A server on loopback that runs `handle` for each connection, in a thread of its own.
+
+    Attributes:
+        port: The port that it listens on.
+        url: Its base URL.
+        connections: How many connections it has accepted.
+        requests: All requests that its handlers have received, with their bodies.
+        is_over: Set when the test is done with the server; handlers that wait should end then.
+    """
 
     def __init__(
         self, handle: Callable[[Peer], object] = Peer.answer_all, tls: ssl.SSLContext | None = None
@@ -226,7 +269,8 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.is_over.set()
-        # It ends the thread that accepts. Not every system can shut down a socket that listens.
+        # This connection wakes the thread that waits in `accept`, and that thread then ends. Not
+        # every system can shut down a listening socket instead.
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
             pass
         for peer in self._peers:
@@ -236,10 +280,10 @@ class Server:
         self._listener.close()
 
     def wait_until_open(self, count: int) -> None:
-        """Wait until so many connections are open, no more and no fewer."""
-        limit = time.monotonic() + 5
+        """Wait until exactly `count` connections are open."""
+        deadline = time.monotonic() + 5
         while sum(peer.is_open for peer in self._peers) != count:
-            assert time.monotonic() < limit
+            assert time.monotonic() < deadline
             time.sleep(0.005)
 
     def _start(self, run: Callable[..., None], *arguments: Any) -> None:
@@ -248,16 +292,16 @@ class Server:
         thread.start()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # the test has closed it
-            while True:
-                connection, _ = self._listener.accept()
-                if self.is_over.is_set():
-                    connection.close()
-                    return
-                self.connections += 1
-                self._start(self._converse, connection, self.connections - 1)
+        while True:
+            connection, _ = self._listener.accept()
+            if self.is_over.is_set():
+                connection.close()
+                return
+            self.connections += 1
+            self._start(self._serve, connection, self.connections - 1)
 
-    def _converse(self, connection: socket.socket, number: int) -> None:
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        # A handler may read or write until the client closes, which ends it with an error.
         with contextlib.closing(connection), contextlib.suppress(OSError, EOFError):
             if self._tls:
                 connection = self._tls.wrap_socket(connection, server_side=True)

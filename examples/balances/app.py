@@ -32,6 +32,7 @@ from mesh_facade import AsyncMeshClient, MeshError
 from .store import DEFAULT_URL, URL_VARIABLE, Account, Store
 from .tokens import KEYS_VARIABLE, TokenCipher, read_link_payload
 
+# The demo page shows the page in a frame: hence frame-ancestors 'self', not 'none'.
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -73,6 +74,8 @@ def create_app() -> FastAPI:
     )
     app.state.store = Store(os.environ.get(URL_VARIABLE, DEFAULT_URL), cipher)
     app.include_router(router)
+    # The middleware that is added last handles a request first.
+    app.add_middleware(BaseHTTPMiddleware, dispatch=add_headers)
     app.add_middleware(BaseHTTPMiddleware, dispatch=reject_cross_site_posts)
     # Prevents DNS rebinding: another site's host name could be made to resolve to this machine.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
@@ -167,7 +170,7 @@ async def read_balances_for_page(store: StoreDependency, mesh: MeshDependency) -
 
 
 async def read_all_balances(store: Store, mesh: AsyncMeshClient) -> None:
-    """Read the balances of all accounts but those that must be linked again, many at once."""
+    """Read many accounts at a time: all except those that the user must link again."""
     # An application that refreshes tokens does so here, before they expire: see
     # docs/guides/tokens.md.
     accounts = await asyncio.to_thread(store.readable_accounts)
@@ -181,7 +184,7 @@ async def read_all_balances(store: Store, mesh: AsyncMeshClient) -> None:
                     await asyncio.to_thread(store.record_balance, key, outcome.balance)
                 else:
                     await asyncio.to_thread(store.record_error, key, outcome.error)
-    except MeshError as error:  # the client's keys were refused: no other account was read
+    except MeshError as error:  # Mesh refused the API keys: the accounts in `unread` were not read
         for key in unread:
             await asyncio.to_thread(store.record_error, key, error)
 
@@ -225,10 +228,18 @@ def format_amount(amount: Decimal | None) -> str:
 async def reject_cross_site_posts(
     request: Request, call_next: Callable[[Request], Awaitable[Response]]
 ) -> Response:
-    """Reject posts that other sites send, and add HEADERS to every other answer."""
+    """Reject a POST that a page of another site makes the browser send."""
+    # Browsers send this header with "none" if the user typed the address. Other programs omit it.
     site = request.headers.get("sec-fetch-site", "none")
     if request.method == "POST" and site not in {"none", "same-origin"}:
         return PlainTextResponse("This request came from another site.", status_code=403)
+    return await call_next(request)
+
+
+async def add_headers(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """Add HEADERS to an answer, except those that it already has."""
     response = await call_next(request)
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)

@@ -88,9 +88,9 @@ class CountingTransport(httpx.MockTransport):
     """Answers by token, in process and after a while, and counts calls.
 
     Attributes:
-        tokens: The token of each call, in the order of their beginning.
-        now: How many calls are in flight.
-        most: How many were in flight at the same time.
+        tokens: The token of each call, in the order in which the calls began.
+        in_flight: How many calls are in flight now.
+        most_in_flight: The highest number of calls that were in flight at the same time.
     """
 
     def __init__(
@@ -102,30 +102,30 @@ class CountingTransport(httpx.MockTransport):
         self.answer = answer
         self.seconds = seconds
         self.tokens: list[str] = []
-        self.now = 0
-        self.most = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def _in_flight(self, request: httpx.Request) -> Iterator[str]:
+    def _count_call(self, request: httpx.Request) -> Iterator[str]:
         token = json.loads(request.content)["authToken"]
         with self._lock:
             self.tokens.append(token)
-            self.now += 1
-            self.most = max(self.most, self.now)
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             yield token
         finally:
             with self._lock:
-                self.now -= 1
+                self.in_flight -= 1
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        with self._in_flight(request) as token:
+        with self._count_call(request) as token:
             time.sleep(self.seconds(token))
         return self.answer(token)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        with self._in_flight(request) as token:
+        with self._count_call(request) as token:
             await asyncio.sleep(self.seconds(token))
         return self.answer(token)
 

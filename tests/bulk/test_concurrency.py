@@ -47,7 +47,7 @@ def test_concurrency_limits_simultaneous_calls_and_defaults_to_twenty(
     count = 3 * concurrency
 
     assert len(read_all(mode.client(transport=transport), make_accounts(count), **options)) == count
-    assert transport.most == concurrency
+    assert transport.most_in_flight == concurrency
 
 
 @pytest.mark.parametrize("concurrency", [0, -1, 2.5, "20", True, None])
@@ -110,7 +110,7 @@ def test_run_goes_on_with_fewer_lanes_if_the_system_allows_no_more_threads(
     outcomes = read_all(mode.client(transport=transport), make_accounts(40))
 
     assert sorted(each.account.key for each in outcomes) == list(range(40))
-    assert transport.most == 3
+    assert transport.most_in_flight == 3
 
 
 @only_sync

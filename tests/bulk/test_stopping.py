@@ -1,4 +1,4 @@
-"""Stopping a run early: closing, breaking off, cancelling, interrupting."""
+"""Stopping a run early: closing its generator, break, cancellation and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from mesh_facade import LinkedAccount
+from mesh_facade import Attempt, LinkedAccount
 from mesh_facade.testing import MockServer
 from tests.bulk.support import (
     CountingTransport,
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from tests.conftest import Mode, Serve
 
 
+DEFAULT_CONCURRENCY = 20
+
+
 @only_sync
 def test_system_exit_propagates_instead_of_becoming_an_outcome(mode: Mode) -> None:
     def secret() -> str:
@@ -46,10 +49,24 @@ def test_system_exit_propagates_instead_of_becoming_an_outcome(mode: Mode) -> No
 
 
 def count_other_tasks(mode: Mode) -> int:
+    """Return how many tasks of an async run are left."""
+
     async def count() -> int:
         return len(asyncio.all_tasks()) - 1
 
-    return mode.run(count()) if mode.is_async else 0  # type: ignore[no-any-return]
+    if not mode.is_async:
+        return 0
+    number: int = mode.run(count())
+    return number
+
+
+def give_time_for_more_calls(mode: Mode) -> None:
+    """Wait as long as about ten calls take; lanes that are left would make calls meanwhile."""
+    seconds = 0.02
+    if mode.is_async:
+        mode.run(asyncio.sleep(seconds))  # tasks go on only while their event loop runs
+    else:
+        time.sleep(seconds)
 
 
 @pytest.mark.parametrize("yielded", [0, 1, 25])
@@ -61,11 +78,16 @@ def test_closing_the_generator_stops_all_lanes(mode: Mode, yielded: int) -> None
         for _ in range(yielded):
             next(outcomes)
     sent = len(transport.tokens)
-    time.sleep(0.02)
+    give_time_for_more_calls(mode)
 
     assert threads_begun_since(threads) == set()
-    assert (count_other_tasks(mode), transport.now) == (0, 0)
-    assert len(transport.tokens) == sent <= (yielded + 20 if yielded else 0)
+    assert count_other_tasks(mode) == 0
+    assert transport.in_flight == 0
+    assert len(transport.tokens) == sent
+    if yielded == 0:
+        assert sent == 0  # a run starts when its first outcome is asked for
+    else:
+        assert sent <= yielded + DEFAULT_CONCURRENCY
 
 
 @only_sync
@@ -81,22 +103,28 @@ def test_break_out_of_the_loop_stops_all_lanes(mode: Mode) -> None:
 
 def test_closing_the_generator_ends_pauses(mode: Mode) -> None:
     is_first_answered = threading.Event()
-    is_rate_limited = threading.Event()
+    is_pausing = threading.Event()
 
     def answer(token: str) -> httpx.Response:
         if token == "token-0":
             is_first_answered.set()
             return response()
-        is_first_answered.wait(5)  # a pause would hold the first account back too
-        is_rate_limited.set()
+        # A rate limit pauses all lanes, so it must not come before the first account's answer.
+        is_first_answered.wait(5)
         return rate_limited(60)
 
+    def note_pause(attempt: Attempt) -> None:
+        if attempt.pause is not None:
+            is_pausing.set()
+
+    transport = CountingTransport(answer)
+    caller = mode.client(transport=transport, on_attempt=note_pause)
     threads = set(threading.enumerate())
     began_at = time.monotonic()
 
-    with open_run(mode.client(transport=CountingTransport(answer)), make_accounts(9)) as outcomes:
+    with open_run(caller, make_accounts(9)) as outcomes:
         next(outcomes)
-        wait_until_set(is_rate_limited, mode)
+        wait_until_set(is_pausing, mode)
 
     assert time.monotonic() - began_at < 2
     assert threads_begun_since(threads) == set()
@@ -109,9 +137,16 @@ def test_closing_the_generator_lets_calls_in_flight_end_without_retries(mode: Mo
 
     def answer(token: str) -> httpx.Response:
         ended.append(token)
-        return response() if token == "token-0" else response(503, b"")
+        if token == "token-0":
+            return response()
+        return response(503, b"")
 
-    transport = CountingTransport(answer, lambda token: 0.2 if token == "token-0" else 0.5)
+    def seconds(token: str) -> float:
+        if token == "token-0":
+            return 0.2
+        return 0.5  # still in flight when the generator is closed
+
+    transport = CountingTransport(answer, seconds)
 
     with open_run(mode.client(transport=transport), make_accounts(2)) as outcomes:
         next(outcomes)
@@ -121,36 +156,39 @@ def test_closing_the_generator_lets_calls_in_flight_end_without_retries(mode: Mo
 
 @only_async
 def test_cancelling_the_iterating_task_cancels_its_lanes(mode: Mode, mesh: MockServer) -> None:
-    async def read() -> int:
-        mesh.answers("token-0", delay=30)
-        task = asyncio.create_task(collect())
-        await asyncio.wait_for(others_are_read.wait(), 10)
-        task.cancel()
-        await asyncio.wait([task])
-        assert task.cancelled()
-        return len(asyncio.all_tasks()) - 1
+    mesh.answers("token-0", delay=30)
+    client = connect_to(mesh, mode).client
+    others_are_read = asyncio.Event()
 
-    async def collect() -> None:
+    async def read() -> None:
         count = 0
         async for _ in client.get_account_balances(make_accounts(5)):
             count += 1
             if count == 4:
                 others_are_read.set()
 
-    others_are_read = asyncio.Event()
-    client = connect_to(mesh, mode).client
+    async def cancel_while_the_first_account_is_read() -> int:
+        task = asyncio.create_task(read())
+        await asyncio.wait_for(others_are_read.wait(), 10)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        return len(asyncio.all_tasks()) - 1
 
-    assert mode.run(read()) == 0
+    assert mode.run(cancel_while_the_first_account_is_read()) == 0
 
 
 def test_client_can_be_used_after_a_run_was_closed(mode: Mode, serve: Serve) -> None:
+    # Fewer connections than lanes: calls are stopped while they use one, and while they wait for
+    # one. A connection that a stopped call did not give back would be missing afterwards.
     caller = mode.client(base_url=serve().url, max_connections=4)
 
     for _ in range(5):
         with open_run(caller, make_accounts(1000), concurrency=8) as outcomes:
             next(outcomes)
 
-    assert len(read_all(caller, make_accounts(20))) == 20
+    outcomes_afterwards = read_all(caller, make_accounts(20))
+    assert [each.error for each in outcomes_afterwards] == [None] * 20
 
 
 @only_sync
@@ -161,11 +199,11 @@ def test_ctrl_c_while_a_lane_starts_stops_all_lanes(
     start = threading.Thread.start
 
     def start_and_interrupt(thread: threading.Thread) -> None:
-        is_last = thread.name == "mesh-facade-2"
-        if is_last and moment == "before":
+        is_third_lane = thread.name == "mesh-facade-2"
+        if is_third_lane and moment == "before":
             raise KeyboardInterrupt
         start(thread)
-        if is_last:
+        if is_third_lane:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(threading.Thread, "start", start_and_interrupt)
@@ -188,13 +226,13 @@ def test_ctrl_c_while_a_lane_starts_stops_all_lanes(
 
 
 @only_sync
-def test_account_that_no_lane_has_begun_is_not_read_after_an_interruption(
+def test_interrupted_run_does_not_read_accounts_that_no_lane_has_begun(
     mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_stopping = threading.Event()
 
     class LateThread(threading.Thread):
-        """A thread that runs only when it is waited for."""
+        """A thread that begins its work only when another thread joins it."""
 
         def run(self) -> None:
             is_stopping.wait(10)
@@ -223,13 +261,20 @@ INTERRUPTED_PROGRAM = """
 import asyncio, signal, sys, threading, os
 from mesh_facade import AsyncMeshClient, LinkedAccount, MeshClient
 
+token = "a-token"
+if sys.argv[2] == "waiting":
+    token = "slow"
+
 def accounts():
     while True:
-        yield LinkedAccount("slow" if sys.argv[2] == "waiting" else "a-token", "coinbase")
+        yield LinkedAccount(token, "coinbase")
 
-def interrupt():
+def press_ctrl_c(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+
+def schedule_ctrl_c():
+    signal.signal(signal.SIGALRM, press_ctrl_c)
     signal.setitimer(signal.ITIMER_REAL, 0.3)
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 
 def read():
     with MeshClient(deadline=1) as mesh:
@@ -241,7 +286,7 @@ async def read_async():
         async for _ in mesh.get_account_balances(accounts()):
             pass
 
-interrupt()
+schedule_ctrl_c()
 try:
     if sys.argv[1] == "async":
         asyncio.run(read_async())
@@ -255,11 +300,13 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("state", ["busy", "waiting"])
 def test_ctrl_c_stops_all_lanes(mode: Mode, mesh: MockServer, state: str) -> None:
     mesh.answers("slow", delay=30)
-    arguments = ["async" if mode.is_async else "sync", state]
+    mode_name = "sync"
+    if mode.is_async:
+        mode_name = "async"
     began_at = time.monotonic()
 
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", INTERRUPTED_PROGRAM, *arguments],
+        [sys.executable, "-W", "error", "-c", INTERRUPTED_PROGRAM, mode_name, state],
         env=os.environ | mesh.environment,
         capture_output=True,
         text=True,

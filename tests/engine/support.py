@@ -48,7 +48,9 @@ def answer_with_number_in_token(peer: Peer) -> None:
     """Answer each request with the number in its token."""
     while True:
         peer.receive()
-        peer.answer(cash_body(json.loads(peer.last.partition(b"\r\n\r\n")[2])["authToken"][6:]))
+        peer.answer(
+            cash_body(json.loads(peer.last_request.partition(b"\r\n\r\n")[2])["authToken"][6:])
+        )
 
 
 HEAD_OF_LONG_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n"

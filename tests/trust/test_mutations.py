@@ -97,7 +97,7 @@ def answer_odd_numbers_mutated(peer: Peer) -> None:
     # A client that waits for more bytes than it was sent loses the connection.
     for seconds in chain([None], repeat(0.05)):
         peer.receive(seconds)
-        number = int(peer.last.partition(b"token-")[2].partition(b'"')[0])
+        number = int(peer.last_request.partition(b"token-")[2].partition(b'"')[0])
         if number % 2:
             peer.send(mutated_answer(number))
         else:
