@@ -267,10 +267,10 @@ def _remove_own_frames(error: E) -> E:
 class _ThreadRun(_Run):
     """A run whose lanes are threads.
 
-    The thread of the caller's loop draws accounts from the input, and puts them into one queue.
-    Lanes take them from there, and put outcomes into another queue. Lanes are daemon threads, so
-    that a program may end while one waits for an answer. (The threads of a ThreadPoolExecutor would
-    keep it from ending.)
+    The thread that iterates over the outcomes draws accounts from the input, and puts them into one
+    queue. Lanes take them from there, and put outcomes into another queue. Lanes are daemon
+    threads, so that a program may end while one waits for an answer. (The threads of a
+    ThreadPoolExecutor would keep it from ending.)
     """
 
     def __init__(
@@ -300,9 +300,9 @@ class _ThreadRun(_Run):
         """
         outcome = None
         error: BaseException | None = None
-        # The inner `try` stops the lanes. The outer one catches all errors, also those of `_stop`,
-        # such as a second Ctrl-C. They are raised after its `except` block, as `empty_frames` needs
-        # it, and so that this frame can delete `self` before.
+        # The inner `try` stops the lanes. The outer one catches every error, including one raised
+        # by `_stop`, such as a second Ctrl-C. The error is raised below, outside the `except`
+        # block: `empty_frames` must be called there, and `self` must be deleted first.
         try:
             try:
                 self.fill_lanes(self._accounts)
@@ -383,7 +383,7 @@ class _ThreadRun(_Run):
             try:
                 result = context.run(self._read, account)
             except BaseException as error:  # noqa: BLE001 — the iterating thread gets it
-                # This frame still runs, so `empty_frames` cannot empty it.
+                # This frame still runs, so `empty_frames` cannot empty it: it is removed instead.
                 result = _remove_own_frames(error)
             if isinstance(result, BaseException):
                 empty_frames(result)
@@ -407,10 +407,10 @@ class _ThreadRun(_Run):
     def _stop(self) -> None:
         """End pauses, wait for calls in flight, and drop their outcomes.
 
-        The wait has a bound. By then all calls in flight have ended, unless a transport of the
-        caller's ignores their deadlines. But the garbage collector may close a forgotten generator
-        at any moment, and in any thread: also in one that holds a lock which a lane waits for.
-        Without a bound, the two would wait for each other.
+        The wait has a bound. By then all calls in flight have ended, unless one is in something
+        that cannot be interrupted, such as a transport of the caller's. But the garbage collector
+        may close a forgotten generator at any moment, and in any thread: also in one that holds a
+        lock which a lane waits for. Without a bound, the two would wait for each other.
         """
         self.is_drawing_over = True
         self._is_stopped = True
@@ -423,7 +423,8 @@ class _ThreadRun(_Run):
             # A thread cannot join one that has not started, nor itself: the garbage collector may
             # run in a lane too.
             if thread.is_alive() and thread is not threading.current_thread():
-                thread.join(max(0.0, limit - time.monotonic()))
+                left = max(0.0, limit - time.monotonic())
+                thread.join(min(left, threading.TIMEOUT_MAX))
 
 
 class _TaskRun(_Run):
@@ -467,9 +468,9 @@ class _TaskRun(_Run):
         """
         outcome = None
         error: BaseException | None = None
-        # The inner `try` stops the lanes. The outer one catches all errors, also those of `_stop`,
-        # such as a second Ctrl-C. They are raised after its `except` block, as `empty_frames` needs
-        # it, and so that this frame can delete `self` before.
+        # The inner `try` stops the lanes. The outer one catches every error, including one raised
+        # by `_stop`, such as a second Ctrl-C. The error is raised below, outside the `except`
+        # block: `empty_frames` must be called there, and `self` must be deleted first.
         try:
             try:
                 self._begin()
@@ -500,8 +501,6 @@ class _TaskRun(_Run):
         return len(self._lanes)
 
     def start_reading(self, account: LinkedAccount) -> None:
-        if self.is_drawing_over:  # the async iterable caught its cancellation, and yielded again
-            raise asyncio.CancelledError
         lane = asyncio.create_task(self._read(account))
         self._lanes.add(lane)
         lane.add_done_callback(self._result_queue.put_nowait)
@@ -526,6 +525,8 @@ class _TaskRun(_Run):
         try:
             await self._free_lanes.acquire()
             async for account in accounts:
+                if self.is_drawing_over:  # the iterable caught its cancellation, and yielded again
+                    break
                 self.start_reading(account)
                 del account  # keep no token while waiting for a free lane
                 await self._free_lanes.acquire()

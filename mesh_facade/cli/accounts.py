@@ -112,8 +112,9 @@ class AccountsFile:
         problem = None
         try:
             yield from self._read_records_with_unique_keys()
-        except UnicodeError as error:
-            problem = f"{error}. Save the file as UTF-8 or UTF-16."
+        except UnicodeDecodeError as error:
+            # Not the position that the error names: it counts from the last part that was read.
+            problem = f"it is not {error.encoding} ({error.reason}). Save it as UTF-8 or UTF-16."
         # Raised outside the except block: the caught error would become its context, and reveal a
         # part of the file, which may be a token.
         if problem is not None:
@@ -238,11 +239,11 @@ class AccountsFile:
     def _detect_delimiter(self, first_line: str) -> str:
         """Return the delimiter that separates the column names.
 
-        The error message describes `first_line`. The column names themselves are read from the
-        file, because a quoted name may continue on the next line.
+        `first_line` is only for the error message. The column names are read from the file, because
+        a quoted name may continue on the next line.
 
         Raises:
-            ValueError: With every delimiter, a required column is missing.
+            ValueError: No delimiter gives all required columns.
         """
         fewest_missing: Sequence[str] = _REQUIRED_FIELDS
         for delimiter in _DELIMITERS:
@@ -441,7 +442,7 @@ def _describe_equal_keys(record: Record, other_line: int, *, other_has_key: bool
 
 
 def _describe_first_line(line: str) -> str:
-    """Return a line for an error message: with its delimiters, but without possible tokens."""
+    """Return a line for an error message, without the cells that may be tokens."""
     description = ""
     # A vertical bar is not a delimiter, but it may have been meant as one: the message shows it.
     for part in re.split(r"([,;|\t])", line):

@@ -23,7 +23,12 @@ from mesh_facade.cli.results import (
     open_output,
 )
 from mesh_facade.cli.resuming import Resumption
-from mesh_facade.cli.summary import Summary, Tally, describe_missing_keys, shows_accepted_keys
+from mesh_facade.cli.summary import (
+    Summary,
+    Tally,
+    describe_accounts_without_key,
+    shows_accepted_keys,
+)
 from mesh_facade.cli.terminal import print_message
 from mesh_facade.cli.variables import check_keys_are_set
 
@@ -130,7 +135,7 @@ class BulkRun:
         """Read the selected accounts, print the summary, and return the exit code."""
         selected = resumption.select(accounts)
         if not resumption.outcomes and tally.without_key > 0:
-            print_message(describe_missing_keys(tally, accounts.name))
+            print_message(describe_accounts_without_key(tally, accounts.name))
         summary = Summary(tally, accounts.name, self.output, self.retry_failed)
         try:
             # If the run ends early, the generator is still reading the file of accounts. So it is
@@ -161,7 +166,7 @@ class BulkRun:
         outcomes are held back until a later answer shows that Mesh accepts the keys. They are not
         written if the run is interrupted or raises an exception first, and the next run reads their
         accounts again. If the run ends normally, they are written. But if no answer showed that
-        Mesh accepts the keys, they do not replace an older failure with another cause.
+        Mesh accepts the keys, they do not overwrite an older failure that has another cause.
 
         Raises:
             AuthenticationError: Mesh evidently refuses the API keys.
@@ -183,11 +188,14 @@ class BulkRun:
                             _write_all(held_back, writer, tally)
                             held_back.clear()
                         _write_all([outcome], writer, tally)
+                    speed = bar.tasks[task_id].speed
+                    if speed is None:  # at the beginning
+                        speed = 0
                     bar.update(
                         task_id,
                         completed=tally.stored + tally.tried + len(held_back),
                         failed=tally.failed + len(held_back),
-                        rate=bar.tasks[task_id].speed or 0,
+                        rate=speed,
                     )
         if tally.accepted > 0:
             _write_all(held_back, writer, tally)
@@ -195,7 +203,10 @@ class BulkRun:
             _write_unless_older_failure_says_more(held_back, resumption, writer, tally)
 
     def _make_progress_bar(self) -> progress.Progress:
-        """Return a progress bar on stderr; it shows nothing unless stderr is a terminal."""
+        """Return a progress bar on stderr.
+
+        It shows nothing unless stderr is a terminal, or if the outcomes are printed on a terminal.
+        """
         stderr = console.Console(stderr=True)
         is_hidden = not stderr.is_terminal
         if self.output == STDOUT and sys.stdout.isatty():
@@ -246,14 +257,13 @@ def _write_all(outcomes: Sequence[Outcome], writer: OutcomeWriter, tally: Tally)
 
 
 def _write_unless_older_failure_says_more(
-    refusals: Sequence[Outcome], resumption: Resumption, writer: OutcomeWriter, tally: Tally
+    held_back: Sequence[Outcome], resumption: Resumption, writer: OutcomeWriter, tally: Tally
 ) -> None:
-    """Count 401s that may be about the API keys, and write those that overwrite nothing better.
+    """Count 401s that may be about the API keys, and write each unless an older failure says more.
 
-    A 401 is not written if an earlier run stored a failure with another cause for the account,
-    because that failure says more about the account.
+    That is a failure with another cause that an earlier run stored for the account.
     """
-    for outcome in refusals:
+    for outcome in held_back:
         older = resumption.outcomes.get(outcome.account.key)
         if older is None or older.failure is None or older.failure.may_mean_refused_keys:
             writer.add(outcome)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -44,7 +45,10 @@ Completion: eval "$(_MESH_BALANCE_COMPLETE=bash_source mesh-balance)", in the sh
 
 
 class CommandGroup(click.Group):
-    """Commands that end in an exit code, and report a failure in one line on stderr."""
+    """Commands that end in an exit code, and report a failure in one line on stderr.
+
+    If the arguments are wrong, the usage comes before that line.
+    """
 
     def make_context(
         self,
@@ -65,7 +69,7 @@ class CommandGroup(click.Group):
 
 @contextlib.contextmanager
 def _turn_errors_into_exit_codes() -> Generator[None]:
-    """End the program with the exit code, and the line on stderr, of an exception.
+    """Print an exception as one line on stderr, and end the program with its exit code.
 
     Raises:
         Exit: The block raised an exception that a user may cause. Any other is a fault of ours:
@@ -195,11 +199,11 @@ def mock_server(port: int) -> None:
     """
     from mesh_facade.testing import FAULTS  # noqa: PLC0415 — takes half a second
 
-    with _serve_mock(port) as mesh:
+    with _serve_mock(port) as server:
         for name in FAULTS:
-            mesh.fails(token=name, fault=name)
+            server.fails(token=name, fault=name)
         try:
-            for variable, value in mesh.environment.items():
+            for variable, value in server.environment.items():
                 click.echo(f"export {variable}={value}")
             while True:
                 # A sleep, because on Windows Ctrl-C does not end the wait for a lock.
@@ -243,12 +247,25 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
         click.echo(json.dumps(printed))
     else:
         for result in results:
-            mark = "FAIL" if result.exit_code else "ok"
+            mark = "ok"
+            if result.exit_code != 0:
+                mark = "FAIL"
             click.echo(f"{mark}  {result.name}: {result.detail}")
-    failed = [result for result in results if result.exit_code]
+    failed = [result for result in results if result.exit_code != 0]
     if failed:
-        # If both checks fail, the keys decide, because the user can correct them at once.
+        # If both checks fail, the keys decide: their check comes first, and the user can correct
+        # them at once.
         context.exit(failed[0].exit_code)
+
+
+def _check_max_pause(
+    context: click.Context, parameter: click.Parameter, seconds: float | None
+) -> float | None:
+    """Return a number of seconds; raise BadParameter if a run cannot pause for so long."""
+    del context, parameter
+    if seconds is not None and not 0 < seconds <= threading.TIMEOUT_MAX:  # NaN is neither
+        raise click.BadParameter(f"{seconds:g} is not a finite number of seconds greater than 0.")
+    return seconds
 
 
 @main.command()
@@ -260,7 +277,7 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
     "-o",
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="A file, or - for stdout; default: stdout, unless it is a terminal.",
+    help="A file, or - for stdout. Without it, stdout is used, unless it is a terminal.",
 )
 @click.option(
     "--concurrency",
@@ -281,7 +298,8 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
 )
 @click.option(
     "--max-pause",
-    type=click.FloatRange(0, min_open=True),
+    type=float,
+    callback=_check_max_pause,
     metavar="SECONDS",
     help="How long the run may wait in total when Mesh asks to wait; default: no limit.",
 )
@@ -303,8 +321,8 @@ def bulk(  # noqa: PLR0913 — one argument for each option
     ACCOUNTS is a CSV file with the columns auth_token, broker and, to tell outcomes apart, key; or
     JSON lines with these fields; or - for stdin. Without a key, the record's number is taken.
 
-    The output is CSV if its name ends in .csv. It is JSON lines if its name ends in .jsonl, .ndjson
-    or .json or has no ending, and on stdout. It never holds auth tokens. If a run was interrupted,
+    The output is CSV if its name ends in .csv. It is JSON lines on stdout, and if its name ends in
+    .jsonl, .ndjson or .json or has no ending. It never holds auth tokens. If a run was interrupted,
     give the same command again to continue it: accounts whose outcomes are in the output file are
     not read again.
     """

@@ -1,4 +1,4 @@
-"""Why an account could not be read: what `bulk` counts, and what an output file keeps of it."""
+"""The cause of a failure, as `bulk` counts it and an output file stores it."""
 
 from typing import Self
 
@@ -25,11 +25,11 @@ class Failure:
 
     @classmethod
     def from_error(cls, error: Exception) -> Self:
-        """Return the cause that an error stands for."""
-        if isinstance(error, MeshAPIError):
-            error_type = one_line(error.error_type or "")
-            return cls(type(error).__name__, error_type or None)
-        return cls(type(error).__name__)
+        """Return the failure that describes an error."""
+        error_type = None
+        if isinstance(error, MeshAPIError) and error.error_type:
+            error_type = one_line(error.error_type)
+        return cls(type(error).__name__, error_type or None)
 
     @property
     def is_unreachable(self) -> bool:
@@ -39,7 +39,7 @@ class Failure:
     @property
     def is_dead_token(self) -> bool:
         """True if Mesh said that the user's token is the reason."""
-        # The facade's error decides, so that there is one rule for both.
+        # Only MeshAPIError knows which error types mean a dead token, so ask one.
         return MeshAPIError(error_type=self.error_type).reconnect_required
 
     @property

@@ -57,7 +57,8 @@ _COLUMNS_OF_OLD_VERSIONS = COLUMNS[:-1]
 
 # A spreadsheet evaluates a cell as a formula if it starts with one of these characters, of which
 # some are full-width. An apostrophe in front of the character prevents that. If a cell already
-# has apostrophes there, it gets one more, so that removing one restores every cell.
+# has apostrophes there, it gets one more, so that removing one restores every cell. A plain number,
+# such as -5, is left as it is.
 _FORMULA = re.compile("'*[=+\\-@\t\r＝＋－＠]")  # noqa: RUF001 — the full-width ones
 _ESCAPED_FORMULA = re.compile("'+[=+\\-@\t\r＝＋－＠]")  # noqa: RUF001 — the same
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
@@ -67,7 +68,7 @@ class _NotAnOutcomeError(ValueError):
     """A line of an output file is not an outcome."""
 
 
-# What the decoders raise for such a line; ValueError includes `_NotAnOutcomeError`.
+# The exceptions that the decoders raise for such a line; ValueError includes `_NotAnOutcomeError`.
 _PARSING_ERRORS = (ValueError, RecursionError, csv.Error)
 
 
@@ -102,7 +103,8 @@ class StoredOutcome:
     def shows_accepted_keys(self) -> bool:
         """True if this outcome shows that Mesh accepted the API keys of the run that wrote it.
 
-        A balance and a dead token show it. Of other failures, an output does not hold enough.
+        A balance and a dead token show it. Another failure may show it too, but an output does not
+        store enough of it to tell.
         """
         return self.failure is None or self.failure.is_dead_token
 
@@ -171,7 +173,7 @@ class OutputFile:
         self._file.flush()
         self.outcomes[stored.key] = stored
 
-    def lines(self) -> Iterator[tuple[str, bytes]]:
+    def keyed_lines(self) -> Iterator[tuple[str, bytes]]:
         """Yield the key and the line of each outcome."""
         self._file.seek(0)
         for line in self._file:
@@ -192,8 +194,9 @@ class OutputFile:
         merged = _append_suffix(target, ".merged")
         try:
             self._write_merged(merged, target, journal)
-            # Both files stay locked until the journal is gone. Otherwise another run could open
-            # this file just before it is replaced, and write to a file that no longer has a name.
+            # This file stays locked until it is replaced. Otherwise another run could lock the old
+            # file, pass the check in `_lock`, and then write to a file without a name. The journal
+            # stays locked until it is removed, so that no other run merges it, too.
             if os.name == "nt":  # pragma: no cover — Windows cannot replace an open file
                 self.close()
             merged.replace(target)
@@ -208,10 +211,11 @@ class OutputFile:
         with _open_private(merged, "wb") as file:
             shutil.copymode(target, merged)
             file.write(self._header)
-            for key, line in self.lines():
-                if key not in journal.outcomes:
+            journal_keys = {key for key, _ in journal.keyed_lines()}
+            for key, line in self.keyed_lines():
+                if key not in journal_keys:
                     file.write(line)
-            for _, line in journal.lines():
+            for _, line in journal.keyed_lines():
                 file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -254,7 +258,8 @@ class OutputFile:
         """Return True if a crash has cut off this line, so that it can be removed.
 
         A file that consists of one incomplete line may have been written by another program. Such a
-        line is removed only if it starts as the first line of an output does.
+        line is removed only if it starts as the first line of an output does, and is not an object
+        of another kind.
         """
         if line.endswith(b"\n"):
             return False
@@ -263,6 +268,8 @@ class OutputFile:
         opening = _JSON_OPENING
         if self._is_csv:
             opening = _CSV_HEADER
+        elif _is_object_of_another_kind(line):
+            return False
         if len(line) < len(opening):
             return opening.startswith(line)
         return line.startswith(opening)
@@ -275,7 +282,9 @@ class OutputFile:
         """
         if not self._is_csv:
             return False
-        if columns[-1].encode() not in line:  # faster than reading the cells of each line
+        # A header has the name of the last column. This look is faster than reading the cells of
+        # each line, which are compared below.
+        if columns[-1].encode() not in line:
             return False
         try:
             cells = next(csv.reader([line.decode("utf-8-sig")], strict=True))
@@ -317,7 +326,7 @@ class OutputFile:
     def _parse_line(self, line: bytes) -> StoredOutcome:
         """Return the outcome in a line; raise one of `_PARSING_ERRORS` if it holds none."""
         if not line.endswith(b"\n"):
-            raise _NotAnOutcomeError  # the next outcome would be appended to this line
+            raise _NotAnOutcomeError  # a first line that `_is_cut_off` did not take for ours
         if not self._is_csv:
             return _make_stored_outcome(json.loads(line))
         cells = next(csv.reader([line.decode()], strict=True))
@@ -333,6 +342,15 @@ class OutputFile:
         if self._is_csv:
             return _format_csv(values)
         return _format_json(values)
+
+
+def _is_object_of_another_kind(line: bytes) -> bool:
+    """Return True if a line is a complete JSON object, but not an outcome."""
+    try:
+        values = json.loads(line)
+    except _PARSING_ERRORS:
+        return False
+    return isinstance(values, dict) and values.keys() != set(COLUMNS)
 
 
 @contextlib.contextmanager

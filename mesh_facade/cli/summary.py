@@ -403,7 +403,7 @@ def _is_answered(outcome: Outcome) -> bool:
     return outcome.error is None or isinstance(outcome.error, MeshAPIError | MeshResponseError)
 
 
-def describe_missing_keys(tally: Tally, accounts: str) -> str:
+def describe_accounts_without_key(tally: Tally, accounts: str) -> str:
     """Return the line for a file in which accounts have no key."""
     if tally.without_key == tally.total:
         return f"{accounts}: no account has a key: record numbers are the keys"

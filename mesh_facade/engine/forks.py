@@ -53,10 +53,10 @@ class HandshakeGuard:
         return all(thread == threading.get_ident() for thread in self._threads)
 
 
-handshakes = HandshakeGuard()
+handshake_guard = HandshakeGuard()
 if hasattr(os, "register_at_fork"):  # pragma: no branch — Windows has no fork
     os.register_at_fork(
-        before=handshakes.before_fork,
-        after_in_parent=handshakes.after_fork_in_parent,
-        after_in_child=handshakes.after_fork_in_child,
+        before=handshake_guard.before_fork,
+        after_in_parent=handshake_guard.after_fork_in_parent,
+        after_in_child=handshake_guard.after_fork_in_child,
     )

@@ -39,7 +39,7 @@ class AcceptedResponse(httpx.Response):
         del kwargs
         return self._answer_value
 
-    def __repr__(self) -> str:  # httpx's reads what its constructor would have set
+    def __repr__(self) -> str:  # httpx's own needs attributes that its constructor sets
         return f"<AcceptedResponse [{self.status_code}]>"
 
 
@@ -47,11 +47,12 @@ class EngineClient(httpx.Client):
     """Runs a generated operation's sync function."""
 
     def __init__(self, call_loop: CallLoop) -> None:
-        super().__init__(transport=httpx.BaseTransport())  # never used, but cheaper than none
+        # Never used. Without it, httpx would make a transport of its own, with an SSL context.
+        super().__init__(transport=httpx.BaseTransport())
         self._call_loop = call_loop
 
     def request(self, method: str, url: httpx.URL | str, **options: object) -> httpx.Response:
-        return self.send(_build(self._call_loop, method, url, options))
+        return self.send(_build_request(self._call_loop, method, url, options))
 
     def send(self, request: httpx.Request, **options: object) -> httpx.Response:
         del options
@@ -62,18 +63,18 @@ class AsyncEngineClient(httpx.AsyncClient):
     """Runs a generated operation's async function."""
 
     def __init__(self, call_loop: CallLoop) -> None:
-        super().__init__(transport=httpx.AsyncBaseTransport())  # never used, but cheaper than none
+        super().__init__(transport=httpx.AsyncBaseTransport())  # never used, as above
         self._call_loop = call_loop
 
     async def request(self, method: str, url: httpx.URL | str, **options: object) -> httpx.Response:
-        return await self.send(_build(self._call_loop, method, url, options))
+        return await self.send(_build_request(self._call_loop, method, url, options))
 
     async def send(self, request: httpx.Request, **options: object) -> httpx.Response:
         del options
         return AcceptedResponse(await self._call_loop.run(request))
 
 
-def _build(
+def _build_request(
     call_loop: CallLoop, method: str, url: httpx.URL | str, options: dict[str, object]
 ) -> httpx.Request:
     """Build a request from the arguments of `request()`."""

@@ -6,10 +6,12 @@ Sending a request again because the server had closed an idle connection is not 
 neither as an attempt nor against the budget. It is bounded all the same:
 
 - It happens only if nothing came back. The second connection is a new one, so this normally
-  happens once in an attempt. (It happens again if no descriptor is free for a new connection.)
+  happens once in an attempt. (If no descriptor is free for a new connection, the request goes out
+  on another idle one, which may be dead too.)
 - Each time uses up an idle connection, and a connection is kept only after a complete answer. So a
   server gets at most one such request for each answer that it gave.
 
+It costs no retry, because a server that closes idle connections is not failing.
 `RetryPolicy.may_resend` can forbid it.
 """
 
@@ -38,7 +40,7 @@ LONGEST_BACKOFF = 8.0
 """Seconds: no backoff is longer. A `Retry-After` can be."""
 _MOST_DOUBLINGS = 10  # enough to reach `LONGEST_BACKOFF`, and no float overflows
 
-_REQUEST_TIMEOUT = 408
+_HTTP_REQUEST_TIMEOUT = 408
 
 
 class RetryBudget:
@@ -48,7 +50,8 @@ class RetryBudget:
     times the calls plus 10. Requests that are sent again because an idle connection was found dead
     come on top; the head of this module says what bounds them.
 
-    Counter and deque are atomic; a lock could be left held by a fork.
+    There is no lock, which a fork could leave held: `next` on a count, and `append` and `pop` on a
+    deque, are atomic. Each None in the deque is a retry that may be taken.
     """
 
     _RESERVE = 10
@@ -80,7 +83,7 @@ class Pause:
         seconds: How long it is.
         extends_deadline: Whether the call's deadline is put off by as much. The attempt before such
             a pause does not count towards `max_attempts`. This is for policies that pace a whole
-            run of calls, such as one that waits for a `Retry-After` with all of them.
+            run of calls, such as one that makes all of them wait for a `Retry-After`.
     """
 
     seconds: float
@@ -96,7 +99,7 @@ class CallState:
         max_attempts: How many counted attempts it may make. An attempt that is followed by a pause
             that extends the deadline is not counted.
         deadline_extensions: How many of the pauses between them extended the deadline.
-        seconds_left: How far away its deadline is.
+        seconds_left: Seconds until its deadline.
     """
 
     attempts: int
@@ -124,7 +127,7 @@ class RetryPolicy:
         return 0.0
 
     def claim_retry(self, error: MeshError, state: CallState) -> Pause | None:
-        """Decide whether another attempt follows, and take it out of the retry budget.
+        """Decide whether another attempt follows; if so, take a retry from the budget.
 
         Return the pause before it, which ends before the call's deadline; None if no attempt
         follows, so that the error is raised.
@@ -176,7 +179,7 @@ def is_transient(error: MeshError) -> bool:
     if isinstance(error, (RateLimitError, ServerError)):
         return True
     if isinstance(error, (MeshAPIError, MeshResponseError)):
-        return error.http_status == _REQUEST_TIMEOUT
+        return error.http_status == _HTTP_REQUEST_TIMEOUT
     return False
 
 

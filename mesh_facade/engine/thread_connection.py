@@ -16,7 +16,7 @@ import httpcore
 import httpx
 
 from mesh_facade.engine.connection import MOST_BYTES_WRITTEN, SocketConnection
-from mesh_facade.engine.forks import handshakes
+from mesh_facade.engine.forks import handshake_guard
 from mesh_facade.engine.socks import Negotiation, Step, advance, negotiate
 from mesh_facade.engine.tls_in_memory import TlsStream
 from mesh_facade.engine.transports import ThreadTransport
@@ -120,7 +120,7 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> Self:
-        with handshakes, self.recording_cause():
+        with handshake_guard, self.recording_cause():
             if self._is_encrypted:
                 self._nested = TlsStream(self, ssl_context, server_hostname, timeout)
             else:

@@ -3,7 +3,7 @@
 Two kinds of connections need it:
 
 - Those of tasks, for all TLS. asyncio's own TLS hands all that comes in to OpenSSL at once, and
-  does not show what is left there after an answer; uvloop's TLS shows it neither. What is left may
+  does not show what is left there after an answer; neither does uvloop's. What is left may
   be the beginning of another answer. Here every byte passes through `TlsInMemory.feed`.
 - Those of threads, for TLS within TLS: the connection to the server, within the connection to an
   `https://` proxy. Python's sockets cannot do that. httpcore's stream for it bounds each read of
@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 
 import httpcore
 
-from mesh_facade.engine.forks import handshakes
+from mesh_facade.engine.forks import handshake_guard
 from mesh_facade.engine.tls_records import RecordFollower
 
 T = TypeVar("T")
@@ -30,9 +30,10 @@ _BYTES_READ = 16 * 1024  # about one record of TLS
 
 
 class RawStream(Protocol):
-    """The stream beneath, of a thread: the connection to the proxy.
+    """The stream beneath a `TlsStream`: the connection to the proxy.
 
-    The connection of a thread is also the stream above, whose methods are `read` and `write`.
+    `ThreadConnection` is that. Its own `read` and `write` are what httpcore calls, so these methods
+    have other names.
     """
 
     def read_raw(self, max_bytes: int, timeout: float | None) -> bytes: ...
@@ -41,7 +42,7 @@ class RawStream(Protocol):
 
 
 class AsyncRawStream(Protocol):
-    """The stream beneath, of a task: on the socket, or of the TLS to an `https://` proxy."""
+    """The stream beneath an `AsyncTlsStream`: the socket's, or that of the TLS to the proxy."""
 
     async def read(self, max_bytes: int, timeout: float | None) -> bytes: ...
 
@@ -67,7 +68,7 @@ class TlsInMemory:
         )
 
     def feed(self, data: bytes) -> None:
-        """Take what came in; nothing means that the connection has ended."""
+        """Take received bytes; none mean that the connection has ended."""
         if data:
             self._records.feed(data)
             self._incoming.write(data)
@@ -92,7 +93,10 @@ def _handshake_errors() -> Generator[None]:
 
 @contextlib.contextmanager
 def _exchange_errors() -> Generator[None]:
-    """Turn errors of TLS into httpcore's error of a connection that breaks."""
+    """Turn errors of TLS into httpcore's error of a connection that breaks.
+
+    It is a ReadError for writes too: after a WriteError, httpcore would still read an answer.
+    """
     try:
         yield
     except ssl.SSLError as error:
@@ -171,7 +175,8 @@ class TlsStream:
             except ssl.SSLWantReadError:
                 self._flush(timeout)
             except ssl.SSLError:
-                # It tells the server why. What went wrong with TLS is the error that counts.
+                # OpenSSL may have an alert to send, which tells the server why. If that fails, the
+                # error of TLS is still the one to raise.
                 with contextlib.suppress(httpcore.NetworkError, httpcore.TimeoutException):
                     self._flush(timeout)
                 raise
@@ -211,7 +216,7 @@ class AsyncTlsStream:
             await self._run(self._continue_handshake, timeout)
 
     def _continue_handshake(self) -> None:
-        with handshakes:
+        with handshake_guard:  # a fork waits until this step is over
             self.memory.tls.do_handshake()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -247,7 +252,8 @@ class AsyncTlsStream:
             except ssl.SSLWantReadError:
                 await self._flush()
             except ssl.SSLError:
-                # It tells the server why. What went wrong with TLS is the error that counts.
+                # OpenSSL may have an alert to send, which tells the server why. If that fails, the
+                # error of TLS is still the one to raise.
                 with contextlib.suppress(httpcore.NetworkError):
                     await self._flush()
                 raise

@@ -39,7 +39,7 @@ def run_blocking(coroutine: Coroutine[object, object, T]) -> T:
     except StopIteration as done:
         return cast("T", done.value)
     coroutine.close()
-    raise RuntimeError("a coroutine of the sync client has suspended")
+    raise RuntimeError("a coroutine that must not suspend has suspended")
 
 
 class Authentication(Protocol):
@@ -89,8 +89,8 @@ class StopSignal:
     def set(self) -> None:
         """End all pauses, those under way and those to come."""
         self._is_set = True
-        # Other threads may add to these sets meanwhile. `copy` is atomic, and what is added after
-        # it finds `_is_set`.
+        # Other threads may add to these sets meanwhile. `copy` is atomic. A waiter that adds itself
+        # after the copy sees that `_is_set` is True, and does not wait.
         for lock in self._waiting_threads.copy():
             with contextlib.suppress(RuntimeError):  # released already
                 lock.release()
@@ -113,7 +113,7 @@ class StopSignal:
         self._waiting_threads.add(lock)
         try:
             if not self._is_set:
-                lock.acquire(timeout=max(0.0, seconds))  # a negative one would mean forever
+                lock.acquire(timeout=max(0.0, seconds))  # -1 would mean forever
         finally:
             self._waiting_threads.discard(lock)
         return self._is_set
@@ -166,7 +166,7 @@ class EndOfLoop:
 
 
 class HomeKey(NamedTuple):
-    """Where connections can be used: in one process and, for tasks, in one event loop of it.
+    """The key of a `pool.Home`: one process and, for tasks, one event loop of it.
 
     A NamedTuple, because each call creates and hashes one.
 
@@ -210,7 +210,7 @@ class Waiting(ABC):
     ) -> None:
         """Add the keys to a request.
 
-        Exceptions of the caller's secret function propagate. It may itself raise a TimeoutError.
+        Exceptions of the caller's secret function propagate, so a TimeoutError may also be its own.
 
         Raises:
             TimeoutError: The caller's async secret function did not return within `seconds`.
@@ -229,7 +229,8 @@ class Waiting(ABC):
 
         Raises:
             httpx.HTTPError: No answer came, or it broke off.
-            OSError: The same, from a caller's transport. A TimeoutError after `seconds` is one.
+            OSError: The same, from a caller's transport; a TimeoutError if it took longer than
+                `seconds`.
         """
 
     @abstractmethod
@@ -295,7 +296,7 @@ class TaskWaiting(Waiting):
         if not authentication.has_secret_function:
             next(authentication.auth_flow(request))
             return
-        _require_running_loop()  # asyncio.timeout would say less about a missing one
+        _require_running_loop()  # without one, asyncio.timeout would raise a less helpful error
         async with (
             asyncio.timeout(seconds),
             contextlib.aclosing(authentication.async_auth_flow(request)) as flow,
@@ -305,7 +306,8 @@ class TaskWaiting(Waiting):
     async def exchange(
         self, connection: Connection, request: httpx.Request, seconds: float
     ) -> Answer:
-        if connection.heeds_deadline:  # a timeout of asyncio costs a tenth of a call
+        # Without `asyncio.timeout`, which would add a tenth to the time of a call.
+        if connection.heeds_deadline:
             return await self._exchange(connection, request)
         async with asyncio.timeout(seconds):
             return await self._exchange(connection, request)

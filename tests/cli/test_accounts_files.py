@@ -116,8 +116,8 @@ def test_blank_key_in_json_is_none(mesh: MockServer, tmp_path: Path) -> None:
             '{"auth_token": "t", "broker": "b"}\n{"auth_token": "t", "broker": "\\udc00"}\n',
             "accounts.csv, line 2: 'broker' cannot be encoded as UTF-8",
         ),
-        (b"auth_token,broker\n\xff,b\n", "accounts.csv: 'utf-8' codec can't decode"),
-        (b"auth_token,broker\n\xff,b\n", "Save the file as UTF-8 or UTF-16."),
+        (b"auth_token,broker\n\xff,b\n", "accounts.csv: it is not utf-8 (invalid start byte)."),
+        (b"auth_token,broker\n\xff,b\n", "Save it as UTF-8 or UTF-16."),
     ],
 )
 def test_bad_accounts_file_is_refused_before_anything_is_read_or_written(

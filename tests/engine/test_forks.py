@@ -171,7 +171,7 @@ def test_fork_does_not_wait_for_a_task_whose_server_is_silent_in_the_handshake(
         async with AsyncMeshClient(**KEYS, base_url=url, timeout=5) as mesh:
             call = asyncio.create_task(mesh.get_account_balance("token-1", "coinbase"))
             await asyncio.to_thread(server.wait_until_open, 1)
-            was_free.append(forks.handshakes._threads == [])
+            was_free.append(forks.handshake_guard._threads == [])
             call.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await call
