@@ -22,6 +22,28 @@ from tests.support import response
 if TYPE_CHECKING:
     from tests.conftest import Caller, Mode
 
+
+@only_sync
+def test_run_with_the_longest_deadline_ends_while_a_call_is_in_flight(mode: Mode) -> None:
+    is_over = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if b"token-0" not in request.content:
+            threads.append(threading.current_thread())
+            is_over.wait(5)
+        return response()
+
+    transport = httpx.MockTransport(answer)
+    caller = mode.client(transport=transport, deadline=threading.TIMEOUT_MAX)
+
+    with open_run(caller, make_accounts(2), concurrency=2) as outcomes:
+        next(outcomes)
+        threading.Timer(0.05, is_over.set).start()
+
+    assert not any(thread.is_alive() for thread in threads)
+
+
 PROGRAM = """
 import sys
 import threading

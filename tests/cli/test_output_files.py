@@ -103,6 +103,46 @@ def test_wrong_option_of_the_client_leaves_no_output_behind(
     assert "sandbax" in result.stderr
 
 
+@pytest.mark.parametrize("text", ['{"key": "theirs"}', '{"key": "theirs", "cash": 1}'])
+def test_object_of_another_program_is_kept(mesh: MockServer, tmp_path: Path, text: str) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "theirs.json"
+    output.write_text(text)
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls, output.read_text()) == (2, [], text)
+    assert "line 1 is not an outcome of mesh-balance bulk" in result.stderr
+
+
+def test_outcome_whose_line_end_alone_is_missing_is_read_again(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.jsonl"
+    run("bulk", str(accounts), "-o", str(output))
+    output.write_bytes(output.read_bytes().removesuffix(b"\n"))
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, len(mesh.calls)) == (0, 2)
+    assert len(output.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e300"])
+def test_max_pause_that_cannot_be_used_leaves_no_output_behind(
+    mesh: MockServer, tmp_path: Path, seconds: str
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.csv"
+
+    result = run("bulk", str(accounts), "-o", str(output), f"--max-pause={seconds}")
+
+    assert (result.exit_code, mesh.calls, output.exists()) == (2, [], False)
+    assert "--max-pause" in result.stderr
+    assert "is not a finite number of seconds greater than 0." in result.stderr
+
+
 def resave(output: Path, change: str) -> None:
     """Save an output of CSV as other programs do."""
     text = output.read_text()

@@ -157,7 +157,7 @@ def test_module_can_be_imported_where_there_is_no_fork(monkeypatch: pytest.Monke
 
     module = runpy.run_path(str(forks.__file__))
 
-    assert isinstance(module["handshakes"], module["HandshakeGuard"])
+    assert isinstance(module["handshake_guard"], module["HandshakeGuard"])
 
 
 def test_fork_does_not_wait_for_a_task_whose_server_is_silent_in_the_handshake(
