@@ -3,10 +3,12 @@
 `make changes` runs it. `make update` includes this report in its own.
 
 There are two views of a change. The wire view compares the specs: redocly finds what changes in
-requests and answers. The Python view compares the public names of the generated clients.
+requests and answers. The Python view compares the public names of the generated clients. Besides,
+the report says if the overlay no longer fits a spec.
 
-Exit code 0 means that nothing that was compared breaks callers, 1 that something does, 2 that the
-specs could not be compared. If the wire view was left out, the first line of the report says so.
+The exit code is 1 if a change breaks callers, 0 if none does, and 2 if the specs could not be
+compared. Without redocly, the wire view is left out: the report says so in its first line, and the
+exit code covers the rest alone.
 """
 
 import argparse
@@ -35,7 +37,11 @@ from openapi_tools.references import pointer_parts
 REDOCLY = Path(sys.prefix, "node_modules/@redocly/cli/bin/cli.js")
 
 _KINDS = ("breaking", "additive", "cosmetic")
+"""The kinds of findings, in the order in which a report lists them."""
+
 _IMPACTS = ("major", "minor", "patch")
+"""redocly's words for the version that a change calls for."""
+
 _TEXT_KEYWORDS = {"description", "summary", "title", "externalDocs"}
 """The keywords whose values are only read by people."""
 
@@ -49,17 +55,18 @@ class _WireChange:
     subject: str
     """The keyword or member that changed."""
     action: str  # added, removed or modified
-    impact: str  # major, minor or patch
+    impact: str  # one of _IMPACTS
     messages: list[str]
-    """What redocly's rules say of the change. The list may be empty."""
+    """What redocly's rules say of the change. It is empty if no rule covers the change."""
 
 
 @frozen
 class Finding:
     """A change at one place, in a sentence that a caller understands."""
 
-    kind: str  # breaking, additive or cosmetic
-    view: str  # wire, python or overlay
+    kind: str  # one of _KINDS
+    view: str
+    """wire or python; or overlay, if the finding is that an overlay does not fit its spec."""
     place: str
     sentence: str
 
@@ -129,15 +136,19 @@ class Report:
 
 
 def _describe_release(version: str) -> str:
-    """Return what to do before a release that breaks callers, as CHANGELOG.md promises it."""
-    entry = "tell callers in CHANGELOG.md how to adapt, and release"
+    """Return what to do about a change that breaks callers.
+
+    The next version follows from what CHANGELOG.md promises about version numbers.
+    """
+    advice = "tell callers in CHANGELOG.md how to adapt, and release"
     numbers = re.findall(r"\d+", version)
     major = int(numbers[0])
     minor = int(numbers[1])
     if major == 0:
         release = f"a minor version, 0.{minor + 1}.0 or later"
-        return f"{entry} {release} (this is {version}; before 1.0.0, a minor version may break)."
-    return f"{entry} a major version, {major + 1}.0.0 or later (this is {version})."
+        return f"{advice} {release} (this is {version}; before 1.0.0, a minor version may break)."
+    release = f"a major version, {major + 1}.0.0 or later"
+    return f"{advice} {release} (this is {version})."
 
 
 def read_version() -> str:
@@ -159,25 +170,24 @@ def compare(old: Path, new: Path, checkout: Path | None = None) -> Report:
     If an overlay does not fit its spec, that is a finding, and both specs are compared without
     overlays. Raise SpecError if no client can be generated from one of the specs even so.
     """
-    findings: list[Finding] = []
     with TemporaryDirectory() as scratch:
         before = Path(scratch, "old")
         after = Path(scratch, "new")
-        findings += _generate_corrected(old, before, "the old spec", checkout)
-        findings += _generate_corrected(new, after, "the new spec")
-        if findings:
+        overlay_findings = _generate_corrected(old, before, "the old spec", checkout)
+        overlay_findings += _generate_corrected(new, after, "the new spec")
+        if overlay_findings:
             generate(old, None, before)
             generate(new, None, after)
-        findings += _python_changes(before, after, PACKAGE)
+        findings = [*overlay_findings, *_compare_python(before, after, PACKAGE)]
         if checkout:
-            findings += _python_changes(checkout, ROOT, FACADE)
+            findings += _compare_python(checkout, ROOT, FACADE)
         # The client's own copies of the specs are compared, because the overlay has corrected them.
         # In these copies, the description of an operation includes those of its parameters, so a
         # changed description of a parameter is found twice. Both findings are cosmetic.
-        wire, skipped_reason = wire_changes(
+        wire_findings, skipped_reason = compare_wire(
             before / PACKAGE / "openapi.yaml", after / PACKAGE / "openapi.yaml"
         )
-        findings += wire
+        findings += wire_findings
     findings.sort(key=lambda finding: _KINDS.index(finding.kind))
     return Report(findings, skipped_reason, read_version())
 
@@ -185,10 +195,11 @@ def compare(old: Path, new: Path, checkout: Path | None = None) -> Report:
 def _generate_corrected(
     spec: Path, output: Path, spec_name: str, checkout: Path | None = None
 ) -> list[Finding]:
-    """Generate a client from a spec as its overlay corrects it.
+    """Generate a client from a spec that is corrected by an overlay.
 
-    The overlay is that of `checkout`, if it is given, or else that of the working tree. Return no
-    findings, or the one that the overlay does not fit.
+    The overlay is taken from `checkout`, an older version of the project, if it is given; otherwise
+    from the working tree. If no client can be generated in this way, return the one finding that
+    the overlay does not fit; otherwise return an empty list.
     """
     overlay = OVERLAY
     place = str(OVERLAY)
@@ -239,18 +250,18 @@ def _find_tree(ref: str) -> str:
     )
 
 
-def _python_changes(old: Path, new: Path, package: str) -> list[Finding]:
+def _compare_python(old: Path, new: Path, package: str) -> list[Finding]:
+    """Compare the public names of a package in the folder `old` with those in `new`."""
     return [
         Finding(change.kind, "python", change.place, change.sentence)
         for change in compare_packages(old, new, package)
     ]
 
 
-def wire_changes(old: Path, new: Path) -> tuple[list[Finding], str]:
-    """Compare two OpenAPI documents with redocly.
+def compare_wire(old: Path, new: Path) -> tuple[list[Finding], str]:
+    """Compare two OpenAPI documents with redocly; return the findings and an empty string.
 
-    Return the findings, and why the documents were not compared. If they were compared, this
-    reason is the empty string; otherwise there are no findings.
+    If redocly is missing or fails, return no findings, and why the documents were not compared.
     """
     if old.read_bytes() == new.read_bytes():
         return [], ""
@@ -258,7 +269,8 @@ def wire_changes(old: Path, new: Path) -> tuple[list[Finding], str]:
     if missing:
         return [], missing
     redocly = ["node", str(REDOCLY), "diff", str(old), str(new), "--format=json"]
-    # Without this option, its exit code for a breaking change is that of a failure.
+    # By default, redocly ends with the same exit code for a breaking change as for a failure. With
+    # this option, only a failure has an exit code other than 0.
     redocly.append("--fail-on=none")
     environment = os.environ | {
         "REDOCLY_TELEMETRY": "off",
@@ -335,12 +347,15 @@ def _classify(change: _WireChange) -> str:
         return "breaking"
     if change.impact == "minor":
         return "additive"
-    # The rest is a patch for redocly: a change for which it has no rule, or without an effect.
+    # redocly calls everything else a patch: a change without an effect, and also one for which it
+    # has no rule.
     if change.subject in _TEXT_KEYWORDS:
         return "cosmetic"
     if change.action != "modified":
         # Added or removed without an effect: a schema that no operation uses, for example.
         return "cosmetic"
+    # A keyword has another value, and no rule says what that means for callers. It is not called
+    # cosmetic, because it may be more than a change of words.
     return "additive"
 
 

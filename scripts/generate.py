@@ -33,10 +33,10 @@ FACADE = "mesh_facade"
 
 _SPEC_MODULE = '''"""The servers and the API keys of the spec."""
 
-SERVERS: tuple[str, ...] = {servers}
+SERVERS: tuple[str, ...] = {servers!r}
 """The servers' URLs, in the order of the spec."""
 
-API_KEY_HEADERS: dict[str, str] = {headers}
+API_KEY_HEADERS: dict[str, str] = {headers!r}
 """The header that carries each API key, by the name of the key's security scheme."""
 '''
 
@@ -46,21 +46,23 @@ def generate(
 ) -> list[str]:
     """Generate a client from a spec, and replace the folder `output` by it.
 
-    With `facade`, the folder of the package mesh_facade, check that the facade can be imported with
-    the new client. Return messages to print: about overlay actions and about generated names.
+    `facade` is the folder of the package mesh_facade. It is given if `output` is the folder
+    generated/ of a working tree, which belongs to the generator: anything else in it is removed,
+    too. With it, the facade must be importable with the new client. Without it, `output` must be
+    new or empty, or hold nothing but an earlier generated client.
 
-    Raise SpecError if no usable client can be generated, or if `output` holds other files. Then,
-    and after an OSError, `output` is as it was before, and no new folder is left.
+    Return messages to print: about overlay actions and about generated names.
+
+    Raise SpecError if no usable client can be generated, or if `output` must not be replaced. After
+    any error, `output` is as it was before, and no new folder is left.
     """
     _check_settings()
     document, messages = _prepare_document(spec, overlay)
     output = output.resolve()
-    if output.exists() and any(output.iterdir()) and not (output / PACKAGE).is_dir():
-        raise SpecError(
-            f"{output}: this folder holds files, but no generated client, so it was not replaced."
-            " Choose a new folder, or an empty one"
-        )
-    # The new folders are made aside. Then the outermost of them is moved, with all that it holds.
+    if output.exists():
+        _check_replaceable(output, is_generators_own=facade is not None)
+    # If the parents of `output` do not exist, they are made in the scratch folder, too. One move
+    # then puts the outermost new folder in place, so an error cannot leave some of them behind.
     target = _outermost_new_folder(output)
     with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
         new = Path(scratch, "new")
@@ -72,6 +74,24 @@ def generate(
         _check_imports(package, facade)
         put_in_place(target, new)
     return messages
+
+
+def _check_replaceable(output: Path, *, is_generators_own: bool) -> None:
+    """Raise SpecError if a folder holds files that are not those of a generated client.
+
+    If the folder is the generator's own, it may hold other files beside the client.
+    """
+    names = sorted(entry.name for entry in output.iterdir())
+    if not names:
+        return
+    advice = "so it was not replaced. Choose a new folder, or an empty one"
+    if not (output / PACKAGE).is_dir():
+        raise SpecError(f"{output}: this folder holds files, but no generated client, {advice}")
+    others = [name for name in names if name != PACKAGE]
+    if others and not is_generators_own:
+        raise SpecError(
+            f"{output}: this folder holds '{others[0]}' beside the generated client, {advice}"
+        )
 
 
 def _outermost_new_folder(output: Path) -> Path:
@@ -119,7 +139,8 @@ def _merge_descriptions(document: JSONObject) -> None:
     schemes = _security_schemes(document)
     for path, method in operations_of(document).values():
         operation = operation_at(document, path, method)
-        # Parts of two kinds may have the same name, and so may two parameters.
+        # A list of pairs, not a dictionary: two parts may have the same name, for example a
+        # parameter in the path and one in the query.
         parameters = copy_objects(operation.get("parameters", []), "parameters")
         parts: list[tuple[str, JSON]] = [(str(each.get("name")), each) for each in parameters]
         parts += expect_object(operation["responses"], "responses").items()
@@ -134,9 +155,10 @@ def _merge_descriptions(document: JSONObject) -> None:
 
 
 def _write_our_files(document: JSONObject, package: Path) -> None:
-    """Write the files of the package that are ours: spec.py, py.typed and openapi.yaml.
+    """Write the files that the generator does not: spec.py, py.typed and openapi.yaml.
 
-    They are written before the generator runs: it reads openapi.yaml, and formats spec.py.
+    They must be written before the generator runs: it reads openapi.yaml, and its hooks format
+    spec.py.
     """
     servers = copy_objects(document.get("servers", []), "servers")
     urls = tuple(server["url"] for server in servers)
@@ -169,6 +191,7 @@ def _run_generator(package: Path) -> None:
 
     Raise SpecError if it fails or warns.
     """
+    # With -P, Python does not import modules from the caller's folder.
     command_line = [sys.executable, "-P", "-m", "openapi_python_client", "generate", "--meta=none"]
     command_line += ["--fail-on-warning", "--overwrite", f"--output-path={package}"]
     command_line += [f"--path={package / 'openapi.yaml'}", f"--config={SETTINGS}"]
@@ -213,15 +236,15 @@ def _import_error(package: Path, facade: Path | None = None) -> str:
     without leaving compiled modules behind (`-B`).
     """
     command_line = [sys.executable, "-I", "-B", "-X", "utf8", import_all.__file__, str(package)]
-    # The package alone was imported before: with the facade, a failure is the facade's.
-    blamed = package
+    imported_last = package
     if facade:
+        # The caller has imported the package by itself before, so only the facade can fail now.
         command_line.append(str(facade))
-        blamed = facade
+        imported_last = facade
     run = run_captured(command_line, required_environment())
     if not run.returncode:
         return ""
-    return f"{_failure_reason(run)} ({_failing_module(run.stderr, blamed)})"
+    return f"{_failure_reason(run)} ({_failing_module(run.stderr, imported_last)})"
 
 
 def _failing_module(traceback: str, package: Path) -> str:

@@ -26,9 +26,13 @@ from openapi_tools.validation import check_openapi
 OPENAPI = Path(__file__).resolve().parents[1] / "openapi"
 SETTINGS = OPENAPI / "import.yaml"
 
-_HEADER = """\
+_HEADER_OF_PINNED = """\
 # What Mesh says of the pinned operations, in canonical form. Written by `make spec` from the file
 # in source/; do not edit: corrections belong in overlay.yaml.
+"""
+_HEADER_OF_OTHERS = """\
+# Operations that Mesh publishes, in canonical form. Written by scripts/import_spec.py; not used by
+# `make generate`.
 """
 _ROOT = ("openapi", "info", "servers", "security", "paths", "components")
 
@@ -38,51 +42,80 @@ def read_settings(path: Path = SETTINGS) -> Settings:
     return settings_file.read_settings(path)
 
 
-def import_source(content: bytes, settings: Settings, wanted: Collection[str] = ()) -> str:
+def import_source(content: bytes, settings: Settings, patterns: Collection[str] = ()) -> str:
     """Return the text of the spec that a source gives.
 
-    The wanted operations are those that the settings pin, unless others are named: 'POST /path',
-    where `*` stands for anything.
+    The operations that the settings pin are imported, unless `patterns` are given. Then the
+    operations whose names match one of them are imported: 'POST /path', where `*` stands for
+    anything.
+
+    Raise SpecError if the source cannot be read or imported, or if a pattern, or a pinned name,
+    matches no operation.
     """
     try:
-        return _import_document(parse_source(content).document, settings, wanted)
+        return _import_document(parse_source(content).document, settings, patterns)
     except RecursionError:
         raise SpecError("the document is nested too deeply") from None
 
 
-def _import_document(document: JSONObject, settings: Settings, wanted: Collection[str] = ()) -> str:
-    chosen = _choose_operations(document, wanted or settings["operations"])
-    places = sorted(chosen.values())
-    spec = to_canonical_form(document, places, settings["securitySchemes"], settings["schemas"])
+def _import_document(document: JSONObject, settings: Settings, patterns: Collection[str]) -> str:
+    """Return the text of the spec that a document gives; see `import_source`."""
+    header = _HEADER_OF_OTHERS
+    if not patterns:
+        header = _HEADER_OF_PINNED
+        patterns = settings["operations"]
+    chosen = _choose_operations(document, patterns)
+    # Path and method of each chosen operation.
+    locations = sorted(chosen.values())
+    spec = to_canonical_form(document, locations, settings["securitySchemes"], settings["schemas"])
     for name, pinned in settings["operations"].items():
         if name in chosen:
-            operation = operation_at(spec, *chosen[name])
+            path, method = chosen[name]
+            operation = operation_at(spec, path, method)
             operation["operationId"] = pinned["operationId"]
             operation["tags"] = [pinned["tag"]]
     spec["openapi"] = "3.0.3"
     spec["info"] = settings["info"]
     check_openapi(spec)
     parts = [dump({keyword: spec[keyword]}) for keyword in _ROOT if keyword in spec]
-    return _HEADER + "".join(parts)
+    return header + "".join(parts)
 
 
 def _choose_operations(
     document: JSONObject, patterns: Collection[str]
 ) -> dict[str, tuple[str, str]]:
-    """Return path and method of the operations whose names match one of the patterns."""
+    """Return the path and the method of each operation whose name matches one of the patterns.
+
+    The keys are the names of the operations. Raise SpecError if a pattern matches none.
+    """
     operations = operations_of(document)
     chosen: dict[str, tuple[str, str]] = {}
     for pattern in patterns:
         matching = [name for name in operations if fnmatchcase(name, pattern)]
         if not matching:
-            similar = get_close_matches(pattern, operations, n=3) or list(operations) or ["none"]
             raise SpecError(
-                f"there is no operation '{pattern}'; the source has {', '.join(similar):.300}."
+                f"there is no operation '{pattern}'; the source has"
+                f" {_describe_operations(operations, pattern)}."
                 " Name another with --operation, or pin another in openapi/import.yaml"
             )
         for name in matching:
             chosen[name] = operations[name]
     return chosen
+
+
+def _describe_operations(names: Collection[str], pattern: str) -> str:
+    """Return three of the names for an error message, and how many more there are.
+
+    Those that are similar to the pattern are preferred.
+    """
+    if not names:
+        return "none"
+    shown = get_close_matches(pattern, names, n=3) or list(names)[:3]
+    text = ", ".join(f"{name:.100}" for name in shown)
+    others = len(names) - len(shown)
+    if others:
+        text += f" and {others} more"
+    return text
 
 
 def check_source(openapi: Path = OPENAPI) -> None:
@@ -95,16 +128,21 @@ def check_source(openapi: Path = OPENAPI) -> None:
 
 
 def import_file(
-    source: str, output: Path, settings: Path, wanted: Collection[str], *, adopt: bool
+    source: str, output: Path, settings: Path, patterns: Collection[str], *, adopt: bool
 ) -> None:
-    """Import a source into a file, and keep the source beside it if `adopt` is set."""
+    """Import a source into a file, and keep the source beside it if `adopt` is set.
+
+    Raise SpecError, OSError or UnicodeError if that fails. `patterns` are those of `import_source`.
+    """
     content = read_bytes(source)
-    if content.startswith(_HEADER.splitlines()[0].encode()):
-        raise SpecError(
-            "this is not a source, but what the importer wrote (mesh.yaml): name a docs page or"
-            " Mesh's whole document, or correct the spec in openapi/overlay.yaml"
-        )
-    spec = import_source(content, read_settings(settings), wanted).encode()
+    for header in (_HEADER_OF_PINNED, _HEADER_OF_OTHERS):
+        first_line = header.splitlines()[0]
+        if content.startswith(first_line.encode()):
+            raise SpecError(
+                "this is not a source, but what the importer wrote (mesh.yaml): name a docs page or"
+                " Mesh's whole document, or correct the spec in openapi/overlay.yaml"
+            )
+    spec = import_source(content, read_settings(settings), patterns).encode()
     if adopt:
         keep_source(source, content, parse_source(content).suffix, output.parent / "source")
     write(output, spec)
@@ -116,14 +154,34 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Import a docs page or an OpenAPI document.")
     parser.add_argument("source", help="a file, an https address, or - for standard input")
     parser.add_argument("--output", type=Path, required=True, help="where the spec is written")
-    parser.add_argument("--settings", type=Path, default=SETTINGS)
+    parser.add_argument(
+        "--settings", type=Path, default=SETTINGS, help="a file such as openapi/import.yaml"
+    )
+    # The three exclude each other: a source is kept only for a spec of the pinned operations,
+    # because `make check-drift` imports these from it.
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--operation", action="append", help="'POST /path', instead of the pinned")
-    choice.add_argument("--all", action="store_const", const=["*"], dest="operation")
-    choice.add_argument("--adopt", action="store_true", help="keep the source beside the output")
+    choice.add_argument(
+        "--operation",
+        action="append",
+        dest="patterns",
+        metavar="NAME",
+        help="import this operation instead of the pinned ones: 'POST /path', where * stands for"
+        " anything; may be given several times",
+    )
+    choice.add_argument(
+        "--all",
+        action="store_const",
+        const=["*"],
+        dest="patterns",
+        help="import all operations instead of the pinned ones",
+    )
+    choice.add_argument(
+        "--adopt", action="store_true", help="keep the source in the folder source/ beside OUTPUT"
+    )
     args = parser.parse_args(argv)
+    patterns = args.patterns or ()
     try:
-        import_file(args.source, args.output, args.settings, args.operation or (), adopt=args.adopt)
+        import_file(args.source, args.output, args.settings, patterns, adopt=args.adopt)
     except (SpecError, OSError, UnicodeError) as error:
         raise SpecError(f"{args.source}: {error}") from error
     print(f"{args.output}: imported from {args.source}")

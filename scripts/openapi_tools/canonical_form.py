@@ -40,8 +40,8 @@ from openapi_tools.references import (
     schema_reference,
 )
 
-# The kinds of components that may have a summary or a description. In OpenAPI 3.1, the keyword
-# beside a reference to such a component replaces that of the component.
+# The two keywords that OpenAPI 3.1 allows beside a reference to a component, each with the kinds of
+# components that may have it. Beside the reference, the keyword replaces that of the component.
 _KINDS_WITH_TEXT = {
     "summary": frozenset({"examples", "pathItems"}),
     "description": frozenset(
@@ -61,31 +61,32 @@ _KINDS_WITH_TEXT = {
 MAX_OBJECTS = 100_000
 """How many objects a document may have once its references are replaced by their targets.
 
-GitHub's document has 40,000 with all of its operations. A document that exceeds this limit has
-references that multiply.
+GitHub's document, one of the largest, has 40,000. The limit stops a small document whose references
+multiply, because each target holds several other references.
 """
 
 
 def to_canonical_form(
     document: JSONObject,
-    wanted: Iterable[tuple[str, str]],
-    scheme_names: dict[str, str],
-    schema_names: dict[str, str],
+    locations: Iterable[tuple[str, str]],
+    key_names: dict[str, str],
+    our_schema_names: dict[str, str],
 ) -> JSONObject:
-    """Return a document with only the wanted operations, and the components that they need.
+    """Return the canonical form of some operations of a document, with the components they need.
 
-    `wanted` holds the path and the method of each operation. `scheme_names` maps the header of an
-    API key to our name of its security scheme. `schema_names` maps the document's name of a schema
-    to ours; the wanted operations must need each of these schemas.
+    `locations` holds the path and the method of each of these operations. `key_names` maps the
+    header of an API key to our name of its security scheme. `our_schema_names` maps the document's
+    name of a schema to ours; the operations must need each of these schemas.
 
     Raise SpecError if the document is malformed, if its references are missing, circular or too
-    many, or if `schema_names` does not fit it.
+    many, if two different security schemes would have one name, or if `our_schema_names` does not
+    fit the document.
     """
-    names_by_header = {header.lower(): name for header, name in scheme_names.items()}
-    translator = _Translator(document, names_by_header, schema_names)
+    key_names_by_header = {header.lower(): name for header, name in key_names.items()}
+    translator = _Translator(document, key_names_by_header, our_schema_names)
     paths: JSONObject = {}
     operations: list[JSONObject] = []
-    for path, method in wanted:
+    for path, method in locations:
         operation = translator.translate_operation(path, method)
         path_item = expect_object(paths.setdefault(path, {}), path)
         path_item[method] = operation
@@ -119,16 +120,16 @@ class _Translator:
     """
 
     document: JSONObject
-    scheme_names: dict[str, str]
-    """Our names of security schemes, by their header in lower case."""
-    schema_names: dict[str, str]
-    """Our names of schemas, by their name in the document."""
+    key_names_by_header: dict[str, str]
+    """Our names of the security schemes of API keys, by their header in lower case."""
+    our_schema_names: dict[str, str]
+    """Our names of the schemas that the settings rename, by their name in the document."""
     schemas: dict[str, JSONObject] = Factory(dict)
     """The translated schemas, by their name in the document. Those in `pending` are still empty."""
     pending: list[str] = Factory(list)
     """The names of the schemas that are needed, but not yet translated."""
-    schemes: dict[str, JSONObject] = Factory(dict)
-    """The translated security schemes, by our name."""
+    security_schemes: dict[str, JSONObject] = Factory(dict)
+    """The translated security schemes, by their name in the canonical form."""
     open_references: list[str] = Factory(list)
     """The references that are being replaced by their targets, from the outermost inwards."""
     object_count: int = 0
@@ -164,7 +165,9 @@ class _Translator:
         parameters: dict[tuple[str, str], JSONObject] = {}
         self._collect_parameters(path_item, f"paths.{path}", parameters)
         self._collect_parameters(source, place, parameters)
+        # Both are translated apart from the rest of the operation.
         source.pop("parameters", None)
+        source.pop("security", None)
 
         # A parameter that holds an API key becomes a security scheme.
         key_requirement: JSONObject = {}
@@ -175,13 +178,15 @@ class _Translator:
             if key_name is None:
                 other_parameters.append(parameter)
             else:
-                self._add_key(key_name, parameter)
+                self._add_key(key_name, parameter, f"{place}.parameters")
                 key_requirement[key_name] = []
         operation = copy_object(self._translate(source, place), place)
         if other_parameters:
             operation["parameters"] = other_parameters
         operation["servers"] = servers
-        operation["security"] = self._translate_security(security, key_requirement, place)
+        operation["security"] = self._translate_security(
+            security, key_requirement, f"{place}.security"
+        )
         return operation
 
     def _collect_parameters(
@@ -201,15 +206,18 @@ class _Translator:
     def _translate_security(
         self, requirements: JSON, key_requirement: JSONObject, place: str
     ) -> JSON:
-        """Return the alternative security requirements, with `key_requirement` added to each."""
-        alternatives = copy_objects(requirements, f"{place}.security")
+        """Return the alternative security requirements, with `key_requirement` added to each.
+
+        Their security schemes are added, and named as in the canonical form.
+        """
+        alternatives = copy_objects(requirements, place)
         if key_requirement and not alternatives:
             alternatives = [{}]
         security: list[JSON] = []
         for alternative in alternatives:
             requirement = dict(key_requirement)
             for name, scopes in alternative.items():
-                our_name = self._add_scheme(name, f"{place}.security")
+                our_name = self._add_scheme(name, place)
                 requirement[our_name] = scopes
             security.append(requirement)
         return security
@@ -223,20 +231,23 @@ class _Translator:
         """
         if node.get("in") != "header":
             return None
-        return self.scheme_names.get(str(node.get("name")).lower())
+        return self.key_names_by_header.get(str(node.get("name")).lower())
 
     def _add_scheme(self, name: str, place: str) -> str:
-        """Add the security scheme with this name in the document, and return our name of it."""
+        """Add the security scheme with this name in the document.
+
+        Return its name in the canonical form: ours if it is an API key that the settings name.
+        """
         reference = component_reference("securitySchemes", name)
         scheme = copy_object(self._translate_target(reference, place, is_schema=False), reference)
         key_name = self._key_name(scheme)
         if key_name is None:
-            self.schemes.setdefault(name, scheme)
+            self._define_scheme(name, scheme, place)
             return name
-        self._add_key(key_name, scheme)
+        self._add_key(key_name, scheme, place)
         return key_name
 
-    def _add_key(self, name: str, node: JSONObject) -> None:
+    def _add_key(self, name: str, node: JSONObject, place: str) -> None:
         """Add the security scheme of an API key under our name.
 
         `node` is the parameter or the security scheme that holds the key in the document.
@@ -245,7 +256,22 @@ class _Translator:
         for keyword, value in node.items():
             if keyword in {"description", "in", "name"} or is_extension(keyword):
                 scheme[keyword] = value
-        self.schemes.setdefault(name, scheme)
+        self._define_scheme(name, scheme, place)
+
+    def _define_scheme(self, name: str, scheme: JSONObject, place: str) -> None:
+        """Add a security scheme under its name in the canonical form.
+
+        Raise SpecError if another scheme has this name. If two parameters hold the same key, but
+        describe it in other words, the first description is kept.
+        """
+        earlier = self.security_schemes.get(name)
+        if earlier is None:
+            self.security_schemes[name] = scheme
+        elif _distinguishing_facts(earlier) != _distinguishing_facts(scheme):
+            raise SpecError(
+                f"{place}: two different security schemes would have the name '{name}': give the"
+                " API key another name in `securitySchemes` of openapi/import.yaml"
+            )
 
     # --- schemas --------------------------------------------------------------------------------
 
@@ -261,17 +287,17 @@ class _Translator:
             self.schemas[name] = copy_object(self._translate(schema, place, is_schema=True), place)
         components: JSONObject = {}
         schemas = self._rename_schemas()
-        self._check_circles()
+        self._refuse_circular_aliases()
         if schemas:
             components["schemas"] = schemas
-        if self.schemes:
-            components["securitySchemes"] = dict(self.schemes)
+        if self.security_schemes:
+            components["securitySchemes"] = dict(self.security_schemes)
         return components
 
     def _rename_schemas(self) -> JSONObject:
         """Return the translated schemas by our names."""
         advice = "correct `schemas` in openapi/import.yaml"
-        unused = sorted(self.schema_names.keys() - self.schemas.keys())
+        unused = sorted(self.our_schema_names.keys() - self.schemas.keys())
         if unused:
             raise SpecError(
                 f"the settings rename the schema '{unused[0]}', but the imported operations need no"
@@ -279,13 +305,17 @@ class _Translator:
             )
         renamed: JSONObject = {}
         for name, schema in self.schemas.items():
-            our_name = self.schema_names.get(name, name)
+            our_name = self._our_schema_name(name)
             if our_name in renamed:
                 raise SpecError(f"the settings give two schemas the name '{our_name}': {advice}")
             renamed[our_name] = schema
         return renamed
 
-    def _check_circles(self) -> None:
+    def _our_schema_name(self, name: str) -> str:
+        """Return our name of a schema, which is the document's unless the settings rename it."""
+        return self.our_schema_names.get(name, name)
+
+    def _refuse_circular_aliases(self) -> None:
         """Raise SpecError if a schema is an alias of itself, directly or through other aliases.
 
         An alias is a schema that consists of a reference to another schema, and of nothing else.
@@ -309,15 +339,14 @@ class _Translator:
 
         Both names are those of the document.
         """
-        names: dict[str, str] = {}
+        names_by_our_name: dict[str, str] = {}
         for name in self.schemas:
-            our_name = self.schema_names.get(name, name)
-            names[our_name] = name
+            names_by_our_name[self._our_schema_name(name)] = name
         targets: dict[str, str] = {}
         for name, schema in self.schemas.items():
-            if list(schema) == ["$ref"]:
-                our_target = schema_name(str(schema["$ref"]))
-                targets[name] = names[str(our_target)]
+            our_target = _target_of_alias(schema)
+            if our_target is not None:
+                targets[name] = names_by_our_name[our_target]
         return targets
 
     def _need_schema(self, name: str, place: str) -> str:
@@ -329,7 +358,7 @@ class _Translator:
             resolve(self.document, schema_reference(name), place)
             self.schemas[name] = {}
             self.pending.append(name)
-        return self.schema_names.get(name, name)
+        return self._our_schema_name(name)
 
     # --- values ---------------------------------------------------------------------------------
 
@@ -352,11 +381,15 @@ class _Translator:
                 f" more than {MAX_OBJECTS:,} objects"
             )
         node: JSONObject = {}
-        # Null alternatives come first: they are recognised by `type: 'null'`, which the translation
-        # of the members writes in another way.
+        # Alternatives that are null must be replaced before the members are translated: they are
+        # recognised by `type: 'null'`, and a translated schema no longer has this type.
         for keyword, member in replace_null_alternatives(value).items():
-            if keyword != "$ref":
-                node[keyword] = self._translate_keyword(keyword, member, f"{place}.{keyword}")
+            here = f"{place}.{keyword}"
+            if keyword == "security" and not is_schema:
+                # That of an operation in a callback.
+                node[keyword] = self._translate_security(member, {}, here)
+            elif keyword != "$ref":
+                node[keyword] = self._translate_keyword(keyword, member, here)
         node = simplify(node, place)
         if is_schema and self.is_openapi_31:
             node = rename_unknown_keywords(node, place)
@@ -413,9 +446,10 @@ class _Translator:
     ) -> JSON:
         """Return a reference to a schema with our name of it; replace any other by its target.
 
-        `siblings` holds the keywords beside the reference. For a schema, they become keywords
-        around it (`allOf`). For anything else, OpenAPI 3.1 knows two, which replace those of the
-        target: `summary` and `description`. All others are ignored, as OpenAPI says.
+        `siblings` holds the translated keywords beside the reference. If the target is a schema, or
+        a part of one, it moves into an `allOf` beside them. If it is anything else, `summary` and
+        `description` replace those of the target in OpenAPI 3.1; all other keywords are ignored, as
+        OpenAPI demands.
         """
         name = schema_name(reference)
         if name is not None:
@@ -434,13 +468,11 @@ class _Translator:
         """Return the target of a reference with the summary and description beside it."""
         if not self.is_openapi_31 or not isinstance(target, dict):
             return target
-        match pointer_parts(reference):
-            case ["components", kind, _]:
-                pass
-            case _:
-                kind = ""
+        kind = _kind_of_component(reference)
         replaced = dict(target)
         for keyword, kinds in _KINDS_WITH_TEXT.items():
+            # A target may have the keyword if it has it already, whatever the target is, or if its
+            # kind of component may have it.
             if keyword in siblings and (keyword in target or kind in kinds):
                 replaced[keyword] = siblings[keyword]
         return replaced
@@ -466,3 +498,32 @@ def _inherited(keyword: str, *levels: JSONObject) -> JSON:
         if keyword in level:
             return level[keyword]
     return []
+
+
+def _distinguishing_facts(scheme: JSONObject) -> JSONObject:
+    """Return the facts by which a security scheme differs from another.
+
+    Its description is left out. The name of a header is in lower case, because its case means
+    nothing.
+    """
+    facts = dict(scheme)
+    facts.pop("description", None)
+    if facts.get("in") == "header":
+        facts["name"] = str(facts.get("name")).lower()
+    return facts
+
+
+def _target_of_alias(schema: JSONObject) -> str | None:
+    """Return our name of the schema that an alias refers to, or None for any other schema."""
+    if list(schema) != ["$ref"]:
+        return None
+    return schema_name(str(schema["$ref"]))
+
+
+def _kind_of_component(reference: str) -> str:
+    """Return the kind of component that a reference leads to, or '' if it leads elsewhere."""
+    match pointer_parts(reference):
+        case ["components", kind, _]:
+            return kind
+        case _:
+            return ""

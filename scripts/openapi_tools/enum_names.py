@@ -1,20 +1,25 @@
 """Names for the members of the generated enums, none of which depends on a position in a list.
 
-The generator numbers a value that does not begin with a letter (`VALUE_57`), fails where two values
-get one name, and drops an enum with a null. So `make generate` uses this module, which passes names
-to the generator as `x-enum-varnames`. The rules:
+By itself, the generator names a value that does not begin with a letter by its position
+(`VALUE_57`), and fails if two values would have the same name. So `make generate` uses this module,
+which passes a name for each value to the generator as `x-enum-varnames`. A null among the values
+has been taken out of the enum before (`nullable_enums.py`). The rules:
 
-1. A value that begins with a letter is named by its own letters and digits in capitals, as the
-   generator does: `krakenDirect` is KRAKENDIRECT, `a-b` is A_B.
-2. Any other value gets the prefix VALUE_. The characters before its first letter or digit are
-   spelled by their Unicode names, or by their numbers if Unicode does not name them: `3commas` is
-   VALUE_3COMMAS, `-1` is VALUE_HYPHEN_MINUS_1, a tab is VALUE_U0009, and the empty string is
-   VALUE_EMPTY.
+1. A string that begins with a letter is named by its own letters and digits in capitals, as the
+   generator does: `krakenDirect` is KRAKENDIRECT, `a-b` is A_B. An integer is also named as the
+   generator does: 7 is VALUE_7, and -7 is VALUE_NEGATIVE_7.
+2. Any other string gets the prefix VALUE_. The characters before its first letter or digit are
+   spelled by their Unicode names, or by their numbers if Unicode does not name them: '3commas' is
+   VALUE_3COMMAS, the string '-1' is VALUE_HYPHEN_MINUS_1, a tab is VALUE_U0009, and the empty
+   string is VALUE_EMPTY.
 3. If several values would have the same name, and exactly one of them is in camel case, that one
-   keeps the name. To the name of each other value, eight digits are added that are computed from
-   the value alone: `Coinbase` beside `coinbase` is COINBASE_8266DECA.
-4. `x-enum-varnames` in the overlay overrides all of this. It maps a value to its name:
-   `x-enum-varnames: {3commas: THREE_COMMAS}`.
+   keeps the name. In camel case, a value has only letters and digits of ASCII, and the first is a
+   small letter: `coinbase`, `krakenDirect`. To the name of each other value, eight hexadecimal
+   digits are added that are computed from the value alone: `Coinbase` beside `coinbase` is
+   COINBASE_8266DECA.
+4. `x-enum-varnames` in the overlay overrides rules 1 to 3 for the values that it names. It maps a
+   value to its name: `x-enum-varnames: {3commas: THREE_COMMAS}`. If a value without an entry there
+   would have one of these names by rule 1 or 2, the eight digits of rule 3 are added to its name.
 """
 
 import hashlib
@@ -39,9 +44,10 @@ _SUFFIX_DIGITS = 8
 def name_enum_members(document: JSONObject) -> list[str]:
     """Give the members of each enum stable names, in place; return notes for the reader.
 
-    A value that an enum lists twice is left once. There is a note on each name that rule 2 or 3
-    made up, and on each name in the overlay whose value is gone. Raise SpecError if a value cannot
-    be named, with the action to add to the overlay.
+    If an enum lists a value several times, only the first is kept. There is a note on each name
+    that the generator would not have given by itself, unless it is in the overlay, and on each name
+    in the overlay whose value is gone. Raise SpecError if a value cannot be named; the message has
+    the action to add to the overlay.
     """
     notes: list[str] = []
     for schema in find_objects(document):
@@ -56,20 +62,19 @@ def name_enum_members(document: JSONObject) -> list[str]:
 
 
 def _name_members(schema: SpecObject) -> list[str]:
-    """Give the members of one enum stable names, in place; return notes for the reader.
-
-    A value that the enum lists twice is left once.
-    """
+    """Give the members of one enum stable names, in place; return notes for the reader."""
     values = _read_values(schema)
     given = _read_given_names(schema, values)
     notes = _describe_unused_names(schema, values)
     names = _derive_names(values, given)
     _check_names(schema, names)
-    schema.node["enum"] = [*names]
+    # `names` has each value once, even if the enum lists it twice.
+    schema.node["enum"] = list(names)
+    # A name for each value is written below, but only if the generator would not choose the same.
     schema.node.pop(VARNAMES, None)
     if all(name == _default_name(value) for value, name in names.items()):
         return notes
-    schema.node[VARNAMES] = [*names.values()]
+    schema.node[VARNAMES] = list(names.values())
     for value, name in names.items():
         if value not in given and name != _default_name(value):
             advice = _advise_name(schema, value)
@@ -106,7 +111,11 @@ def _describe_problem(value: Value, schema: SpecObject, earlier: list[Value]) ->
 
 
 def _generated_value(value: str) -> str:
-    """Return the value that a member will have, from which the generator drops some characters."""
+    """Return the value that the generated member will have.
+
+    The generator drops some characters when it writes a value as a string literal of Python.
+    """
+    # The literals that it writes are valid JSON too, so json reads them as Python will.
     literal = f'"{in_double_quote_literal(value)}"'
     generated: str = json.loads(literal)
     return generated
@@ -119,14 +128,14 @@ def _advise_name(schema: SpecObject, value: Value) -> str:
 
 
 def _path_of(value: JSON, schema: SpecObject) -> str:
-    """Return the JSONPath of one value, or of the whole enum where no path can name the value."""
+    """Return the JSONPath of one value, or of the whole enum if no path can name the value."""
     path = f"{schema.path}.enum"
     if not isinstance(value, str | int | float):
         return path
     # Tools for JSONPath refuse control characters and lone surrogates, escaped or not.
-    categories = {unicodedata.category(character) for character in str(value)}
-    if categories & {"Cc", "Cs"}:
-        return path
+    for character in str(value):
+        if unicodedata.category(character) in {"Cc", "Cs"}:
+            return path
     return f"{path}[?@ == {quote(value)}]"
 
 
@@ -166,15 +175,19 @@ def _describe_unused_names(schema: SpecObject, values: list[Value]) -> list[str]
 
 def _derive_names(values: list[Value], given: dict[Value, str]) -> dict[Value, str]:
     """Return the name of each value, in the order of the values."""
-    plain: dict[Value, str] = {}
+    # The name of each value before rule 3: the given one, or that of rule 1 or 2.
+    first_names: dict[Value, str] = {}
     values_by_name: dict[str, list[Value]] = {}
     for value in values:
-        if value in plain:  # the enum lists it twice
+        if value in first_names:  # the enum lists it twice
             continue
-        plain[value] = given[value] if value in given else _plain_name(value)
-        values_by_name.setdefault(plain[value], []).append(value)
+        name = given.get(value)
+        if name is None:
+            name = _plain_name(value)
+        first_names[value] = name
+        values_by_name.setdefault(name, []).append(value)
     names: dict[Value, str] = {}
-    for value, name in plain.items():
+    for value, name in first_names.items():
         if value in given or _keeps_plain_name(value, values_by_name[name], given):
             names[value] = name
         else:
@@ -183,9 +196,9 @@ def _derive_names(values: list[Value], given: dict[Value, str]) -> dict[Value, s
 
 
 def _keeps_plain_name(value: Value, claimants: list[Value], given: dict[Value, str]) -> bool:
-    """Return True if a value keeps its name without a suffix: rule 3.
+    """Return True if a value without a given name keeps its name without a suffix: rules 3 and 4.
 
-    `claimants` holds all values with this name, `value` included.
+    `claimants` holds all values that would have this name, `value` included.
     """
     if claimants == [value]:
         return True
@@ -240,6 +253,7 @@ def _normalised(name: str) -> str:
 
 
 def _suffix(value: Value) -> str:
+    """Return the eight digits that rule 3 adds to the name of a value."""
     digest = hashlib.sha256(str(value).encode("utf-8", "surrogatepass")).hexdigest()
     return digest[:_SUFFIX_DIGITS].upper()
 

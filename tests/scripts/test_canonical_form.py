@@ -146,6 +146,83 @@ def test_extensions_of_a_scheme_that_holds_a_key_are_carried() -> None:
     assert of(document)["components"] == {"securitySchemes": {"Client-Id": scheme}}
 
 
+OWN_SCHEME_WITH_OUR_NAME: Json = {"Client-Id": {"type": "oauth2", "flows": {}}}
+
+
+def test_scheme_of_the_document_with_our_name_of_a_key_is_refused() -> None:
+    key = {"type": "apiKey", "in": "header", "name": "X-Client-Id"}
+    schemes = {**OWN_SCHEME_WITH_OUR_NAME, "A": key}
+
+    for security in ([{"A": [], "Client-Id": []}], [{"Client-Id": []}, {"A": []}]):
+        with pytest.raises(SpecError) as refusal:
+            of(api({}, security=security, components={"securitySchemes": schemes}))
+
+        assert str(refusal.value) == (
+            "paths./x.get.security: two different security schemes would have the name 'Client-Id':"
+            " give the API key another name in `securitySchemes` of openapi/import.yaml"
+        )
+
+
+def test_scheme_of_the_document_with_our_name_of_a_header_parameter_is_refused() -> None:
+    with_parameter = {"responses": OK, "parameters": [header("X-Client-Id")]}
+    document = {
+        "paths": {
+            "/x": {"get": {"responses": OK, "security": [{"Client-Id": []}]}},
+            "/y": {"get": with_parameter},
+        },
+        "components": {"securitySchemes": OWN_SCHEME_WITH_OUR_NAME},
+    }
+
+    with pytest.raises(SpecError, match=r"^paths\./y\.get\.parameters: two different security"):
+        of(document)
+
+
+def test_two_headers_with_one_name_in_the_settings_are_refused() -> None:
+    document = api({"parameters": [header("X-One"), header("X-Two")]})
+
+    with pytest.raises(SpecError, match="two different security schemes would have the name 'Key'"):
+        to_canonical_form(document, [("/x", "get")], {"X-One": "Key", "X-Two": "Key"}, {})
+
+
+def test_key_that_operations_describe_in_other_words_keeps_its_first_description() -> None:
+    first = header("X-Client-Id", description="First")
+    second = header("x-client-id", description="Second")
+    document = {
+        "paths": {
+            "/x": {"get": {"responses": OK, "parameters": [first]}},
+            "/y": {"get": {"responses": OK, "parameters": [second]}},
+        }
+    }
+
+    key = {"type": "apiKey", "in": "header", "name": "X-Client-Id", "description": "First"}
+    assert of(document)["components"] == {"securitySchemes": {"Client-Id": key}}
+
+
+def test_security_of_a_callback_is_named_by_the_settings_and_its_schemes_are_carried() -> None:
+    key = {"type": "apiKey", "in": "header", "name": "X-Client-Id"}
+    bearer = {"type": "http", "scheme": "bearer"}
+    called = {"post": {"responses": OK, "security": [{"A": []}, {"T": []}]}}
+    document = api(
+        {"callbacks": {"C": {"{$url}": called}}},
+        components={"securitySchemes": {"A": key, "T": bearer}},
+    )
+
+    spec = of(document)
+
+    carried = spec["paths"]["/x"]["get"]["callbacks"]["C"]["{$url}"]["post"]
+    assert carried == {"responses": OK, "security": [{"Client-Id": []}, {"T": []}]}
+    assert spec["components"] == {"securitySchemes": {"Client-Id": key, "T": bearer}}
+
+
+def test_security_of_a_callback_that_names_no_scheme_is_refused() -> None:
+    called = {"post": {"responses": OK, "security": [{"Gone": []}]}}
+    document = api({"callbacks": {"C": {"{$url}": called}}})
+
+    place = r"paths\./x\.get\.callbacks\.C\.\{\$url\}\.post\.security"
+    with pytest.raises(SpecError, match=rf"^{place}: there is nothing at .*/securitySchemes/Gone"):
+        of(document)
+
+
 def header(name: str, **more: Any) -> Json:
     return {"name": name, "in": "header", "schema": {"type": "string"}, **more}
 

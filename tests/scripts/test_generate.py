@@ -34,12 +34,14 @@ MODELS = {"B2BBrokerAccountBalanceModel": B2BBrokerAccountBalanceModel}
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Generate from the project's own spec, over an earlier tree with a file that is no more."""
+    """Generate from the project's own spec, over an earlier tree with files that are no more."""
     output = tmp_path_factory.mktemp("first") / "generated"
     (output / generate.PACKAGE).mkdir(parents=True)
     (output / generate.PACKAGE / "stale.py").touch()
     (output / "stray.txt").touch()
-    assert generate.main([f"--output={output}"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generate, "OUTPUT", output)
+        assert generate.main([f"--output={output}"]) == 0
     return output
 
 
@@ -321,6 +323,24 @@ def test_folder_with_other_files_is_not_replaced(
     assert f"{tmp_path}: this folder holds files, but no generated client" in error
     assert "Choose a new folder, or an empty one" in error
     assert contents(tmp_path) == {"thesis.txt": b"work of years"}
+
+
+def test_folder_that_holds_a_client_beside_other_files_is_not_replaced(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(generate, "_run_generator", lambda _: None)
+    (tmp_path / generate.PACKAGE).mkdir()
+    (tmp_path / generate.PACKAGE / "client.py").write_text("old")
+    (tmp_path / "thesis.txt").write_text("work of years")
+
+    error = failure(capsys, f"--output={tmp_path}")
+
+    assert f"{tmp_path}: this folder holds 'thesis.txt' beside the generated client" in error
+    assert "Choose a new folder, or an empty one" in error
+    assert contents(tmp_path) == {
+        "thesis.txt": b"work of years",
+        f"{generate.PACKAGE}/client.py": b"old",
+    }
 
 
 def test_old_tree_stays_if_the_new_one_cannot_be_moved(

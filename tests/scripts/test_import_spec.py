@@ -260,6 +260,35 @@ def test_the_order_of_the_wanted_operations_does_not_matter() -> None:
     )
 
 
+def test_spec_of_other_operations_does_not_say_that_they_are_pinned() -> None:
+    spec = import_spec.import_source(PAGE.read_bytes(), SETTINGS, ["*"])
+
+    assert spec.startswith("# Operations that Mesh publishes, in canonical form.")
+    assert "pinned" not in spec.partition("\ncomponents:")[0]
+
+
+def test_spec_of_other_operations_is_not_a_source(refusal: Refusal) -> None:
+    spec = import_spec.import_source(PAGE.read_bytes(), SETTINGS, ["*"])
+
+    reason = refusal.of_content(spec)
+
+    assert reason.startswith("this is not a source, but what the importer wrote")
+
+
+def test_missing_operation_is_refused_with_three_of_many_that_the_source_has(
+    refusal: Refusal,
+) -> None:
+    paths = {f"/things/{number}": {"get": OPERATION} for number in range(5)}
+    source = json.dumps(SPEC | {"paths": paths})
+
+    reason = refusal.of_content(source, "--operation", "QUERY nothing similar")
+
+    assert reason.startswith(
+        "there is no operation 'QUERY nothing similar'; the source has GET /things/0,"
+        " GET /things/1, GET /things/2 and 2 more. Name another"
+    )
+
+
 def test_an_operation_that_is_not_pinned_keeps_its_name_and_tags() -> None:
     spec = imported(json.dumps(SPEC), "*", operations={})
     operation = spec["paths"]["/api/v1/balance/get"]["post"]
