@@ -152,11 +152,19 @@ class Resumption:
                 continue  # it matches, so the key of this account was not changed
             fingerprint = fingerprints.find_match(outcome_by_fingerprint, record.account)
             if fingerprint is not None:
+                old_key = outcome_by_fingerprint[fingerprint].key
+                place = f"{accounts.name}, line {record.line_number}"
+                if record.has_key:
+                    raise ValueError(
+                        f"{place}: {self.output} holds the outcome of this account under another "
+                        f"key: {old_key}. Lines were moved, or keys were changed. Choose another "
+                        "output, or give the account its old key."
+                    )
                 raise ValueError(
-                    f"{accounts.name}, line {record.line_number}: {self.output} holds the outcome "
-                    "of this account under another key: "
-                    f"{outcome_by_fingerprint[fingerprint].key}. Lines were moved, or keys were "
-                    "changed. Choose another output, or give the account its old key."
+                    f"{place}: {self.output} holds the outcome of this account as record "
+                    f"{old_key}, because lines were added, removed or moved. Choose another "
+                    "output, or add a column 'key' with the old record numbers: this account has "
+                    f"the key {old_key}."
                 )
 
     def _describe_output_without_accounts(self, accounts: AccountsFile) -> str:

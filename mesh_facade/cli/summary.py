@@ -25,7 +25,6 @@ from mesh_facade.cli.exit_codes import (
     KEYS_REFUSED,
     PERMISSION_ADVICE,
     RECONNECT_ADVICE,
-    UNAUTHORIZED_ADVICE,
     UNREACHABLE,
     find_requested_wait,
 )
@@ -364,20 +363,29 @@ class Summary:
         return f"{evidence}, so Mesh probably refuses the API keys: {KEYS_ADVICE}, then {next_step}"
 
     def _advise_on_single_401s(self) -> Iterator[str]:
-        """Yield what to do about 401s that do not suggest that Mesh refuses the API keys."""
-        count = 0
-        for cause, cause_count in self.tally.failures.items():
+        """Yield what to do about 401s that do not suggest that Mesh refuses the API keys.
+
+        If there are any of this run, other answers of the run have shown that Mesh accepts the
+        keys: else `exit_code` would be KEYS_REFUSED. Those of an earlier run may have had other API keys, so only reading the accounts again
+        shows more about them.
+        """
+        in_this_run = self.tally.unauthorized
+        in_all = 0
+        for cause, count in self.tally.failures.items():
             if cause.may_mean_refused_keys:
-                count += cause_count
-        if count == 0:
-            return
-        advice = UNAUTHORIZED_ADVICE
-        if self.tally.keys_were_accepted:
-            advice = (
-                "this may be about the user's token, because Mesh accepted the API keys for other "
-                f"accounts; {RECONNECT_ADVICE}"
+                in_all += count
+        in_earlier_runs = in_all - in_this_run
+        if in_this_run > 0:
+            yield (
+                f"{_count(in_this_run, 'account')} with HTTP 401: this may be about the user's "
+                "token, because Mesh accepted the API keys for other accounts in this run: refresh "
+                "the token"
             )
-        yield f"{_count(count, 'account')} with HTTP 401: {advice}"
+        if in_earlier_runs > 0:
+            yield (
+                f"{_count(in_earlier_runs, 'account')} with HTTP 401 in an earlier run, about the "
+                "API keys of that run or the user's token: read such accounts again first"
+            )
 
 
 def shows_accepted_keys(outcome: Outcome) -> bool:

@@ -40,7 +40,11 @@ KEYS_MAY_BE_REFUSED = (
 )
 TOKENS_MAY_BE_REFUSED = (
     "with HTTP 401: this may be about the user's token, because Mesh accepted the API keys for "
-    "other accounts; refresh the token, or if that fails let the user link the account again\n"
+    "other accounts in this run: refresh the token\n"
+)
+REFUSED_EARLIER = (
+    "with HTTP 401 in an earlier run, about the API keys of that run or the user's token: read "
+    "such accounts again first\n"
 )
 PROGRAM = [sys.executable, "-m", "mesh_facade.cli"]
 

@@ -32,6 +32,7 @@ from tests.cli.support import (
     DEAD_TOKEN_HINT,
     KEYS_ARE_REFUSED,
     KEYS_MAY_BE_REFUSED,
+    REFUSED_EARLIER,
     RETRY_HINT,
     TOKEN,
     TOKENS_MAY_BE_REFUSED,
@@ -169,7 +170,7 @@ def test_unauthorized_answers_blame_neither_keys_nor_tokens_where_the_output_has
     )
     assert resumed.stderr == (
         f"0 read, 3 already in {output}; to read all accounts again, choose another output\n"
-        f"{causes}2 accounts {TOKENS_MAY_BE_REFUSED}{RETRY_HINT}"
+        f"{causes}2 accounts {REFUSED_EARLIER}{RETRY_HINT}"
     )
     assert retried.stderr == (
         f"0 read, 2 failed, 1 already in {output}\n{causes}"
@@ -191,10 +192,42 @@ def test_401_beside_other_failures_advises_as_get_does_where_nothing_shows_accep
     resumed = run("bulk", str(accounts), "-o", str(output))
 
     assert resumed.exit_code == 1
-    assert resumed.stderr.endswith(
-        "1 account with HTTP 401: Mesh refused the API keys or the user's token: check "
-        f"MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment\n{RETRY_HINT}"
-    )
+    assert resumed.stderr.endswith(f"1 account {REFUSED_EARLIER}{RETRY_HINT}")
+
+
+@pytest.mark.usefixtures("mesh")
+def test_run_with_right_keys_does_not_blame_tokens_for_401s_of_a_run_with_wrong_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    output = tmp_path / "balances.jsonl"
+    refused = AuthenticationError("HTTP 401")
+    script(monkeypatch, [make_outcome(0, refused), make_outcome(1, refused)])
+    run("bulk", str(accounts), "-o", str(output))
+    write_accounts(accounts, 3)
+    script(monkeypatch, [make_outcome(2, None)])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert result.exit_code == 1
+    assert result.stderr.endswith(f"2 accounts {REFUSED_EARLIER}{RETRY_HINT}")
+    assert "link the account again" not in result.stderr
+
+
+@pytest.mark.usefixtures("mesh")
+def test_401_beside_other_failures_of_the_same_run_advises_as_get_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / "balances.jsonl"
+    script(monkeypatch, [make_outcome(0, None)])
+    run("bulk", str(accounts), "-o", str(output))
+    errors = [AuthenticationError("HTTP 401"), NotFoundError("HTTP 404", status="notFound")]
+    script(monkeypatch, [make_outcome(number, error) for number, error in enumerate(errors, 1)])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert result.stderr.endswith(f"1 account {TOKENS_MAY_BE_REFUSED}{RETRY_HINT}")
 
 
 @pytest.mark.usefixtures("mesh")
@@ -270,10 +303,9 @@ def test_resumed_run_repeats_the_advice_on_what_the_user_must_correct(
     advice = (
         f"{DEAD_TOKEN_HINT}HTTP 403: ask Mesh for the permission to read balances\n"
         "1 account with HTTP 400 has a broker that the spec does not list: did you mean coinbase?\n"
-        f"1 account {TOKENS_MAY_BE_REFUSED}{RETRY_HINT}"
     )
-    assert first.stderr.endswith(advice)
-    assert resumed.stderr.endswith(advice)
+    assert first.stderr.endswith(f"{advice}1 account {TOKENS_MAY_BE_REFUSED}{RETRY_HINT}")
+    assert resumed.stderr.endswith(f"{advice}1 account {REFUSED_EARLIER}{RETRY_HINT}")
 
 
 @pytest.mark.usefixtures("mesh")

@@ -275,7 +275,7 @@ def test_line_that_moves_to_the_number_of_an_unread_account_is_refused(
     result = run("bulk", str(accounts), "-o", str(output))
 
     assert (result.exit_code, mesh.calls) == (2, [])
-    assert f"line 3: {output} holds the outcome of this account under another key: 3." in (
+    assert f"line 3: {output} holds the outcome of this account as record 3, because" in (
         result.stderr
     )
 
@@ -313,7 +313,8 @@ def test_failed_outcomes_of_moved_lines_without_keys_are_refused(
     result = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
 
     assert (result.exit_code, mesh.calls) == (2, [])
-    assert "holds the outcome of this account under another key: 2." in result.stderr
+    assert "holds the outcome of this account as record 2, because" in result.stderr
+    assert "add a column 'key'" in result.stderr
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
