@@ -366,8 +366,8 @@ class Summary:
         """Yield what to do about 401s that do not suggest that Mesh refuses the API keys.
 
         If there are any of this run, other answers of the run have shown that Mesh accepts the
-        keys: else `exit_code` would be KEYS_REFUSED. Those of an earlier run may have had other API keys, so only reading the accounts again
-        shows more about them.
+        keys: else `exit_code` would be KEYS_REFUSED. Those of an earlier run may have had other API
+        keys, so only reading the accounts again shows more about them.
         """
         in_this_run = self.tally.unauthorized
         in_all = 0
