@@ -166,7 +166,7 @@ compare: $(VENV)/.project ## Show how bare httpx, the generated client and the f
 WHEEL := .make/wheel
 PACKED := .gitignore LICENSE pyproject.toml mkdocs.yml ':(glob)*.md' Makefile docs examples mesh_facade generated openapi scripts tests requirements
 # Tests that need the checkout (its scripts and docs, the generator) or packages that no extra brings.
-CHECKOUT_TESTS := tests/docs tests/scripts tests/test_adding_an_operation.py \
+CHECKOUT_TESTS := tests/docs tests/scripts tests/test_adding_an_operation.py tests/test_benchmarks.py \
 	tests/test_import_contracts.py tests/test_make.py tests/test_wheel.py \
 	tests/operations/test_following_the_spec.py tests/operations/test_layering.py tests/operations/test_second_operation.py \
 	tests/examples tests/extras/test_data.py tests/extras/test_telemetry.py

@@ -7,6 +7,7 @@ import re
 import mesh_facade
 from mesh_facade import MeshError
 from mesh_facade.cli import exit_codes
+from mesh_facade.testing import FAULTS
 from tests.docs import pages
 
 README = pages.README.read_text(encoding="utf-8")
@@ -56,3 +57,13 @@ def test_every_exit_code_is_in_the_table_of_the_command_line_guide() -> None:
 
     assert exit_codes.INTERRUPTED in codes
     assert [code for code in codes if f"\n| {code} |" not in table] == []
+
+
+def test_guide_to_testing_has_the_description_and_the_error_of_every_fault() -> None:
+    guide = (pages.DOCS / "guides" / "testing.md").read_text(encoding="utf-8")
+    rows = [line for line in guide.splitlines() if line.startswith("| `")]
+
+    assert rows == [
+        f"| `{fault.name}` | {fault.description} | `{fault.error.__name__}` |"
+        for fault in FAULTS.values()
+    ]

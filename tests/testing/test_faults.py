@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-from pathlib import Path
 
 import httpx
 import pytest
@@ -189,13 +188,3 @@ def test_a_truncated_answer_has_half_of_its_body(mesh: MockServer) -> None:
 
     assert whole == b"12345678"
     assert int(answer.headers["Content-Length"]) > len(b"".join(received))
-
-
-def test_the_guide_has_the_description_and_the_error_of_every_fault() -> None:
-    guide = Path(__file__).parents[2] / "docs" / "guides" / "testing.md"
-    rows = [line for line in guide.read_text().splitlines() if line.startswith("| `")]
-
-    assert rows == [
-        f"| `{fault.name}` | {fault.description} | `{fault.error.__name__}` |"
-        for fault in FAULTS.values()
-    ]
