@@ -167,7 +167,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
     ) -> None:
         super().__init__(proxy)
         self._httpx_transport = TaskTransport(self, url, ssl_context, proxy)
-        self._socket_stream = _SocketStream(self._time_left)  # another one takes its place
+        self._socket_stream = _SocketStream(self._time_left)  # replaced on connecting
         self._tls: AsyncTlsStream | None = None  # the upper one, if there are two
         self._is_nested = False
         self._is_closed = False
