@@ -3,9 +3,9 @@
 A run reads at most `concurrency` accounts at a time, each in a lane. In `_ThreadRun` a lane is a
 thread that reads one account after another; in `_TaskRun` it is a task that reads one account.
 
-What a run decides is written once, in `_Run` and in `pacing.py`. How lanes are started, awaited and
-stopped is written twice, because threads and tasks differ in that: a thread cannot be cancelled,
-and only a task can wait for an async iterable.
+The decisions of a run are written once, in `_Run` and in `pacing.py`. How lanes are started,
+awaited and stopped is written once for each mode: a thread cannot be cancelled, and only a task can
+wait for an async iterable.
 
 Tools that report errors print the local variables of all frames in a traceback. So a function that
 waits, for an account, for an outcome or for a free lane, first deletes its variables that refer to
@@ -165,8 +165,9 @@ class _Run(ABC):
         stop_signal: Ends the pauses of all lanes. Setting the client's signal sets this one too.
         policy: Decides about retries and pauses.
         engine: The client's engine, with `stop_signal` in place of the client's signal.
-        is_drawing_over: No more accounts are drawn. Those in flight still get their outcomes.
-        error: Why drawing ended early; None if it did not. It is raised after the last outcome.
+        has_stopped_drawing: No more accounts are drawn. Those in flight still get their outcomes.
+        error: The error to raise after the last outcome: one of the input, or the refusal of the
+            API keys. None if there is none.
     """
 
     def __init__(self, runner: Runner, concurrency: int, max_pause: float | None) -> None:
@@ -177,7 +178,7 @@ class _Run(ABC):
         self.stop_signal = StopSignal(parent=runner.engine.stop_signal)
         self.policy = BulkRetryPolicy(runner.retry_policy.budget, max_pause)
         self.engine = attrs.evolve(runner.engine, stop_signal=self.stop_signal)
-        self.is_drawing_over = False
+        self.has_stopped_drawing = False
         self.error: Exception | None = None
         self._refused_keys = RefusedKeys(concurrency)
 
@@ -195,7 +196,7 @@ class _Run(ABC):
 
     def fill_lanes(self, accounts: Iterator[LinkedAccount]) -> None:
         """Draw accounts until all lanes are busy or the input has ended."""
-        while self.count_busy_lanes() < self.concurrency and not self.is_drawing_over:
+        while self.count_busy_lanes() < self.concurrency and not self.has_stopped_drawing:
             try:
                 account = next(accounts)
             except StopIteration:
@@ -209,7 +210,7 @@ class _Run(ABC):
 
     def stop_drawing(self, error: Exception | None) -> None:
         """Draw no more accounts, because the input has ended or because of an error."""
-        self.is_drawing_over = True
+        self.has_stopped_drawing = True
         if self.error is None:  # a later error does not replace the first
             self.error = error
 
@@ -296,13 +297,14 @@ class _ThreadRun(_Run):
         Raises:
             AuthenticationError: The API keys are evidently refused.
             TypeError: An item of the input is not a LinkedAccount.
+            RuntimeError: The system allows no thread at all.
             Exception: Whatever the input raised.
         """
         outcome = None
         error: BaseException | None = None
         # The inner `try` stops the lanes. The outer one catches every error, including one raised
-        # by `_stop`, such as a second Ctrl-C. The error is raised below, outside the `except`
-        # block: `empty_frames` must be called there, and `self` must be deleted first.
+        # by `_stop`, such as a second Ctrl-C. `empty_frames` works only after the `except` block,
+        # so the error is raised below, after `self` is deleted.
         try:
             try:
                 self.fill_lanes(self._accounts)
@@ -357,7 +359,7 @@ class _ThreadRun(_Run):
     def _start_thread(self) -> None:
         """Start another lane; if the system allows no more threads, go on with those there are."""
         name = f"mesh-facade-{len(self._threads)}"
-        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        thread = threading.Thread(target=self._run_lane, name=name, daemon=True)
         # Ctrl-C may come right after the start. Then `_stop` must find the thread in the list.
         self._threads.append(thread)
         try:
@@ -369,8 +371,8 @@ class _ThreadRun(_Run):
             # The account just drawn waits in the queue until one of these threads is free.
             self.concurrency = len(self._threads)
 
-    def _work(self) -> None:
-        """Read accounts as they are drawn, until the run stops. Each lane's thread runs this."""
+    def _run_lane(self) -> None:
+        """Read accounts as they are drawn, until the run stops. Each thread runs this."""
         while True:
             work = self._work_queue.get()
             if work is None:
@@ -386,7 +388,7 @@ class _ThreadRun(_Run):
                 # This frame still runs, so `empty_frames` cannot empty it: it is removed instead.
                 result = _remove_own_frames(error)
             if isinstance(result, BaseException):
-                empty_frames(result)
+                empty_frames(result)  # works only after the `except` block
             self._result_queue.put(result)
             del work, context, account, result  # keep no token while waiting for an account
 
@@ -401,7 +403,7 @@ class _ThreadRun(_Run):
             error = raised
         else:
             return _successful_outcome(account, result, began_at)
-        empty_frames(error)
+        empty_frames(error)  # works only after the `except` block
         return _failed_outcome(account, _remove_own_frames(error), began_at)
 
     def _stop(self) -> None:
@@ -409,21 +411,21 @@ class _ThreadRun(_Run):
 
         The wait has a bound. By then all calls in flight have ended, unless one is in something
         that cannot be interrupted, such as a transport of the caller's. But the garbage collector
-        may close a forgotten generator at any moment, and in any thread: also in one that holds a
-        lock which a lane waits for. Without a bound, the two would wait for each other.
+        may close a forgotten generator at any moment and in any thread, even in one that holds a
+        lock that a lane waits for. Without a bound, the two would wait for each other.
         """
-        self.is_drawing_over = True
+        self.has_stopped_drawing = True
         self._is_stopped = True
         self.stop_signal.set()
         self._work_queue.put(None)  # each thread that takes it puts it back
         if sys.is_finalizing():  # daemon threads are frozen now, so waiting for them would hang
             return
-        limit = time.monotonic() + self.engine.deadline + _SECONDS_AFTER_DEADLINE
+        wait_until = time.monotonic() + self.engine.deadline + _SECONDS_AFTER_DEADLINE
         for thread in self._threads:
             # A thread cannot join one that has not started, nor itself: the garbage collector may
             # run in a lane too.
             if thread.is_alive() and thread is not threading.current_thread():
-                left = max(0.0, limit - time.monotonic())
+                left = max(0.0, wait_until - time.monotonic())
                 thread.join(min(left, threading.TIMEOUT_MAX))
 
 
@@ -446,7 +448,7 @@ class _TaskRun(_Run):
     ) -> None:
         super().__init__(runner, concurrency, max_pause)
         self._runner = runner.with_engine(self.engine, self.policy)
-        self._accounts: Iterator[LinkedAccount] = iter(())
+        self._accounts: Iterator[LinkedAccount] = iter(())  # stays empty with an async iterable
         self._async_accounts: AsyncIterator[LinkedAccount] | None = None
         if isinstance(accounts, AsyncIterable):
             self._async_accounts = aiter(accounts)
@@ -469,8 +471,8 @@ class _TaskRun(_Run):
         outcome = None
         error: BaseException | None = None
         # The inner `try` stops the lanes. The outer one catches every error, including one raised
-        # by `_stop`, such as a second Ctrl-C. The error is raised below, outside the `except`
-        # block: `empty_frames` must be called there, and `self` must be deleted first.
+        # by `_stop`, such as a second Ctrl-C. `empty_frames` works only after the `except` block,
+        # so the error is raised below, after `self` is deleted.
         try:
             try:
                 self._begin()
@@ -518,14 +520,15 @@ class _TaskRun(_Run):
         if self._async_accounts is None:
             self.fill_lanes(self._accounts)
         else:
-            self._free_lanes.release()
+            self._free_lanes.release()  # if drawing has ended, nobody waits for this
 
     async def _draw_all(self, accounts: AsyncIterator[LinkedAccount]) -> None:
         """Draw from an async iterable whenever a lane is free. `_drawing_task` runs this."""
         try:
             await self._free_lanes.acquire()
             async for account in accounts:
-                if self.is_drawing_over:  # the iterable caught its cancellation, and yielded again
+                # The iterable may have caught its cancellation, and yielded again.
+                if self.has_stopped_drawing:
                     return  # pragma: no cover — Python 3.11 does not trace this after a throw
                 self.start_reading(account)
                 del account  # keep no token while waiting for a free lane
@@ -569,7 +572,7 @@ class _TaskRun(_Run):
         # It is not None, because `_begin` has set it, and it reports its end only once.
         task = cast("asyncio.Task[None]", self._drawing_task)
         self._drawing_task = None
-        if task.cancelled() and self.is_drawing_over:
+        if task.cancelled() and self.has_stopped_drawing:
             return
         try:
             task.result()
@@ -579,9 +582,11 @@ class _TaskRun(_Run):
         self.stop_drawing(None)
 
     def stop_drawing(self, error: Exception | None) -> None:
+        has_stopped_before = self.has_stopped_drawing
         super().stop_drawing(error)
-        if self._drawing_task is not None:  # the run must not wait for the iterable's next account
-            self._drawing_task.cancel()
+        if has_stopped_before or self._drawing_task is None:
+            return  # a second cancellation would interrupt what the iterable does at its end
+        self._drawing_task.cancel()  # the run must not wait for the iterable's next account
 
     async def _read(self, account: LinkedAccount) -> Outcome:
         """Read an account and return its outcome; raise TypeError if it is not a LinkedAccount."""
@@ -594,12 +599,12 @@ class _TaskRun(_Run):
             error = raised
         else:
             return _successful_outcome(account, result, began_at)
-        empty_frames(error)
+        empty_frames(error)  # works only after the `except` block
         return _failed_outcome(account, _remove_own_frames(error), began_at)
 
     async def _stop(self) -> None:
         """Cancel the drawing task and all calls in flight, and drop their outcomes."""
-        self.is_drawing_over = True
+        self.has_stopped_drawing = True
         self.stop_signal.set()
         tasks: list[Awaitable[object]] = []
         for lane in self._lanes:

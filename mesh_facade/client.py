@@ -9,9 +9,9 @@ generated function runs, what an answer means, and whether a request may be repe
 Both constructors list all options, and both clients have all methods, on purpose: so editors and
 type checkers know them, and a TypeError names the class and the method that were called.
 
-Options and arguments can be secrets, and so can what a frame refers to (`self` leads to the keys).
-So constructors and methods are decorated with `keeps_secrets_out_of_tracebacks`. While a bulk run
-is iterated, `bulk` keeps them out.
+Options and arguments can be secrets, and `self` leads to the API keys. So each constructor and each
+method that may raise is decorated with `keeps_secrets_out_of_tracebacks`. While a bulk run is
+iterated, `bulk` keeps them out.
 """
 
 import functools
@@ -84,6 +84,7 @@ class _BaseClient(Generic[RunnerT, TransportT]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self._runner.engine.base_url!r})"
 
+    @keeps_secrets_out_of_tracebacks
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             f"{type(self).__name__} cannot be copied or pickled, because it holds secrets and "
@@ -108,7 +109,7 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         max_attempts: How many attempts a call may make. Connection faults, timeouts, rate limits,
             server errors and HTTP 408 lead to another one; other errors, such as refused
             certificates or a proxy that refuses for good, are raised at once. The retry budget of
-            the client can allow fewer: it begins with 10 retries, and ten calls add one.
+            the client can allow fewer: it begins with 10 retries, and ten calls add one, up to 10.
         max_connections: How many calls run at once, each on a connection of its own; others wait
             for their turn. If the process may open fewer files, fewer run at once.
         proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://` (without a scheme,
@@ -229,6 +230,7 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
                 calls in flight are yielded first.
             TypeError: `accounts` is not iterable (raised at once), or one of them is not a
                 LinkedAccount.
+            RuntimeError: The system allows no thread at all.
             Exception: Whatever `accounts` raises, after the outcomes of calls in flight.
         """
         return bulk.read_in_threads(
@@ -252,6 +254,7 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         """
         return self._sibling(timeout, deadline, max_attempts)
 
+    @keeps_secrets_out_of_tracebacks
     def close(self) -> None:
         """Close idle connections now; a connection in use is closed when its call ends.
 
@@ -265,6 +268,7 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
     def __enter__(self) -> Self:
         return self
 
+    @keeps_secrets_out_of_tracebacks
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -356,6 +360,7 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         """Return a client with other bounds; see `MeshClient.with_options`."""
         return self._sibling(timeout, deadline, max_attempts)
 
+    @keeps_secrets_out_of_tracebacks
     async def aclose(self) -> None:
         """Close idle connections now; a connection in use is closed when its call ends.
 
@@ -369,6 +374,7 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
     async def __aenter__(self) -> Self:
         return self
 
+    @keeps_secrets_out_of_tracebacks
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import httpx
 
+from mesh_facade.engine.redaction import keeps_secrets_out_of_tracebacks
 from mesh_facade.errors import MeshConfigurationError
 from mesh_facade.operations.servers import CLIENT_ID_HEADER, CLIENT_SECRET_HEADER
 
@@ -94,6 +95,7 @@ class Credentials(httpx.Auth):
     def __repr__(self) -> str:
         return "Credentials(…)"
 
+    @keeps_secrets_out_of_tracebacks
     def __reduce__(self) -> NoReturn:
         raise TypeError("Credentials cannot be copied or pickled: they are secrets")
 

@@ -18,9 +18,11 @@ its table `_RULES`.
 If an attempt ends with one of these errors, a call makes another one: RateLimitError, ServerError,
 a MeshConnectionError whose `is_transient` is true, and an error of HTTP 408, which has no class of
 its own. It does so only if the operation is safe to repeat, and as far as `max_attempts`, the
-deadline and the retry budget allow. After any other error, and after one that occurred before
-anything was sent, it never does. That is decided in `mesh_facade/engine/retries.py` and, for a 429
-in a bulk run, in `mesh_facade/pacing.py`.
+deadline and the retry budget allow. Which errors lead to another attempt is decided in
+`mesh_facade/engine/retries.py` and, for a 429 with a `Retry-After` in a bulk run, in
+`mesh_facade/pacing.py`. After any other error there is no other attempt, nor after one that ended
+the call before an attempt began: the client was closed, the secret could not be used, or the
+deadline passed while the call waited for a connection.
 
 Every error can be pickled and copied. None holds a secret, nor leads to one through its cause,
 context or traceback: `mesh_facade/engine/redaction.py` sees to that. (Secrets of fewer than 8

@@ -16,8 +16,8 @@ MOST_PAUSES = 10
 """How many pauses one account may cause: a rule of ours, not of Mesh."""
 LONGEST_PAUSE = 300.0
 """Seconds: a longer `Retry-After` is not waited for. A rule of ours, not of Mesh."""
-FEWEST_REFUSALS = 5
-"""How many accounts in a row must be refused, at the least, before a run ends."""
+MIN_REFUSALS = 5
+"""A run ends early only after at least so many accounts in a row were refused."""
 
 
 class BulkRetryPolicy(RetryPolicy):
@@ -49,19 +49,21 @@ class BulkRetryPolicy(RetryPolicy):
             return None
         if not self._try_to_hold_all_lanes(error.retry_after):
             return None
-        is_zero_pause = error.retry_after == 0 and self.seconds_to_hold() == 0
-        if is_zero_pause:  # no wait slows such retries down, so the budget limits them
+        seconds = self.seconds_to_hold()  # another lane may have asked for a longer pause
+        if error.retry_after == 0 and seconds == 0:
+            # No wait slows such retries down, so the budget limits them.
             is_paid_for = self.budget.take_retry()
             if not is_paid_for:
                 return None
-        return Pause(self.seconds_to_hold(), extends_deadline=True)
+        return Pause(seconds, extends_deadline=True)
 
     def _try_to_hold_all_lanes(self, seconds: float) -> bool:
         """Pause all lanes for so many seconds from now; return False if `max_pause` forbids it."""
         with self._lock:
             now = time.monotonic()
-            resume_at = max(self._resume_at, now + seconds)
-            added = resume_at - max(self._resume_at, now)  # overlapping pauses count once
+            held_until = max(self._resume_at, now)
+            resume_at = max(held_until, now + seconds)
+            added = resume_at - held_until  # overlapping pauses count once
             if self._pause_left is not None:
                 if added > self._pause_left:
                     return False
@@ -75,20 +77,19 @@ class RefusedKeys:
 
     A 401 without `reconnect_required` can be about the keys or about the token: Mesh does not
     document which. Only several such answers in a row, for different accounts, are evidence: as
-    many as the run has lanes, but at least 5. Any other answer begins the count anew: in doubt, the
-    run goes on. An account without an answer, because the network failed or its token could not be
-    sent, does not change the count.
+    many as the run has lanes, but at least `MIN_REFUSALS`. Any other answer begins the count anew:
+    in doubt, the run goes on. An account without an answer, because the network failed or its token
+    could not be sent, does not change the count.
     """
 
     def __init__(self, concurrency: int) -> None:
-        self._needed = max(FEWEST_REFUSALS, concurrency)
-        self._accounts_in_a_row: set[int] = set()
+        self._needed = max(MIN_REFUSALS, concurrency)
+        self._refused_in_a_row: set[int] = set()  # hashes of accounts, which show no token
 
     def record(self, auth_token: str, broker: str, error: Exception | None) -> bool:
         """Count an account's outcome; return True if the keys are evidently refused."""
-        is_answered = error is None or isinstance(error, (MeshAPIError, MeshResponseError))
         if isinstance(error, AuthenticationError) and not error.reconnect_required:
-            self._accounts_in_a_row.add(hash((auth_token, broker)))  # a hash shows no token
-        elif is_answered:
-            self._accounts_in_a_row.clear()
-        return len(self._accounts_in_a_row) >= self._needed
+            self._refused_in_a_row.add(hash((auth_token, broker)))
+        elif error is None or isinstance(error, (MeshAPIError, MeshResponseError)):
+            self._refused_in_a_row.clear()  # another answer
+        return len(self._refused_in_a_row) >= self._needed

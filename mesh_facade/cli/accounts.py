@@ -114,7 +114,9 @@ class AccountsFile:
             yield from self._read_records_with_unique_keys()
         except UnicodeDecodeError as error:
             # Not the position that the error names: it counts from the last part that was read.
-            problem = f"it is not {error.encoding} ({error.reason}). Save it as UTF-8 or UTF-16."
+            problem = (
+                f"it is not {error.encoding} ({error.reason}). Save it as CSV in UTF-8 or UTF-16."
+            )
         # Raised outside the except block: the caught error would become its context, and reveal a
         # part of the file, which may be a token.
         if problem is not None:

@@ -27,7 +27,7 @@ from mesh_facade.cli.summary import (
     Summary,
     Tally,
     describe_accounts_without_key,
-    shows_accepted_keys,
+    shows_accepted_api_keys,
 )
 from mesh_facade.cli.terminal import print_message
 from mesh_facade.cli.variables import check_keys_are_set
@@ -184,7 +184,7 @@ class BulkRun:
                     if _may_mean_refused_keys(outcome):
                         held_back.append(outcome)
                     else:
-                        if shows_accepted_keys(outcome):
+                        if shows_accepted_api_keys(outcome):
                             _write_all(held_back, writer, tally)
                             held_back.clear()
                         _write_all([outcome], writer, tally)
@@ -197,7 +197,7 @@ class BulkRun:
                         failed=tally.failed + len(held_back),
                         rate=speed,
                     )
-        if tally.accepted > 0:
+        if tally.accepting_answers > 0:
             _write_all(held_back, writer, tally)
         else:
             _write_unless_older_failure_says_more(held_back, resumption, writer, tally)

@@ -20,7 +20,7 @@ from mesh_facade import (
     __version__,
 )
 from mesh_facade.cli.broker_names import find_similar_broker, is_listed
-from mesh_facade.cli.exit_codes import INTERRUPTED, REPORTED_ERRORS, judge
+from mesh_facade.cli.exit_codes import INTERRUPTED, REPORTED_ERRORS, find_verdict
 from mesh_facade.cli.terminal import (
     discard,
     ignore_broken_stderr,
@@ -91,7 +91,7 @@ def _turn_errors_into_exit_codes() -> Generator[None]:
         raise click.exceptions.Exit(error.exit_code) from None
     except REPORTED_ERRORS as error:
         print_message(_describe_error(error))
-        raise click.exceptions.Exit(judge(error).exit_code) from None
+        raise click.exceptions.Exit(find_verdict(error).exit_code) from None
 
 
 def _describe_error(error: Exception) -> str:
@@ -100,7 +100,7 @@ def _describe_error(error: Exception) -> str:
     if isinstance(error, MeshConfigurationError):
         message = name_variables(message)
     parts = [f"error: {message}"]
-    advice = judge(error).advice
+    advice = find_verdict(error).advice
     if advice is not None:
         parts.append(advice)
     parts += getattr(error, "__notes__", [])  # advice that the command has added
@@ -141,9 +141,9 @@ def get(broker: str, environment: str | None, *, as_json: bool) -> None:
     The user's auth token is taken from MESH_AUTH_TOKEN. Without that variable, the command asks for
     the token if stdin is a terminal, and otherwise reads it from the first line of stdin.
     """
-    check_keys_are_set()  # before a terminal is asked for the token
-    token = _find_auth_token()
+    check_keys_are_set()
     with MeshClient(environment=environment) as mesh:
+        token = _find_auth_token()  # the user is asked only after all options are checked
         try:
             balance = mesh.get_account_balance(token, broker)
         except BadRequestError as error:
@@ -157,7 +157,10 @@ def get(broker: str, environment: str | None, *, as_json: bool) -> None:
 
 
 def _suggest_broker(broker: str) -> str:
-    """Return advice for a broker that the spec does not list: the most similar one, or the list."""
+    """Return advice for a broker that the spec does not list.
+
+    It names the most similar broker or, if none is similar, the command that lists them all.
+    """
     similar = find_similar_broker(broker)
     if similar is None:
         return "`mesh-balance brokers` lists the known brokers"
@@ -165,15 +168,23 @@ def _suggest_broker(broker: str) -> str:
 
 
 def _find_auth_token() -> str:
+    """Return the user's auth token; raise ValueError if it is empty."""
     token = os.environ.get("MESH_AUTH_TOKEN")
     if token is not None:
+        if not token:
+            raise ValueError("MESH_AUTH_TOKEN is empty: set it to the user's auth token")
         return token
-    if sys.stdin is None:  # it is closed
-        return ""
-    if sys.stdin.isatty():
+    if sys.stdin is not None and sys.stdin.isatty():
         answer: str = click.prompt("Auth token", hide_input=True, err=True)
         return answer
-    return sys.stdin.readline().strip()
+    token = ""
+    if sys.stdin is not None:  # it is None if stdin is closed
+        token = sys.stdin.readline().strip()
+    if not token:
+        raise ValueError(
+            "the auth token is missing: set MESH_AUTH_TOKEN, or write the token to stdin"
+        )
+    return token
 
 
 @main.command()
@@ -206,7 +217,7 @@ def mock_server(port: int) -> None:
             for variable, value in server.environment.items():
                 click.echo(f"export {variable}={value}")
             while True:
-                # A sleep, because on Windows Ctrl-C does not end the wait for a lock.
+                # Not a wait for a threading.Event, which Ctrl-C does not end on Windows.
                 time.sleep(_HOUR)
         except KeyboardInterrupt:
             return  # this is how the user ends the server
@@ -221,6 +232,7 @@ def _serve_mock(port: int) -> Generator["MockServer"]:
     """
     from mesh_facade.testing import MockServer  # noqa: PLC0415 — takes half a second
 
+    # An ExitStack, so that `except` covers only the start of the server, and not the block.
     with contextlib.ExitStack() as stack:
         try:
             server = stack.enter_context(MockServer(port=port))
@@ -253,8 +265,8 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
             click.echo(f"{mark}  {result.name}: {result.detail}")
     failed = [result for result in results if result.exit_code != 0]
     if failed:
-        # If both checks fail, the keys decide: their check comes first, and the user can correct
-        # them at once.
+        # The first failed check decides. The check of the keys comes before that of the connection,
+        # because the user can correct keys at once.
         context.exit(failed[0].exit_code)
 
 
@@ -263,8 +275,13 @@ def _check_max_pause(
 ) -> float | None:
     """Return a number of seconds; raise BadParameter if a run cannot pause for so long."""
     del context, parameter
-    if seconds is not None and not 0 < seconds <= threading.TIMEOUT_MAX:  # NaN is neither
-        raise click.BadParameter(f"{seconds:g} is not a finite number of seconds greater than 0.")
+    longest = threading.TIMEOUT_MAX
+    # NaN is refused too: each comparison with it is false.
+    if seconds is not None and not 0 < seconds <= longest:
+        raise click.BadParameter(
+            f"it must be a number of seconds greater than 0 and at most {longest:.0f}, "
+            f"not {seconds:g}."
+        )
     return seconds
 
 
@@ -294,7 +311,8 @@ def _check_max_pause(
 @click.option(
     "--trust-keys",
     is_flag=True,
-    help="Resume although tokens were renewed: compare accounts by key and broker.",
+    help="Resume although tokens were renewed: compare accounts by key (from the column) and "
+    "broker.",
 )
 @click.option(
     "--max-pause",
@@ -321,10 +339,10 @@ def bulk(  # noqa: PLR0913 — one argument for each option
     ACCOUNTS is a CSV file with the columns auth_token, broker and, to tell outcomes apart, key; or
     JSON lines with these fields; or - for stdin. Without a key, the record's number is taken.
 
-    The output is CSV if its name ends in .csv. It is JSON lines on stdout, and if its name ends in
-    .jsonl, .ndjson or .json or has no ending. It never holds auth tokens. If a run was interrupted,
-    give the same command again to continue it: accounts whose outcomes are in the output file are
-    not read again.
+    The output is CSV if its name ends in .csv. It is JSON lines if its name ends in .jsonl, .ndjson
+    or .json, if it has no ending, or if the output is stdout. It never holds auth tokens. If a run
+    was interrupted, give the same command again to continue it: accounts whose outcomes are in the
+    output file are not read again.
     """
     from mesh_facade.cli.bulk import BulkRun  # noqa: PLC0415 — --help starts faster without
     from mesh_facade.cli.results import STDOUT  # noqa: PLC0415 — the same

@@ -12,7 +12,7 @@ import attrs
 import httpx
 
 from mesh_facade import MeshClient, MeshConfigurationError, MeshConnectionError, MeshError
-from mesh_facade.cli.exit_codes import judge
+from mesh_facade.cli.exit_codes import find_verdict
 from mesh_facade.cli.terminal import one_line
 from mesh_facade.cli.variables import check_keys_are_set, name_variables
 
@@ -27,6 +27,8 @@ _MAX_CLOCK_DIFFERENCE = 60  # seconds
 _CONNECTION_SECONDS = 10.0
 _SANDBOX_PREFIX = "sk_sandbox_"
 _UNREAD_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # httpx reads neither
+# OpenSSL's reasons if what a server sends is no TLS.
+_REASONS_OF_PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
 
 
 @attrs.frozen
@@ -52,21 +54,21 @@ def _run_check(
     try:
         detail = check(environment)
     except (MeshError, OSError, ImportError) as error:
-        return CheckResult(name, judge(error).exit_code, one_line(name_variables(str(error))))
+        detail = one_line(name_variables(str(error)))
+        return CheckResult(name, find_verdict(error).exit_code, detail)
     return CheckResult(name, 0, detail)
 
 
 def _check_keys(environment: str | None) -> str:
-    """Check the keys, and everything else that a client checks when it is built."""
+    """Check the keys alone: `_check_connection` checks the address, the proxy and TLS."""
     check_keys_are_set()
+    # A client for this address needs no TLS and no proxy, so a mistake in these is not reported.
+    MeshClient(environment=PRODUCTION, base_url="http://localhost").close()
     try:
         url = find_base_url(environment, None)
     except MeshConfigurationError:
-        # The check of the connection reports the wrong address. Another address takes its place
-        # here, so that the keys are checked all the same.
-        MeshClient(environment=PRODUCTION, base_url="http://localhost").close()
+        pass  # the check of the connection reports it
     else:
-        MeshClient(environment=environment).close()
         _check_environment_of_keys(url.host, environment)
     return "present and well-formed; only `mesh-balance get` shows whether Mesh accepts them"
 
@@ -122,8 +124,12 @@ def _check_connection(environment: str | None) -> str:
     except httpx.TransportError as error:
         problem = f"{type(error).__name__}: {error}"
         advice = "check the host name, the network, the proxy and SSL_CERT_FILE"
-        if _is_tls_error(error):
-            advice += _describe_unread_variables()
+        tls_error = _find_tls_error(error)
+        if tls_error is not None:
+            if tls_error.reason in _REASONS_OF_PLAIN_TEXT:
+                advice = "the server does not answer with TLS: check the port, and http or https"
+            else:
+                advice += _describe_unread_variables()
         raise MeshConnectionError(f"cannot reach {route} ({problem}): {advice}") from None
 
     clocks = _check_clock(response, address)
@@ -182,13 +188,13 @@ def _read_date(response: httpx.Response) -> dt.datetime | None:
     return date
 
 
-def _is_tls_error(error: BaseException | None) -> bool:
-    """Return True if this error, or one that led to it, is about TLS."""
+def _find_tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """Return this error, or the one that led to it, if it is about TLS; else None."""
     while error is not None:
         if isinstance(error, ssl.SSLError):
-            return True
+            return error
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def _describe_unread_variables() -> str:

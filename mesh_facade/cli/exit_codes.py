@@ -50,7 +50,7 @@ _VERDICTS: Sequence[tuple[type[MeshError], Verdict]] = (
 )
 
 
-def judge(error: Exception) -> Verdict:
+def find_verdict(error: Exception) -> Verdict:
     """Return the exit code and the advice for an error that ended a command."""
     if isinstance(error, MeshAPIError) and error.reconnect_required:
         return Verdict(FAILED, RECONNECT_ADVICE)

@@ -100,7 +100,7 @@ class StoredOutcome:
     fingerprint: str
 
     @property
-    def shows_accepted_keys(self) -> bool:
+    def shows_accepted_api_keys(self) -> bool:
         """True if this outcome shows that Mesh accepted the API keys of the run that wrote it.
 
         A balance and a dead token show it. Another failure may show it too, but an output does not
@@ -258,8 +258,8 @@ class OutputFile:
         """Return True if a crash has cut off this line, so that it can be removed.
 
         A file that consists of one incomplete line may have been written by another program. Such a
-        line is removed only if it starts as the first line of an output does, and is not an object
-        of another kind.
+        line is removed only if it starts as the first line of an output does. A complete JSON
+        object with other fields stays, too.
         """
         if line.endswith(b"\n"):
             return False
@@ -268,7 +268,7 @@ class OutputFile:
         opening = _JSON_OPENING
         if self._is_csv:
             opening = _CSV_HEADER
-        elif _is_object_of_another_kind(line):
+        elif _is_other_json_object(line):
             return False
         if len(line) < len(opening):
             return opening.startswith(line)
@@ -282,8 +282,8 @@ class OutputFile:
         """
         if not self._is_csv:
             return False
-        # A header has the name of the last column. This look is faster than reading the cells of
-        # each line, which are compared below.
+        # A header has the name of the last column. To search for that name is faster than to parse
+        # each line.
         if columns[-1].encode() not in line:
             return False
         try:
@@ -308,8 +308,8 @@ class OutputFile:
         problem = f"line {number} is not an outcome of mesh-balance bulk"
         if self._is_of_old_version(line):
             problem = (
-                "it was written by an older version, so nothing shows which accounts its outcomes "
-                "belong to"
+                "it was written by an older version, which did not store which accounts its "
+                "outcomes belong to"
             )
         raise ValueError(f"{self.path}: {problem}. Choose another output.")
 
@@ -326,7 +326,8 @@ class OutputFile:
     def _parse_line(self, line: bytes) -> StoredOutcome:
         """Return the outcome in a line; raise one of `_PARSING_ERRORS` if it holds none."""
         if not line.endswith(b"\n"):
-            raise _NotAnOutcomeError  # a first line that `_is_cut_off` did not take for ours
+            # An incomplete first line that another program may have written; see `_is_cut_off`.
+            raise _NotAnOutcomeError
         if not self._is_csv:
             return _make_stored_outcome(json.loads(line))
         cells = next(csv.reader([line.decode()], strict=True))
@@ -344,7 +345,7 @@ class OutputFile:
         return _format_json(values)
 
 
-def _is_object_of_another_kind(line: bytes) -> bool:
+def _is_other_json_object(line: bytes) -> bool:
     """Return True if a line is a complete JSON object, but not an outcome."""
     try:
         values = json.loads(line)

@@ -78,7 +78,7 @@ class Resumption:
         if not self.outcomes and not self.retry_failed:
             tally.selected = tally.total  # nothing to compare: all accounts are read
             return
-        tally.accepted_earlier = self._shows_accepted_keys()
+        tally.keys_were_accepted_earlier = self._shows_accepted_api_keys()
         # By key. The loop removes the outcomes that belong to an account: the orphans remain.
         unclaimed = dict(self.outcomes)
         mismatched: list[StoredOutcome] = []  # read with another token or broker than the account's
@@ -111,9 +111,9 @@ class Resumption:
         self._check_for_changed_keys(accounts, compared)
         tally.orphaned_keys = list(unclaimed)
 
-    def _shows_accepted_keys(self) -> bool:
+    def _shows_accepted_api_keys(self) -> bool:
         """Return True if an outcome shows that Mesh accepted the API keys of an earlier run."""
-        return any(outcome.shows_accepted_keys for outcome in self.outcomes.values())
+        return any(outcome.shows_accepted_api_keys for outcome in self.outcomes.values())
 
     def _is_selected(self, outcome: StoredOutcome | None) -> bool:
         """Return True if this run reads an account with this outcome; None is no outcome yet."""
@@ -176,7 +176,8 @@ class Resumption:
         return (
             f"{accounts.name}: {subject} to an account of this file. {self.output} was written for "
             "another file or with other keys: for example, a column 'key' was added or removed "
-            "since. Choose another output."
+            "since. Choose another output, or give each account its old key (without a column "
+            "'key', that was its record number)."
         )
 
     def _describe_mix_of_two_files(self, accounts: AccountsFile, orphan_count: int) -> str:
@@ -200,10 +201,13 @@ class Resumption:
                     "If you only renewed or corrected the token or the broker of this failed "
                     "account, add --retry-failed. Otherwise choose another output"
                 )
+            elif self.trust_keys:
+                advice = "--trust-keys needs a column 'key'. Choose another output"
             return (
                 f"{place}: {self.output} holds the outcome of another account for record "
                 f"{record.account.key}. Lines were added, removed or moved, or a token or a broker "
-                f"was changed. {advice}; a column 'key' lets you change the order of the lines."
+                f"was changed. {advice} or, to keep these outcomes, add a column 'key': give each "
+                "account that has an outcome its old record number, and each new account a new key."
             )
         if has_failed:
             return (
@@ -214,7 +218,7 @@ class Resumption:
         if outcome.broker != record.account.broker:
             return (
                 f"{place}: {self.output} holds an outcome with this key and another broker. "
-                "Choose another output."
+                "Choose another output, or give the account its old key."
             )
         return (
             f"{place}: {self.output} holds an outcome with this key and another auth_token. "

@@ -57,11 +57,13 @@ class Tally:
         selected: The accounts that this run reads.
         tried: The accounts that this run has read, or tried to read, so far.
         answered: The accounts for which an answer came in this run: a balance or an error.
-        accepted: The accounts whose answer in this run shows that Mesh accepts the API keys.
-        accepted_earlier: Whether an outcome in the output shows that Mesh accepted the API keys of
-            an earlier run.
+        accepting_answers: The accounts whose answer in this run shows that Mesh accepts the API
+            keys.
+        keys_were_accepted_earlier: Whether an outcome in the output shows that Mesh accepted the
+            API keys of an earlier run.
         unreachable: The accounts for which no complete answer came in this run.
-        unauthorized: The accounts that got a 401 which may mean that Mesh refuses the API keys.
+        possible_key_refusals: The accounts that got a 401 which may mean that Mesh refuses the API
+            keys.
         failed_now: The accounts that failed in this run.
         kept: The accounts that failed in this run, but whose older failure stays in the output.
         longest_wait: The most seconds that Mesh asked to wait after a failure of this run; 0 if it
@@ -78,10 +80,10 @@ class Tally:
     selected: int = 0
     tried: int = 0
     answered: int = 0
-    accepted: int = 0
-    accepted_earlier: bool = False
+    accepting_answers: int = 0
+    keys_were_accepted_earlier: bool = False
     unreachable: int = 0
-    unauthorized: int = 0
+    possible_key_refusals: int = 0
     failed_now: int = 0
     kept: int = 0
     longest_wait: int = 0
@@ -100,8 +102,8 @@ class Tally:
         self.tried += 1
         if _is_answered(outcome):
             self.answered += 1
-        if shows_accepted_keys(outcome):
-            self.accepted += 1
+        if shows_accepted_api_keys(outcome):
+            self.accepting_answers += 1
         if outcome.error is not None:
             self._add_error(outcome.error, str(outcome.account.broker))
 
@@ -112,7 +114,7 @@ class Tally:
         if failure.is_unreachable:
             self.unreachable += 1
         if failure.may_mean_refused_keys:
-            self.unauthorized += 1
+            self.possible_key_refusals += 1
         wait = find_requested_wait(error)
         if wait is not None:
             self.longest_wait = max(self.longest_wait, wait)
@@ -127,10 +129,10 @@ class Tally:
     @property
     def keys_were_accepted(self) -> bool:
         """True if an answer of this run or of an earlier one shows that Mesh accepted the keys."""
-        return self.accepted > 0 or self.accepted_earlier
+        return self.accepting_answers > 0 or self.keys_were_accepted_earlier
 
     @property
-    def read(self) -> int:
+    def succeeded(self) -> int:
         """How many accounts this run has read successfully."""
         return self.tried - self.failed_now
 
@@ -156,7 +158,7 @@ class Tally:
             return 0
         if self.tried > 0 and self.unreachable == self.tried:
             return UNREACHABLE
-        if self.unauthorized > 0 and self.accepted == 0:
+        if self.possible_key_refusals > 0 and self.accepting_answers == 0:
             return KEYS_REFUSED
         return FAILED
 
@@ -194,33 +196,39 @@ class Summary:
 
     def describe_early_end(self) -> str:
         """Return what to print if a run ends early because one answer after another was a 401."""
-        evidence = "one answer after another was HTTP 401"
+        evidence = "too many answers in a row were HTTP 401"
         return self._explain_401s(evidence, "run the same command again")
 
     @property
     def _mentions_stored_outcomes(self) -> bool:
         """Return True if the first line says how many outcomes were already in the output.
 
-        It does so if such outcomes stay as they are, and if there is nothing to read.
+        It does so if the run leaves stored outcomes as they are, or if it has nothing to read.
         """
         return self.tally.stored > 0 or self.tally.selected == 0
 
     def _describe_accounts(self) -> str:
+        if self._mentions_stored_outcomes:
+            return self._describe_accounts_of_resumed_run()
+        return self._describe_accounts_of_new_run()
+
+    def _describe_accounts_of_new_run(self) -> str:
         tally = self.tally
-        if not self._mentions_stored_outcomes:
-            accounts = _count(tally.selected, "account")
+        accounts = _count(tally.selected, "account")
+        if tally.failed == 0:
             line = f"{accounts} read, 0 failed"
-            if tally.failed > 0:
-                line = f"{accounts}: {tally.read} read, {tally.failed} failed"
-            if self.output != STDOUT:
-                line += f": {self.output}"
-            return line
-        line = f"{tally.read} read, {tally.stored} already in {self.output}"
+        else:
+            line = f"{accounts}: {tally.succeeded} read, {tally.failed} failed"
+        if self.output != STDOUT:
+            line += f": {self.output}"
+        return line
+
+    def _describe_accounts_of_resumed_run(self) -> str:
+        tally = self.tally
+        line = f"{tally.succeeded} read, "
         if tally.failed_now > 0:
-            line = (
-                f"{tally.read} read, {tally.failed_now} failed, {tally.stored} already in "
-                f"{self.output}"
-            )
+            line += f"{tally.failed_now} failed, "
+        line += f"{tally.stored} already in {self.output}"
         if tally.selected == 0 and tally.skipped == 0:
             line += "; to read all accounts again, choose another output"
         return line
@@ -293,9 +301,9 @@ class Summary:
     def _advise_on_failures(self) -> Iterator[str]:
         """Yield what the user should do, as far as the causes of the failures show it.
 
-        What the user must correct is repeated by each later run, as long as the output holds the
-        failures. What may have passed by then is said only by the run in which it happened: that
-        Mesh could not be reached, or asked to wait.
+        Advice on a mistake that the user must correct is given by each later run too, as long as
+        the output holds the failures. That Mesh could not be reached, or asked to wait, is told
+        only by the run in which it happened, because it may be over by the next one.
         """
         tally = self.tally
         if tally.failed == 0:
@@ -311,9 +319,12 @@ class Summary:
                 next_step = "run the command again"
             yield self._explain_401s(self._describe_401s_of_this_run(), next_step)
         elif self._stored_401s_suggest_refused_keys:
-            yield self._explain_401s("every failure is HTTP 401", "add --retry-failed")
+            yield (
+                "every failure is HTTP 401, so Mesh probably refused the API keys of the earlier "
+                f"run: if they are correct now, add --retry-failed; else {KEYS_ADVICE}"
+            )
         else:
-            yield from self._advise_on_single_401s()
+            yield from self._advise_on_401s_about_accounts()
             if self.output != STDOUT and not self.retry_failed:
                 yield "to read the failed accounts again, add --retry-failed"
 
@@ -345,31 +356,30 @@ class Summary:
     def _describe_401s_of_this_run(self) -> str:
         """Return a clause that says how many answers of this run were 401s."""
         tally = self.tally
-        if tally.unauthorized == tally.answered:
+        if tally.possible_key_refusals == tally.answered:
             return "every answer was HTTP 401"
         answers = "1 answer was HTTP 401"
-        if tally.unauthorized > 1:
-            answers = f"{tally.unauthorized} answers were HTTP 401"
-        return f"{answers}, and no other answer shows that Mesh accepts the API keys"
+        if tally.possible_key_refusals > 1:
+            answers = f"{tally.possible_key_refusals} answers were HTTP 401"
+        return f"{answers}, and no other answer of this run shows that Mesh accepts the API keys"
 
     def _explain_401s(self, evidence: str, next_step: str) -> str:
         """Return why Mesh may have answered with 401s, and what the user should do."""
         if self.tally.keys_were_accepted:
             return (
-                f"{evidence}. This may be about the API keys or the users' tokens, because Mesh "
-                f"accepted the API keys for other accounts before: {KEYS_ADVICE}, or refresh the "
-                f"tokens, then {next_step}"
+                f"{evidence}. Mesh accepted API keys before, so either the keys are wrong now, or "
+                f"the users' tokens are: {KEYS_ADVICE}, or refresh the tokens, then {next_step}"
             )
         return f"{evidence}, so Mesh probably refuses the API keys: {KEYS_ADVICE}, then {next_step}"
 
-    def _advise_on_single_401s(self) -> Iterator[str]:
+    def _advise_on_401s_about_accounts(self) -> Iterator[str]:
         """Yield what to do about 401s that do not suggest that Mesh refuses the API keys.
 
-        If there are any of this run, other answers of the run have shown that Mesh accepts the
-        keys: else `exit_code` would be KEYS_REFUSED. Those of an earlier run may have had other API
-        keys, so only reading the accounts again shows more about them.
+        A 401 of this run is probably about the user's token: another answer of this run has shown
+        that Mesh accepts the API keys, else `exit_code` would be KEYS_REFUSED. An earlier run may
+        have used other API keys, so a stored 401 shows nothing until the account is read again.
         """
-        in_this_run = self.tally.unauthorized
+        in_this_run = self.tally.possible_key_refusals
         in_all = 0
         for cause, count in self.tally.failures.items():
             if cause.may_mean_refused_keys:
@@ -384,11 +394,12 @@ class Summary:
         if in_earlier_runs > 0:
             yield (
                 f"{_count(in_earlier_runs, 'account')} with HTTP 401 in an earlier run, about the "
-                "API keys of that run or the user's token: read such accounts again first"
+                "API keys of that run or the user's token: read such accounts again before you "
+                "refresh their tokens"
             )
 
 
-def shows_accepted_keys(outcome: Outcome) -> bool:
+def shows_accepted_api_keys(outcome: Outcome) -> bool:
     """Return True if this outcome shows that Mesh accepts the API keys.
 
     A balance shows it, and so does an error that Mesh reports about the account: a dead token, or a
@@ -423,7 +434,7 @@ def describe_accounts_without_key(tally: Tally, accounts: str) -> str:
 
 
 def _suggest_brokers(unlisted: collections.Counter[str]) -> str:
-    """Return advice on brokers that the spec does not list, in requests that got a 400.
+    """Return advice on the unlisted brokers of accounts that failed with a 400.
 
     The brokers are not quoted: if the file has its columns in the wrong order, they are tokens.
     """

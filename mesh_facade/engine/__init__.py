@@ -18,7 +18,7 @@ A call of `engine.CallLoop` runs like this:
    the call waits for a connection that another call has.
 6. `redaction` removes secrets from the text and the fields of the error that is raised in the end.
    The decorator `redaction.keeps_secrets_out_of_tracebacks` removes them from the frames of its
-   traceback. Every public method with secret arguments needs it.
+   traceback. Each public method that may raise needs it: `self` leads to the API keys.
 
 Who ends a call at its deadline
     `engine.CallLoop` fixes the deadline when the call begins, and passes it on. No single watchdog

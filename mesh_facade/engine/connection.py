@@ -124,6 +124,9 @@ class Connection:
 
         What follows it would be taken for the answer to the next call, which may be another
         user's. Where that cannot be told for sure, the connection is not used again.
+
+        After an answer with `Connection: close`, httpcore has closed the connection already. It
+        may get `is_clean` all the same: `Home.take` finds it closed, and does not lend it.
         """
         if self.is_nested or not 0 < len(self._received) <= MOST_BYTES_KEPT:
             return

@@ -36,7 +36,7 @@ from mesh_facade.errors import MeshConnectionError, MeshError, MeshTimeoutError
 TIMER_TOLERANCE = 0.01
 """A deadline counts as passed this many seconds early, because timers may end early."""
 SHORTEST_WAIT = 0.001
-"""Seconds: the least that is passed as a timeout. With 0, httpx would not even try."""
+"""Seconds: the shortest timeout that httpx is given. With 0, it would not even try."""
 
 Judge = Callable[[Answer], MeshError | None]
 """A function that returns the error that an answer means; None if the answer is accepted."""
@@ -55,8 +55,8 @@ class Engine:
         timeout: Seconds that one network wait may take.
         deadline: Seconds that a call may take in all.
         max_attempts: How many attempts a call may make.
-        stop_signal: Ends pauses between attempts early. It is the pool's; a run of many calls puts
-            one of its own in its place.
+        stop_signal: Ends pauses between attempts early. By default it is the pool's; a run of many
+            calls replaces it with one of its own.
         on_attempt: Called after each attempt.
     """
 
@@ -92,10 +92,11 @@ class _Progress:
     Attributes:
         deadline_at: When it must end, as `time.monotonic()` counts.
         attempts: How many attempts have been made.
-        deadline_extensions: How many pauses after an attempt have put off its deadline.
+        deadline_extensions: How many pauses after failed attempts have extended the deadline. The
+            waits of `_hold`, before an attempt, are not counted.
         needs_new_connection: Whether the next attempt must not use an idle connection.
-        lacks_descriptor: Whether its connection could not be opened because too many files are
-            open, so that it waits for one that is open.
+        lacks_descriptor: Whether the last connection could not be opened because too many files
+            are open. The call then waits for a connection of another call.
     """
 
     deadline_at: float
@@ -111,7 +112,8 @@ class _Exchange:
 
     Attributes:
         result: The answer, or the error if there is none.
-        began_at: When it was sent, as `time.monotonic()` counts.
+        began_at: When the attempt began, before its connection was opened, as `time.monotonic()`
+            counts.
         home: Where its connection came from.
         was_reused: Whether its connection was an idle one.
         has_received: Whether anything came back.
@@ -185,9 +187,9 @@ class CallLoop:
         Exceptions of the caller's `client_secret` and `on_attempt` functions propagate.
 
         Raises:
-            MeshError: The error of the last attempt, or the reason why none could begin: the
-                deadline passed while the call waited for the secret or for a connection, the secret
-                cannot be a key, too many files are open, or the client is closed.
+            MeshError: The error of the last attempt, or the reason why the next one could not
+                begin: the deadline passed while the call waited for the secret or for a connection,
+                the secret cannot be a key, too many files are open, or the client is closed.
         """
         if not logs_calls():
             return await self._call(request)
@@ -223,7 +225,7 @@ class CallLoop:
             progress.needs_new_connection = has_no_answer and exchange.was_reused
             if progress.needs_new_connection:
                 exchange.home.close_idle_since_before(exchange.began_at)
-            if self._was_stale(exchange, error):
+            if self._may_resend(exchange, error):
                 continue  # on a new connection; `retries` says why this costs no attempt
             progress.attempts += 1
             error.attempts = progress.attempts
@@ -260,7 +262,8 @@ class CallLoop:
         """Wait before an attempt, for as long as the policy asks; put the deadline off by as much.
 
         Raises:
-            MeshError: The client was closed meanwhile.
+            MeshError: The client was closed meanwhile. (Or the run of calls was ended, but then
+                nobody sees the error.)
         """
         seconds = self.retry_policy.seconds_to_hold()
         while seconds > 0:
@@ -328,16 +331,16 @@ class CallLoop:
             pass  # ours is raised below, so that this one does not become its context
         if was_late:
             raise self._deadline_error("answer")
-        error = self._deadline_error("free connection")
+        awaited = "free connection"
         if progress.lacks_descriptor:
-            error = MeshTimeoutError(f"{error}: {self._describe_shortage()}")
-        raise error
+            raise self._deadline_error(awaited, f": {self._describe_shortage()}")
+        raise self._deadline_error(awaited)
 
     async def _send_once(self, request: httpx.Request, progress: _Progress) -> _Exchange | None:
         """Wait for a connection, send a request on it once, and give the connection back.
 
-        The connection is given back even if the call is cancelled. `pool.release` closes it unless
-        its answer was read to its end.
+        The connection is given back even if the call is cancelled. `pool.release` keeps it only if
+        the last answer on it was read to its end.
 
         Return None if nothing was sent, and the call is to try again: the policy has put all
         attempts on hold, or too many files are open to open the connection.
@@ -354,10 +357,10 @@ class CallLoop:
         try:
             # Another call may have put all attempts on hold while this one waited.
             if self.retry_policy.seconds_to_hold() == 0:
-                exchange = await self._exchange(request, connection)
+                exchange = await self._send_and_observe(connection, request)
         except _OutOfDescriptorsError:
             lacks_descriptor = True
-        except BaseException:  # Ctrl-C too: a lost slot would be lost for good
+        except BaseException:  # Ctrl-C too: nothing else would ever give the slot back
             self.engine.pool.release(connection)
             raise
         if not lacks_descriptor:
@@ -371,14 +374,14 @@ class CallLoop:
         progress.needs_new_connection = False  # a new one would need the descriptor that is missing
         return None
 
-    async def _exchange(self, request: httpx.Request, connection: Connection) -> _Exchange:
-        """Send a request on a connection; return the answer, or the error if there is none.
+    async def _send_and_observe(self, connection: Connection, request: httpx.Request) -> _Exchange:
+        """Send a request on a connection; return what came back.
 
         Raises:
             _OutOfDescriptorsError: The connection could not be opened.
         """
         began_at = time.monotonic()
-        result = await self._answer_or_error(request, connection)
+        result = await self._answer_or_error(connection, request)
         return _Exchange(
             result=result,
             began_at=began_at,
@@ -388,7 +391,7 @@ class CallLoop:
         )
 
     async def _answer_or_error(
-        self, request: httpx.Request, connection: Connection
+        self, connection: Connection, request: httpx.Request
     ) -> Answer | MeshConnectionError:
         engine = self.engine
         connection.is_clean = False  # until its answer has been read to its end
@@ -398,15 +401,16 @@ class CallLoop:
             "timeout": {"connect": wait, "read": wait, "write": wait, "pool": wait}
         }
         try:
-            return await engine.waiting.exchange(connection, request, remaining)
+            return await engine.waiting.send_and_read(connection, request, remaining)
         except (httpx.HTTPError, OSError) as raised:  # OSError: from a caller's transport
             failure = raised
+        # After the `except` block, so that an error raised here does not get it as its context.
         try:
-            return self._connection_error(failure, connection)
+            return self._translate_failure(failure, connection)
         finally:
             del failure  # its traceback leads to this frame, and so to the request
 
-    def _connection_error(
+    def _translate_failure(
         self, failure: httpx.HTTPError | OSError, connection: Connection
     ) -> MeshConnectionError:
         """Return the error for a failure of a connection.
@@ -424,18 +428,22 @@ class CallLoop:
             return MeshConnectionError(f"the connection failed: {self._describe_shortage()}")
         return connection_error(failure, connection.opening_cause, self.engine.timeout)
 
-    def _was_stale(self, exchange: _Exchange, error: MeshError) -> bool:
-        """Return True if a reused connection was found dead, and the request may be sent again."""
+    def _may_resend(self, exchange: _Exchange, error: MeshError) -> bool:
+        """Return True if a reused connection was found dead, and the policy allows to send again.
+
+        That it was dead shows if the exchange failed without a timeout before anything came back.
+        """
         return (
-            type(error) is MeshConnectionError  # and not a subclass: a timeout is no sign of that
+            type(error) is MeshConnectionError  # and not a subclass, such as a timeout
             and exchange.was_reused
             and not exchange.has_received
             and self.retry_policy.may_resend()
         )
 
-    def _deadline_error(self, awaited: str) -> MeshTimeoutError:
+    def _deadline_error(self, awaited: str, reason: str = "") -> MeshTimeoutError:
         """Return the error for a deadline that passed while the call waited for something."""
-        return MeshTimeoutError(f"no {awaited} within the deadline of {self.engine.deadline:g} s")
+        seconds = f"{self.engine.deadline:g} s"
+        return MeshTimeoutError(f"no {awaited} within the deadline of {seconds}{reason}")
 
     def _shortage_error(self, progress: _Progress) -> MeshConnectionError:
         text = f"no connection could be opened: {self._describe_shortage()}"

@@ -7,12 +7,13 @@ been closed by the server. Each process and each event loop has a `Home`: a stac
 own.
 
 An idle connection is used again if its last answer ended cleanly (`Connection.check_end_of`), if it
-has been idle for less than `KEEP_IDLE`, and if nothing came in since (`Home.take`). A retry after a
-fault or a timeout on a reused connection opens a new one, unless no descriptor is free for it.
+has been idle for less than `KEEP_IDLE`, and if nothing came in since (`Home.take`). But after a
+fault or a timeout on a reused connection, `engine.CallLoop` closes all that were idle when the
+attempt began, and sends the request on a new one, unless no descriptor is free for it.
 
 Two threads cannot get one connection: taking it from the stack removes it, removing from a deque is
-atomic, and only the call that has it puts it back, once. See `mesh_facade/engine/__init__.py` for
-what happens to the connection of a cancelled call.
+atomic, and only the thread that removed it puts it back, once. See `mesh_facade/engine/__init__.py`
+for what happens to the connection of a cancelled call.
 """
 
 import math
@@ -26,7 +27,7 @@ from mesh_facade.engine.waiting import EndOfLoop, HomeKey, StopSignal, Waiting
 from mesh_facade.errors import MeshError
 
 KEEP_IDLE = 30.0
-"""Seconds after which an unused connection is closed rather than used again.
+"""Seconds after its release at which an idle connection is closed rather than used again.
 
 This is checked when a connection is acquired or released; there is no timer.
 """
@@ -40,7 +41,7 @@ There is no timer for this either: each connection that is released then restore
 class Home:
     """The slots and the idle connections of one process or event loop.
 
-    Idle connections stand in the order of their last use, the latest at the end.
+    Idle connections stand in the order of their release, the latest at the end.
     """
 
     def __init__(self, slots: Slots) -> None:
@@ -139,7 +140,8 @@ class Home:
             return
         # Clear the time first: another thread may record a new shortage at any moment, and clearing
         # it afterwards would erase that. If a slot was restored, more may be withheld, so put the
-        # time back.
+        # time back. (A shortage that is recorded just then is lost all the same. This only means
+        # that the next slot is restored up to a second too early.)
         self._short_at = None
         if self.slots.restore() and self._short_at is None:
             self._short_at = short_at
@@ -181,7 +183,7 @@ class ConnectionPool:
         try:
             connection = self._take_or_open(home, must_be_new=must_be_new)
             connection.begin(deadline_at, home)
-        except BaseException:  # KeyboardInterrupt too: a lost slot would be lost for good
+        except BaseException:  # Ctrl-C too: nothing else would ever give the slot back
             home.slots.release()  # first: Ctrl-C in `close` would lose it
             if connection is not None:
                 connection.close()

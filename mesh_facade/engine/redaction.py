@@ -140,7 +140,7 @@ def _pattern(spelling: str) -> str:
 
 
 def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
-    """Decorate a public method whose arguments are secret, sync or async.
+    """Decorate a public method, sync or async, whose arguments or whose `self` lead to secrets.
 
     A traceback holds every frame that an error passed through, and a frame holds its local
     variables. So the decorated method lets an error pass only after it has emptied all frames below

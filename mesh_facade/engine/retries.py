@@ -47,11 +47,12 @@ class RetryBudget:
     """Keeps retries from multiplying the load on a server that fails most calls.
 
     Ten calls pay for one retry, and ten retries are held in reserve: a server gets at most 1.1
-    times the calls plus 10. Requests that are sent again because an idle connection was found dead
-    come on top; the head of this module says what bounds them.
+    times the calls plus 10. Two kinds of requests come on top: those that are sent again because an
+    idle connection was found dead (the head of this module says what bounds them), and those of a
+    policy that paces a run of calls, after a pause that extends the deadline.
 
-    There is no lock, which a fork could leave held: `next` on a count, and `append` and `pop` on a
-    deque, are atomic. Each None in the deque is a retry that may be taken.
+    There is no lock, because a fork could leave it held: `next` on a count, and `append` and `pop`
+    on a deque, are atomic. Each None in the deque is a retry that may be taken.
     """
 
     _RESERVE = 10
@@ -98,7 +99,7 @@ class CallState:
         attempts: How many have been made.
         max_attempts: How many counted attempts it may make. An attempt that is followed by a pause
             that extends the deadline is not counted.
-        deadline_extensions: How many of the pauses between them extended the deadline.
+        deadline_extensions: How many of the pauses between attempts extended the deadline.
         seconds_left: Seconds until its deadline.
     """
 
@@ -129,8 +130,8 @@ class RetryPolicy:
     def claim_retry(self, error: MeshError, state: CallState) -> Pause | None:
         """Decide whether another attempt follows; if so, take a retry from the budget.
 
-        Return the pause before it, which ends before the call's deadline; None if no attempt
-        follows, so that the error is raised.
+        Return the pause before it. The pause ends before the call's deadline, unless it extends the
+        deadline. Return None if no attempt follows, so that the error is raised.
         """
         counted_attempts = state.attempts - state.deadline_extensions
         if counted_attempts >= state.max_attempts or not is_transient(error):
@@ -156,7 +157,7 @@ class NeverRetry(RetryPolicy):
     """For operations that change something: their requests are never sent twice."""
 
     def claim_retry(self, error: MeshError, state: CallState) -> Pause | None:
-        del error, state
+        del error, state  # they make no difference
         return None
 
     def may_resend(self) -> bool:
@@ -178,6 +179,7 @@ def is_transient(error: MeshError) -> bool:
         return error.is_transient
     if isinstance(error, (RateLimitError, ServerError)):
         return True
+    # It depends on the project's judge of answers which of the two classes a 408 becomes.
     if isinstance(error, (MeshAPIError, MeshResponseError)):
         return error.http_status == _HTTP_REQUEST_TIMEOUT
     return False

@@ -43,7 +43,7 @@ def run_blocking(coroutine: Coroutine[object, object, T]) -> T:
 
 
 class Authentication(Protocol):
-    """Signs requests: an `httpx.Auth` that can also name the secrets that it has added.
+    """Signs requests: an `httpx.Auth` that can also return the secrets that it has added.
 
     Attributes:
         has_secret_function: Whether a function of the caller's, sync or async, returns the secret.
@@ -82,6 +82,7 @@ class StopSignal:
 
     def add_child(self, child: "StopSignal") -> None:
         """Register a signal that is set when this one is, or at once if this one is set already."""
+        # When the child is gone, `discard` removes the reference.
         self._children.add(weakref.ref(child, self._children.discard))
         if self.is_set():
             child.set()
@@ -150,7 +151,7 @@ class EndOfLoop:
         self._generator = self._wait_for_end(close)
 
     async def begin(self) -> None:
-        """Let the running event loop know of the generator."""
+        """Begin the generator, so that the running event loop ends it before it is closed."""
         await anext(self._generator)
 
     def close_now(self) -> None:
@@ -179,7 +180,7 @@ class HomeKey(NamedTuple):
     loop: asyncio.AbstractEventLoop | None = None
 
     def is_gone(self) -> bool:
-        """Return True if this is another process, or if the event loop is closed."""
+        """Return True if the key is of another process, or if its event loop is closed."""
         if self.process != os.getpid():
             return True
         return self.loop is not None and self.loop.is_closed()
@@ -219,7 +220,7 @@ class Waiting(ABC):
         """
 
     @abstractmethod
-    async def exchange(
+    async def send_and_read(
         self, connection: Connection, request: httpx.Request, seconds: float
     ) -> Answer:
         """Send a request, and read its answer until the body has ended or is refused.
@@ -257,7 +258,7 @@ class ThreadWaiting(Waiting):
         del seconds  # a thread cannot be made to stop
         next(authentication.auth_flow(request))
 
-    async def exchange(
+    async def send_and_read(
         self, connection: Connection, request: httpx.Request, seconds: float
     ) -> Answer:
         del seconds  # our connections end at the deadline, a caller's transport by its timeouts
@@ -303,16 +304,16 @@ class TaskWaiting(Waiting):
         ):
             await anext(flow)
 
-    async def exchange(
+    async def send_and_read(
         self, connection: Connection, request: httpx.Request, seconds: float
     ) -> Answer:
-        # Without `asyncio.timeout`, which would add a tenth to the time of a call.
         if connection.heeds_deadline:
-            return await self._exchange(connection, request)
+            # `asyncio.timeout` is not needed here, and would add a tenth to the time of a call.
+            return await self._send_and_read(connection, request)
         async with asyncio.timeout(seconds):
-            return await self._exchange(connection, request)
+            return await self._send_and_read(connection, request)
 
-    async def _exchange(self, connection: Connection, request: httpx.Request) -> Answer:
+    async def _send_and_read(self, connection: Connection, request: httpx.Request) -> Answer:
         response = await connection.send_async(request)
         stream = cast("httpx.AsyncByteStream", response.stream)
         async with contextlib.aclosing(stream):

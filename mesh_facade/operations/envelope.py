@@ -7,11 +7,11 @@ Every other answer becomes one error. The first rule that applies decides its cl
    Mesh sends such a status with HTTP 200 too.
 2. If the HTTP status is not 2xx, the HTTP status decides. From 500 it means ServerError. A 4xx
    without a class of its own means MeshAPIError. Anything below 400 means MeshResponseError.
-3. If the status is `ok`, the answer is no result because of its content: MeshResponseError.
+3. If the status is `ok`, the content is not as the spec allows it: MeshResponseError.
 4. If the envelope has another status, it means MeshAPIError; if it has none, MeshResponseError.
 
 The case of a known status does not matter, because Mesh has changed the case of its enums before.
-`ok` alone must be spelled exactly so: in doubt, an answer is an error.
+Only `ok` must be spelled exactly so, because a doubtful answer counts as an error.
 """
 
 import re
@@ -49,7 +49,10 @@ It returns what is wrong with the envelope, or None if nothing is. The text ends
 
 @attrs.frozen
 class _Rule:
-    """An error class, with the HTTP status and the status in the envelope that mean it."""
+    """An error class, the HTTP status, and the envelope's status. Each of the two means the class.
+
+    `judge` looks at the envelope's status first.
+    """
 
     http_status: int
     status: str | None
@@ -73,7 +76,7 @@ _CLASS_BY_STATUS = {rule.status.lower(): rule.error_class for rule in _RULES if 
 
 _WIRE = WireNames(ApiResult)
 _STATUS = _WIRE["status"]
-# Versions of the spec differ in these.
+# Some versions of the spec lack these.
 _ERROR_TYPE = _WIRE.get_or_guess("error_type")
 _MESSAGE = _WIRE.get_or_guess("message")
 _DISPLAY_MESSAGE = _WIRE.get_or_guess("display_message")
@@ -82,7 +85,7 @@ _ERROR_DATA = _WIRE.get_or_guess("error_data")
 _TEAM_CODE = _WIRE.get_or_guess("team_code")
 
 TEXT_FIELDS = (_MESSAGE, _DISPLAY_MESSAGE, _ERROR_HASH, _ERROR_TYPE)
-"""The envelope's fields that are strings or null in the spec. (`teamCode` is not in the spec.)"""
+"""The fields beside `status` that are strings or null in the spec; it does not have `teamCode`."""
 
 _REQUEST_ID_HEADERS = ("x-request-id", "cf-ray")
 _OK = "ok"
@@ -95,7 +98,8 @@ def judge(answer: Answer, check_and_complete: CheckAndComplete) -> MeshError | N
 
     Args:
         answer: The answer.
-        check_and_complete: The operation's own check of an envelope with the status `ok`.
+        check_and_complete: The operation's own check of an envelope with the status `ok`. It may
+            add fields to `answer.value`.
     """
     envelope: JSONObject = {}
     if isinstance(answer.value, dict):
@@ -103,10 +107,10 @@ def judge(answer: Answer, check_and_complete: CheckAndComplete) -> MeshError | N
     status = _text(envelope, _STATUS)
     if status is not None and status.lower() in _CLASS_BY_STATUS:
         return _api_error(_CLASS_BY_STATUS[status.lower()], answer, envelope)
-    if not 200 <= answer.http_status < 300:  # noqa: PLR2004 — as RFC 9110 counts
+    if not 200 <= answer.http_status < 300:  # noqa: PLR2004 — 2xx is success
         error_class = _class_of_http_status(answer.http_status)
         if error_class is None:
-            return _response_error(answer, "it is neither a result nor an error")
+            return _response_error(answer, "its HTTP status is neither success nor failure")
         return _api_error(error_class, answer, envelope)
     if status == _OK:
         problem = check_and_complete(envelope)

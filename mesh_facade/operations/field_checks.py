@@ -14,10 +14,10 @@ from typing import cast
 from mesh_facade.engine.strict_json import JSON
 
 _EXPONENT_LIMIT = 1000
-"""An amount's exponent must stay below this: writing out 0e-999999999 would take a gigabyte.
+"""An amount's exponent, with or without a minus sign, must be smaller than this.
 
-A rule of ours, not of Mesh. It concerns zeros only: other numbers with such an exponent are out of
-the range of a double anyway.
+To write out 0e-999999999 would take a gigabyte. This is a rule of ours, not of Mesh. It concerns
+zeros only: other numbers with such an exponent are out of the range of a double anyway.
 """
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -72,7 +72,7 @@ def write_json(value: JSON) -> str:
     if isinstance(value, Mapping):
         members = [f"{json.dumps(str(name))}: {write_json(item)}" for name, item in value.items()]
         return "{" + ", ".join(members) + "}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return "[" + ", ".join([write_json(item) for item in value]) + "]"
     return json.dumps(value)
 

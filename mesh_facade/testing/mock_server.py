@@ -3,8 +3,8 @@
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Generator, Mapping
+from time import monotonic
 from types import EllipsisType
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -49,8 +49,8 @@ class Call:
         fields: The fields of the JSON body and the non-empty fields of the query, by name. A field
             of the body takes precedence over a field of the query with the same name. A body that
             is not a JSON object has no fields.
-        headers: The headers of the request, including the client's keys. Names match in upper and
-            lower case: `headers["x-client-id"]`.
+        headers: The headers of the request, including the client's keys. Their names are
+            case-insensitive: `headers["x-client-id"]`.
         time: When the server received the request: a value of `time.monotonic()`.
     """
 
@@ -58,7 +58,7 @@ class Call:
     path: str
     fields: Mapping[str, JSON] = attrs.field(repr=False)
     headers: httpx.Headers = attrs.field(repr=False)
-    time: float = attrs.field(factory=time.monotonic)
+    time: float = attrs.field(factory=monotonic)
 
 
 @attrs.define
@@ -285,9 +285,9 @@ class MockServer:
         `content`, or the whole `body`. By default, the body is the example that the OpenAPI
         document has for the status.
 
-        A balance gets one row for each currency that a mapping names. If another mapping lacks that
-        currency, or is None, the row lacks that field. An amount of None within a mapping becomes
-        `null`, and so does a total that is None.
+        A balance gets one row for each currency that a mapping names. The row has a field for each
+        of the mappings that name the currency. An amount of None is sent as `null`, and so is a
+        total of None.
 
         Args:
             token: The user's token. Any field of a request may hold it.
@@ -305,8 +305,9 @@ class MockServer:
             delay: Seconds that pass before the answer.
 
         Raises:
-            ValueError: An amount is not a number, the body is given in more than one way, or no
-                HTTP server can send this status and these headers.
+            ValueError: An amount is not a number (`"NaN"` counts as one, and is sent as `NaN`), the
+                body is given in more than one way, or no HTTP server can send this status and these
+                headers.
             TypeError: `content` or `body` cannot be written as JSON.
         """
         bodies: list[bytes] = []
@@ -419,11 +420,11 @@ def _read_fields(request: httpx.Request) -> dict[str, JSON]:
 
 
 def _raise_for_failure(request: httpx.Request, answer: Answer, body: bytes) -> None:
-    """Raise the exception with which a call over a network would end.
+    """Raise the exception with which a call over a network would end, if it would end with one.
 
-    An answer that comes byte by byte keeps no single wait for longer than the read timeout, so over
-    a network the client's deadline would end it. In process nothing waits, so the time of the whole
-    answer is compared with the read timeout instead.
+    Over a network, no byte of an answer that comes byte by byte takes longer than the read timeout,
+    so it is the client's deadline that ends the call. In process nothing waits, so the time of the
+    whole answer is compared with the read timeout instead.
 
     Raises:
         httpx.ReadTimeout: The whole answer takes longer than the read timeout.

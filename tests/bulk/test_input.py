@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from mesh_facade import LinkedAccount
+from mesh_facade import AuthenticationError, LinkedAccount
 from tests.bulk.support import (
     CountingTransport,
     make_accounts,
@@ -129,6 +129,30 @@ def test_closing_a_run_cancels_the_wait_for_an_async_iterable(mode: Mode) -> Non
         next(outcomes)
 
     assert cancelled == [True]
+
+
+@only_async
+def test_refused_keys_do_not_interrupt_the_end_of_an_async_generator(mode: Mode) -> None:
+    async def draw() -> AsyncIterator[LinkedAccount]:
+        try:
+            for account in make_accounts(100):
+                yield account
+        finally:
+            await asyncio.sleep(0.2)  # such as the closing of a database
+            ends.append("closed")
+
+    def take_longer_each_time(token: str) -> float:
+        return 0.005 * int(token.removeprefix("token-"))
+
+    ends: list[str] = []
+    transport = CountingTransport(lambda _: response(401, b""), take_longer_each_time)
+    caller = mode.client(transport=transport)
+
+    with pytest.raises(AuthenticationError):
+        read_all(caller, draw(), concurrency=20)
+
+    assert len(transport.tokens) >= 20
+    assert ends == ["closed"]
 
 
 @only_async

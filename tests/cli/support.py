@@ -34,9 +34,8 @@ KEYS_ARE_REFUSED = (
     "environment, then "
 )
 KEYS_MAY_BE_REFUSED = (
-    "This may be about the API keys or the users' tokens, because Mesh accepted the API keys for "
-    "other accounts before: check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment, or "
-    "refresh the tokens, then "
+    "Mesh accepted API keys before, so either the keys are wrong now, or the users' tokens are: "
+    "check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment, or refresh the tokens, then "
 )
 TOKENS_MAY_BE_REFUSED = (
     "with HTTP 401: this may be about the user's token, because Mesh accepted the API keys for "
@@ -44,7 +43,7 @@ TOKENS_MAY_BE_REFUSED = (
 )
 REFUSED_EARLIER = (
     "with HTTP 401 in an earlier run, about the API keys of that run or the user's token: read "
-    "such accounts again first\n"
+    "such accounts again before you refresh their tokens\n"
 )
 PROGRAM = [sys.executable, "-m", "mesh_facade.cli"]
 

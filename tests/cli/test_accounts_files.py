@@ -117,7 +117,7 @@ def test_blank_key_in_json_is_none(mesh: MockServer, tmp_path: Path) -> None:
             "accounts.csv, line 2: 'broker' cannot be encoded as UTF-8",
         ),
         (b"auth_token,broker\n\xff,b\n", "accounts.csv: it is not utf-8 (invalid start byte)."),
-        (b"auth_token,broker\n\xff,b\n", "Save it as UTF-8 or UTF-16."),
+        (b"auth_token,broker\n\xff,b\n", "Save it as CSV or JSON lines, in UTF-8 or UTF-16."),
     ],
 )
 def test_bad_accounts_file_is_refused_before_anything_is_read_or_written(

@@ -92,7 +92,7 @@ def test_refused_keys_end_the_run_and_are_not_written_as_outcomes(
     result = run("bulk", str(accounts), "-o", str(output))
     assert result.exit_code == 3
     assert result.stderr == (
-        f"error: one answer after another was HTTP 401, {KEYS_ARE_REFUSED}run the same command "
+        f"error: too many answers in a row were HTTP 401, {KEYS_ARE_REFUSED}run the same command "
         "again\n"
     )
     assert output.read_text() == ""
@@ -259,8 +259,8 @@ def test_unauthorized_answers_before_refused_keys_are_not_written(
 
     assert result.exit_code == 3
     assert result.stderr == (
-        f"error: one answer after another was HTTP 401. {KEYS_MAY_BE_REFUSED}run the same command "
-        "again\n"
+        f"error: too many answers in a row were HTTP 401. {KEYS_MAY_BE_REFUSED}run the same "
+        "command again\n"
     )
     assert [line["key"] for line in read_lines(output)] == ["account-0"]
 

@@ -108,7 +108,7 @@ def test_doctor_needs_no_package_for_a_socks_proxy(
     assert "cannot reach localhost:1 through the proxy 127.0.0.1:1 (ConnectError" in connection
 
 
-def test_doctor_goes_on_after_unreadable_certificates(
+def test_unreadable_certificates_are_about_the_connection_and_not_about_the_keys(
     mesh: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MESH_BASE_URL", "https://localhost:1")
@@ -117,8 +117,8 @@ def test_doctor_goes_on_after_unreadable_certificates(
     result = run("doctor", "--json")
 
     assert (result.exit_code, mesh.calls) == (2, [])
-    assert [each["ok"] for each in json.loads(result.stdout)] == [False, False]
-    assert "SSL_CERT_FILE" in json.loads(result.stdout)[0]["detail"]
+    assert [each["ok"] for each in json.loads(result.stdout)] == [True, False]
+    assert "SSL_CERT_FILE" in json.loads(result.stdout)[1]["detail"]
 
 
 def answer_with_date(serve: Serve, date: str) -> str:
@@ -348,6 +348,21 @@ def test_doctor_names_certificate_variables_that_are_not_read(
     assert (result.exit_code, connection["ok"], mesh.calls) == (4, False, [])
     assert advice in connection["detail"]
     assert ("not read here" in connection["detail"]) is bool(variables)
+
+
+def test_doctor_says_that_a_server_does_not_speak_tls(
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESH_BASE_URL", mesh.url.replace("http://", "https://"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/company.pem")
+
+    result = run("doctor", "--json")
+
+    connection = json.loads(result.stdout)[1]
+    assert (result.exit_code, connection["ok"]) == (4, False)
+    assert connection["detail"].endswith(
+        "): the server does not answer with TLS: check the port, and http or https"
+    )
 
 
 def test_doctor_does_not_blame_certificates_for_a_refused_connection(

@@ -83,7 +83,7 @@ def test_refused_keys_exit_with_code_three(mesh: MockServer) -> None:
     [
         (["get"], "--broker"),
         (["get", "--broker", "x", "--token", "t"], "--token"),
-        (["get", "--broker", "x"], "auth_token is empty"),
+        (["get", "--broker", "x"], "the auth token is missing: set MESH_AUTH_TOKEN"),
         (
             ["get", "--broker", "x", "--environment", "moon"],
             "environment must be one of production, sandbox, not 'moon'\n",

@@ -59,7 +59,7 @@ def test_get_asks_for_the_token_on_a_terminal_without_echoing_it(
     assert prompt_options == [{"hide_input": True, "err": True}]
 
 
-def test_closed_stdin_is_reported_as_an_empty_token(
+def test_closed_stdin_is_reported_as_a_missing_token(
     mesh: MockServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
@@ -68,7 +68,20 @@ def test_closed_stdin_is_reported_as_an_empty_token(
         cli.main(["get", "--broker", "coinbase"])
 
     assert (exit_.value.code, mesh.calls) == (2, [])
-    assert capsys.readouterr().err.startswith("error: auth_token")
+    assert capsys.readouterr().err == (
+        "error: the auth token is missing: set MESH_AUTH_TOKEN, or write the token to stdin\n"
+    )
+
+
+def test_empty_variable_is_reported_with_its_name(
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESH_AUTH_TOKEN", "")
+
+    result = run("get", "--broker", "coinbase")
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert result.stderr == "error: MESH_AUTH_TOKEN is empty: set it to the user's auth token\n"
 
 
 @pytest.mark.parametrize(

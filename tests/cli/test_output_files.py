@@ -140,7 +140,7 @@ def test_max_pause_that_cannot_be_used_leaves_no_output_behind(
 
     assert (result.exit_code, mesh.calls, output.exists()) == (2, [], False)
     assert "--max-pause" in result.stderr
-    assert "is not a finite number of seconds greater than 0." in result.stderr
+    assert "it must be a number of seconds greater than 0 and at most " in result.stderr
 
 
 def resave(output: Path, change: str) -> None:

@@ -110,7 +110,9 @@ def test_refused_keys_are_still_named_when_nothing_is_left_to_read(
     assert result.stderr == (
         f"0 read, 2 already in {output}; to read all accounts again, choose another output\n"
         f"2 of 2 accounts failed: see {output}\nfailures: 2 AuthenticationError\n"
-        f"every failure is HTTP 401, {KEYS_ARE_REFUSED}add --retry-failed\n"
+        "every failure is HTTP 401, so Mesh probably refused the API keys of the earlier run: if "
+        "they are correct now, add --retry-failed; else check MESH_CLIENT_ID, MESH_CLIENT_SECRET "
+        "and the environment\n"
     )
 
 
@@ -388,8 +390,8 @@ def test_retry_keeps_older_failures_where_no_answer_shows_that_the_keys_are_acce
         "account-1": (type(other).__name__, None),
     }
     assert result.stderr.splitlines()[-1] == (
-        "1 answer was HTTP 401, and no other answer shows that Mesh accepts the API keys, "
-        f"{KEYS_ARE_REFUSED}run the command again"
+        "1 answer was HTTP 401, and no other answer of this run shows that Mesh accepts the API "
+        f"keys, {KEYS_ARE_REFUSED}run the command again"
     )
 
 
@@ -409,8 +411,8 @@ def test_unauthorized_answers_beside_answers_of_a_gateway_are_counted(
 
     assert (result.exit_code, mesh.calls) == (3, [])
     assert result.stderr.splitlines()[-1] == (
-        "2 answers were HTTP 401, and no other answer shows that Mesh accepts the API keys, "
-        f"{KEYS_ARE_REFUSED}add --retry-failed"
+        "2 answers were HTTP 401, and no other answer of this run shows that Mesh accepts the API "
+        f"keys, {KEYS_ARE_REFUSED}add --retry-failed"
     )
 
 

@@ -51,7 +51,11 @@ def test_changed_file_without_keys_is_refused_before_anything_is_read(
     mesh.calls.clear()
     write(accounts, changed)
 
-    for options in ([], ["--trust-keys"], ["--retry-failed"]):
+    for options, hint in (
+        ([], ""),
+        (["--trust-keys"], "--trust-keys needs a column 'key'. "),
+        (["--retry-failed"], ""),
+    ):
         result = run("bulk", str(accounts), "-o", str(output), *options)
 
         assert (result.exit_code, mesh.calls) == (2, [])
@@ -59,9 +63,35 @@ def test_changed_file_without_keys_is_refused_before_anything_is_read(
         assert result.stderr == (
             f"error: {accounts}, line {line}: {output} holds the outcome of another account for "
             f"record {line - 1}. Lines were added, removed or moved, or a token or a broker was "
-            "changed. Choose another output; a column 'key' lets you change the order of the "
-            "lines.\n"
+            f"changed. {hint}Choose another output or, to keep these outcomes, add a column 'key': "
+            "give each account that has an outcome its old record number, and each new account a "
+            "new key.\n"
         )
+
+
+def test_added_column_with_the_old_record_numbers_keeps_the_outcomes(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    write(accounts, ["auth_token,broker", "first,coinbase", "second,robinhood"])
+    run("bulk", str(accounts), "-o", str(output))
+    mesh.calls.clear()
+    write(
+        accounts,
+        [
+            "auth_token,broker,key",
+            "added,coinbase,added",
+            "first,coinbase,1",
+            "second,robinhood,2",
+        ],
+    )
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, len(mesh.calls)) == (0, 1)
+    assert result.stderr == f"1 read, 2 already in {output}\n"
+    assert mesh.calls[0].fields["authToken"] == "added"
 
 
 def test_rows_added_at_the_end_are_read_alone(mesh: MockServer, tmp_path: Path) -> None:
@@ -129,7 +159,7 @@ def test_key_with_another_broker_is_refused_even_if_keys_are_trusted(
     result = run("bulk", str(accounts), "-o", str(output), *options)
 
     assert (result.exit_code, mesh.calls) == (2, [])
-    assert "an outcome with this key and another broker. Choose another output." in result.stderr
+    assert "an outcome with this key and another broker. Choose another output, or" in result.stderr
     assert "--trust-keys" not in result.stderr
 
 
@@ -165,7 +195,8 @@ def test_output_that_holds_no_account_of_the_file_is_refused(
         assert result.stderr == (
             f"error: {accounts}: {subject} to an account of this file. {output} was written for "
             "another file or with other keys: for example, a column 'key' was added or removed "
-            "since. Choose another output.\n"
+            "since. Choose another output, or give each account its old key (without a column "
+            "'key', that was its record number).\n"
         )
 
 
@@ -454,7 +485,8 @@ def test_last_line_of_a_file_without_keys_can_be_removed(mesh: MockServer, tmp_p
                 "holds the outcome of another account for record 1. Lines were added, removed or "
                 "moved, or a token or a broker was changed. If you only renewed or corrected the "
                 "token or the broker of this failed account, add --retry-failed. Otherwise choose "
-                "another output; a column 'key' lets you change the order of the lines.\n"
+                "another output or, to keep these outcomes, add a column 'key': give each account "
+                "that has an outcome its old record number, and each new account a new key.\n"
             ),
         ),
     ],
@@ -523,8 +555,8 @@ def test_output_of_an_older_version_is_refused_and_left_unchanged(
 
     assert (result.exit_code, output.read_bytes(), mesh.calls) == (2, before, [])
     assert result.stderr == (
-        f"error: {output}: it was written by an older version, so nothing shows which accounts its "
-        "outcomes belong to. Choose another output.\n"
+        f"error: {output}: it was written by an older version, which did not store which accounts "
+        "its outcomes belong to. Choose another output.\n"
     )
 
 

@@ -133,6 +133,12 @@ def test_a_status_without_a_body_is_sent_with_its_example_or_an_empty_body(eithe
     assert (answer.status_code, answer.content) == (503, b"")
 
 
+@pytest.mark.parametrize("content", [b"{}", [b"{}"], {"cash": b"1"}, object()])
+def test_content_that_is_no_json_raises_type_error(content: Any) -> None:
+    with pytest.raises(TypeError):
+        MockServer().answers("a-token", content=content)
+
+
 @pytest.mark.parametrize(
     "things",
     [

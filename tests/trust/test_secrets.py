@@ -198,6 +198,64 @@ def test_error_about_a_limit_of_a_sibling_client_leads_to_no_key(mode: Mode) -> 
     assert leaks_in(caught.value) == {}
 
 
+class UnclosableTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """A caller's transport that fails when it is closed."""
+
+    def close(self) -> None:
+        raise OSError("cannot be closed")
+
+    async def aclose(self) -> None:
+        raise OSError("cannot be closed")
+
+
+def test_error_of_a_transport_that_cannot_be_closed_leads_to_no_key() -> None:
+    keys = (CLIENT_ID, CLIENT_SECRET)
+    with pytest.raises(OSError, match="cannot be closed") as of_close:
+        MeshClient(*keys, transport=UnclosableTransport()).close()
+    with (
+        pytest.raises(OSError, match="cannot be closed") as of_exit,
+        MeshClient(*keys, transport=UnclosableTransport()),
+    ):
+        pass
+
+    assert (leaks_in(of_close.value), leaks_in(of_exit.value)) == ({}, {})
+
+
+def test_error_of_an_async_transport_that_cannot_be_closed_leads_to_no_key() -> None:
+    async def enter_and_leave() -> None:
+        async with AsyncMeshClient(CLIENT_ID, CLIENT_SECRET, transport=UnclosableTransport()):
+            pass
+
+    mesh = AsyncMeshClient(CLIENT_ID, CLIENT_SECRET, transport=UnclosableTransport())
+    with pytest.raises(OSError, match="cannot be closed") as of_aclose:
+        asyncio.run(mesh.aclose())
+    with pytest.raises(OSError, match="cannot be closed") as of_exit:
+        asyncio.run(enter_and_leave())
+
+    assert (leaks_in(of_aclose.value), leaks_in(of_exit.value)) == ({}, {})
+
+
+def test_error_about_closing_outside_an_event_loop_leads_to_no_key() -> None:
+    mesh = AsyncMeshClient(CLIENT_ID, CLIENT_SECRET)
+
+    with pytest.raises(MeshError) as caught:
+        mesh.aclose().send(None)
+
+    assert leaks_in(caught.value) == {}
+
+
+@pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_error_about_copying_leads_to_no_key(
+    mode: Mode, make_copy: Callable[[object], object]
+) -> None:
+    caller = mode.client(client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
+
+    with pytest.raises(TypeError, match="cannot be copied or pickled") as caught:
+        make_copy(caller.client)
+
+    assert leaks_in(caught.value) == {}
+
+
 def test_cancelled_call_holds_no_secret(fault_server: FaultServer) -> None:
     is_asked = asyncio.Event()
 
