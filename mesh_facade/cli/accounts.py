@@ -115,7 +115,8 @@ class AccountsFile:
         except UnicodeDecodeError as error:
             # Not the position that the error names: it counts from the last part that was read.
             problem = (
-                f"it is not {error.encoding} ({error.reason}). Save it as CSV in UTF-8 or UTF-16."
+                f"it is not {error.encoding} ({error.reason}). Save it as CSV or JSON lines, in "
+                "UTF-8 or UTF-16."
             )
         # Raised outside the except block: the caught error would become its context, and reveal a
         # part of the file, which may be a token.

@@ -13,6 +13,7 @@ from mesh_facade import AsyncMeshClient, AuthenticationError, LinkedAccount, Out
 from mesh_facade.cli.accounts import AccountsFile, open_accounts
 from mesh_facade.cli.exit_codes import INTERRUPTED, KEYS_REFUSED
 from mesh_facade.cli.failures import Failure
+from mesh_facade.cli.pause_reporter import PauseReporter
 from mesh_facade.cli.results import (
     STDOUT,
     OutcomeWriter,
@@ -68,7 +69,7 @@ class BulkRun:
         check_keys_are_set()
         # The client checks its options. This comes first, so that a mistake in them leaves no new
         # output file behind.
-        mesh = AsyncMeshClient(environment=self.environment)
+        mesh = AsyncMeshClient(environment=self.environment, on_attempt=PauseReporter())
         if self.output != STDOUT:
             check_output_name(self.output)  # before stdin is read, which may take long
         with open_accounts(self.accounts) as accounts:

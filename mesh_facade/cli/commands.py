@@ -319,7 +319,8 @@ def _check_max_pause(
     type=float,
     callback=_check_max_pause,
     metavar="SECONDS",
-    help="How long the run may wait in total when Mesh asks to wait; default: no limit.",
+    help="How long the run may wait in total when Mesh asks to wait (HTTP 429). Without it, an "
+    "account waits at most 10 times, and at most 300 seconds each time.",
 )
 @_environment_option
 @click.pass_context
