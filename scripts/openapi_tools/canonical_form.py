@@ -3,7 +3,7 @@
 The importer (`make spec`) uses it: sources that state the same facts have the same canonical form.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from attrs import Factory, define
 
@@ -91,7 +91,7 @@ def to_canonical_form(
         path_item = expect_object(paths.setdefault(path, {}), path)
         path_item[method] = operation
         operations.append(operation)
-    spec: JSONObject = {"components": translator.translate_components()}
+    spec: JSONObject = {"components": translator.translate_components(operations)}
     spec.update(_remove_shared(operations))
     spec["paths"] = paths
     return {keyword: value for keyword, value in spec.items() if value}
@@ -275,16 +275,18 @@ class _Translator:
 
     # --- schemas --------------------------------------------------------------------------------
 
-    def translate_components(self) -> JSONObject:
+    def translate_components(self, operations: list[JSONObject]) -> JSONObject:
         """Return the components that the operations need.
 
-        Call this method after the operations are translated: only then is it known what they need.
+        `operations` are all operations that were translated. Call this method after translating
+        them: only then is it known what they need.
         """
         while self.pending:
             name = self.pending.pop()
             place = f"components.schemas.{name}"
             schema = resolve(self.document, schema_reference(name), place)
             self.schemas[name] = copy_object(self._translate(schema, place, is_schema=True), place)
+        self._remove_unneeded_schemas(operations)
         components: JSONObject = {}
         schemas = self._rename_schemas()
         self._refuse_circular_aliases()
@@ -293,6 +295,27 @@ class _Translator:
         if self.security_schemes:
             components["securitySchemes"] = dict(self.security_schemes)
         return components
+
+    def _remove_unneeded_schemas(self, operations: list[JSONObject]) -> None:
+        """Remove the translated schemas that no operation needs.
+
+        A value may be left out after its schemas were queued: a path's parameter that the operation
+        overrides, the schema of a parameter that becomes a security scheme, or a keyword beside a
+        reference where OpenAPI ignores it.
+        """
+        schemas_by_our_name: dict[str, list[JSONObject]] = {}
+        for name, schema in self.schemas.items():
+            schemas_by_our_name.setdefault(self._our_schema_name(name), []).append(schema)
+        needed: set[str] = set()
+        unread: list[JSONObject] = list(operations)
+        while unread:
+            for our_name in _schemas_named_in(unread.pop()):
+                if our_name not in needed:
+                    needed.add(our_name)
+                    unread += schemas_by_our_name.get(our_name, [])
+        for name in list(self.schemas):
+            if self._our_schema_name(name) not in needed:
+                del self.schemas[name]
 
     def _rename_schemas(self) -> JSONObject:
         """Return the translated schemas by our names."""
@@ -511,6 +534,28 @@ def _distinguishing_facts(scheme: JSONObject) -> JSONObject:
     if facts.get("in") == "header":
         facts["name"] = str(facts.get("name")).lower()
     return facts
+
+
+def _schemas_named_in(value: JSON) -> Iterator[str]:
+    """Yield our names of the schemas to which a translated value refers.
+
+    Extensions are searched, too: some of them carry schemas, such as `x-prefixItems`. Data is not
+    left out either, so some of the names may belong to no schema.
+    """
+    if isinstance(value, list):
+        for item in value:
+            yield from _schemas_named_in(item)
+    elif isinstance(value, dict):
+        for keyword, member in value.items():
+            targets: list[JSON] = []
+            if keyword == "$ref":
+                targets.append(member)
+            elif keyword == "mapping" and isinstance(member, dict):  # that of a discriminator
+                targets += member.values()
+            for target in targets:
+                if isinstance(target, str):
+                    yield schema_name(target) or target
+            yield from _schemas_named_in(member)
 
 
 def _target_of_alias(schema: JSONObject) -> str | None:
