@@ -245,8 +245,8 @@ def _find_tree(ref: str) -> str:
     if Path(ref).is_file():
         raise SpecError(f"{ref}: this is a file, not a git ref. To compare two specs, name both")
     raise SpecError(
-        f"{ref}: git does not have this ref. A shallow clone lacks most refs; to get one:"
-        " `git fetch --depth=1 origin REF`"
+        f"{ref}: git does not have this ref. A shallow clone lacks most refs: run"
+        " `git fetch --depth=1 origin REF`, then compare with `FETCH_HEAD`"
     )
 
 
