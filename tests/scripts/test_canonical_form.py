@@ -738,13 +738,13 @@ def test_copy_object_copies_a_mapping_and_checks_its_keys() -> None:
     told = {"a": 1, "b": 2}
     assert copy_object(told, "here") == told
     assert copy_object(told, "here") is not told
-    assert copy_object(told, "here", ["a"], ["b", "c"]) == told
+    assert copy_object(told, "here", needed=["a"], optional=["b", "c"]) == told
     with pytest.raises(SpecError, match=r"^here: 'c' is missing$"):
-        copy_object(told, "here", ["c"], ["a", "b"])
+        copy_object(told, "here", needed=["c"], optional=["a", "b"])
     with pytest.raises(SpecError, match=r"^here: 'b' is not known here$"):
-        copy_object(told, "here", ["a"])
+        copy_object(told, "here", needed=["a"])
     with pytest.raises(SpecError, match=r"^here: 'a' is not known here$"):
-        copy_object(told, "here", (), ["b"])
+        copy_object(told, "here", optional=["b"])
 
 
 def test_copy_objects_copies_the_mappings_in_a_list() -> None:

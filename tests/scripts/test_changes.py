@@ -9,8 +9,8 @@ import copy
 import io
 import json
 import os
-import runpy
 import re
+import runpy
 import shutil
 import subprocess
 import sys
