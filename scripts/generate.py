@@ -223,8 +223,8 @@ def _check_imports(package: Path, facade: Path | None) -> None:
     if reason:
         problem = "the generated package cannot be imported, so nothing changed"
         advice = (
-            "In openapi/overlay.yaml, correct the part of the spec from which the module in brackets"
-            " is generated"
+            "In openapi/overlay.yaml, correct the part of the spec from which the module in"
+            " brackets is generated"
         )
         raise SpecError(f"{problem}: {reason}. {advice}.")
     if not facade:
@@ -281,7 +281,8 @@ def put_in_place(target: Path, new: Path) -> None:
     """Replace `target`, a file or folder that need not exist, by `new`.
 
     An earlier file or folder is moved to the folder of `new`, and named like `new` with `.old`
-    after it; the caller deletes it. If a move fails or is interrupted, `target` is as it was before.
+    after it; the caller deletes it. If a move fails or is interrupted, `target` is as it was
+    before.
     """
     old = new.with_name(f"{new.name}.old")
     try:

@@ -24,7 +24,7 @@ from mesh_connect_client.models import BalanceBrokerBaseRequest
 
 from mesh_facade import MeshClient, MeshError
 from tests.faults.catalogue import FAULTS, Bounds, Fault, Verdict
-from tests.faults.matrix import (
+from tests.faults.observation import (
     OWN_AMOUNT,
     SECOND_USER,
     THIRD_USER,

@@ -259,7 +259,7 @@ def test_failed_import_changes_nothing(checkout: Path) -> None:
 def test_overlay_that_does_not_fit_changes_nothing(
     checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise SpecError("overlay.yaml: action 1: matches nothing")
 
     monkeypatch.setattr(update, "generate", refuse)
