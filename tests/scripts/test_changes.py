@@ -619,6 +619,17 @@ def test_change_of_the_document_as_a_whole_is_reported(
 
 
 @pytest.mark.usefixtures("quick")
+def test_change_without_a_property_is_that_of_the_last_key(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, redocly: Callable[..., None]
+) -> None:
+    redocly(reported(path="#/info/title", property=None))
+
+    _, text = run(capsys, generate.SPEC, spec_file(tmp_path, "words are changed"))
+
+    assert text.splitlines()[0] == "cosmetic  wire    info > title: `title` was modified"
+
+
+@pytest.mark.usefixtures("quick")
 def test_overlay_that_no_longer_fits_is_breaking_and_the_rest_is_compared_without_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
