@@ -3,8 +3,8 @@
 `make changes` runs it. `make update` includes this report in its own.
 
 There are two views of a change. The wire view compares the specs: redocly finds what changes in
-requests and answers. The Python view compares the public names of the generated clients. Besides,
-the report says if the overlay no longer fits a spec.
+requests and answers. The Python view compares the public names of the generated clients and, if OLD
+is a git ref, those of the facade. Besides, the report says if the overlay no longer fits a spec.
 
 The exit code is 1 if a change breaks callers, 0 if none does, and 2 if the specs could not be
 compared. Without redocly, the wire view is left out: the report says so in its first line, and the
@@ -37,10 +37,18 @@ from openapi_tools.references import pointer_parts
 REDOCLY = Path(sys.prefix, "node_modules/@redocly/cli/bin/cli.js")
 
 _KINDS = ("breaking", "additive", "cosmetic")
-"""The kinds of findings, in the order in which a report lists them."""
+"""The kinds of findings, in the order in which a report lists them.
+
+A breaking change makes callers adapt. An additive change lets them do or receive something new; a
+change of which no rule says what it means for callers also counts as additive. A cosmetic change
+has no effect on them.
+"""
 
 _IMPACTS = ("major", "minor", "patch")
-"""redocly's words for the version that a change calls for."""
+"""redocly's ratings of a change: the part of the version number that must rise."""
+
+_ROOT = "the document"
+"""The place of a change that concerns the document as a whole."""
 
 _TEXT_KEYWORDS = {"description", "summary", "title", "externalDocs"}
 """The keywords whose values are only read by people."""
@@ -50,8 +58,8 @@ _TEXT_KEYWORDS = {"description", "summary", "title", "externalDocs"}
 class _WireChange:
     """A change as redocly reports it."""
 
-    place: list[str]
-    """The keys that lead to what changed, from the outermost inwards."""
+    keys: list[str]
+    """The keys that lead to what changed, from the outermost inwards; none for the document."""
     subject: str
     """The keyword or member that changed."""
     action: str  # added, removed or modified
@@ -82,9 +90,14 @@ class Report:
     """The version of the facade in the working tree."""
 
     @property
+    def is_breaking(self) -> bool:
+        """Return True if a finding breaks callers."""
+        return any(finding.kind == "breaking" for finding in self.findings)
+
+    @property
     def exit_code(self) -> int:
         """Return 1 if a finding breaks callers, else 0."""
-        if any(finding.kind == "breaking" for finding in self.findings):
+        if self.is_breaking:
             return 1
         return 0
 
@@ -128,7 +141,7 @@ class Report:
         return table
 
     def _describe_verdict(self) -> str:
-        if self.exit_code:
+        if self.is_breaking:
             return f"This breaks callers: {_describe_release(self.version)}"
         if self.skipped_reason:
             return "Nothing that was compared breaks callers."
@@ -173,12 +186,13 @@ def compare(old: Path, new: Path, checkout: Path | None = None) -> Report:
     with TemporaryDirectory() as scratch:
         before = Path(scratch, "old")
         after = Path(scratch, "new")
-        overlay_findings = _generate_corrected(old, before, "the old spec", checkout)
-        overlay_findings += _generate_corrected(new, after, "the new spec")
-        if overlay_findings:
+        old_problem = _generate_corrected(old, before, "the old spec", checkout)
+        new_problem = _generate_corrected(new, after, "the new spec")
+        findings = [problem for problem in (old_problem, new_problem) if problem is not None]
+        if findings:
             generate(old, None, before)
             generate(new, None, after)
-        findings = [*overlay_findings, *_compare_python(before, after, PACKAGE)]
+        findings += _compare_python(before, after, PACKAGE)
         if checkout:
             findings += _compare_python(checkout, ROOT, FACADE)
         # The client's own copies of the specs are compared, because the overlay has corrected them.
@@ -194,12 +208,12 @@ def compare(old: Path, new: Path, checkout: Path | None = None) -> Report:
 
 def _generate_corrected(
     spec: Path, output: Path, spec_name: str, checkout: Path | None = None
-) -> list[Finding]:
+) -> Finding | None:
     """Generate a client from a spec that is corrected by an overlay.
 
     The overlay is taken from `checkout`, an older version of the project, if it is given; otherwise
-    from the working tree. If no client can be generated in this way, return the one finding that
-    the overlay does not fit; otherwise return an empty list.
+    from the working tree. If no client can be generated in this way, return the finding that the
+    overlay does not fit; otherwise return None.
     """
     overlay = OVERLAY
     place = str(OVERLAY)
@@ -213,8 +227,8 @@ def _generate_corrected(
         sentence = (
             f"does not fit {spec_name}, so everything else was compared without overlays: {reason}"
         )
-        return [Finding("breaking", "overlay", place, sentence)]
-    return []
+        return Finding("breaking", "overlay", place, sentence)
+    return None
 
 
 def compare_with_ref(ref: str) -> Report:
@@ -235,7 +249,8 @@ def compare_with_ref(ref: str) -> Report:
 
 def _find_tree(ref: str) -> str:
     """Return the hash of the folder tree that a git ref names; raise SpecError if there is none."""
-    git = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{tree}}"]
+    tree = ref + "^{tree}"
+    git = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", tree]
     run = run_captured(git, folder=ROOT)
     if not run.returncode:
         return run.stdout.strip()
@@ -245,8 +260,8 @@ def _find_tree(ref: str) -> str:
     if Path(ref).is_file():
         raise SpecError(f"{ref}: this is a file, not a git ref. To compare two specs, name both")
     raise SpecError(
-        f"{ref}: git does not have this ref. A shallow clone lacks most refs; to get one:"
-        " `git fetch --depth=1 origin REF`"
+        f"{ref}: git does not have this ref. A shallow clone lacks most refs: run"
+        " `git fetch --depth=1 origin REF`, then compare with `FETCH_HEAD`"
     )
 
 
@@ -259,9 +274,10 @@ def _compare_python(old: Path, new: Path, package: str) -> list[Finding]:
 
 
 def compare_wire(old: Path, new: Path) -> tuple[list[Finding], str]:
-    """Compare two OpenAPI documents with redocly; return the findings and an empty string.
+    """Compare two OpenAPI documents with redocly.
 
-    If redocly is missing or fails, return no findings, and why the documents were not compared.
+    Return the findings, and the reason why the documents were not compared: it is empty if they
+    were. They are not if redocly is missing or fails.
     """
     if old.read_bytes() == new.read_bytes():
         return [], ""
@@ -302,18 +318,19 @@ def _read_wire_changes(output: str) -> list[_WireChange]:
 def _read_wire_change(entry: JSONObject, place: str) -> _WireChange:
     """Return one of redocly's changes; raise SpecError if its shape is not as expected."""
     keys = pointer_parts(expect_text(entry.get("path"), f"{place}.path"))
-    if not keys:
-        keys = ["the document"]
-    subject = keys[-1]
     if entry.get("property"):
         subject = expect_text(entry["property"], f"{place}.property")
+    elif keys:
+        subject = keys[-1]
+    else:
+        subject = _ROOT
     impact = expect_text(entry.get("impact"), f"{place}.impact")
     if impact not in _IMPACTS:
         raise SpecError(f"{place}.impact: expected {', '.join(_IMPACTS)}, not '{impact:.60}'")
     verdicts = copy_objects(entry.get("verdicts"), f"{place}.verdicts")
     messages = [expect_text(each.get("message"), f"{place}.verdicts.message") for each in verdicts]
     return _WireChange(
-        place=keys,
+        keys=keys,
         subject=subject,
         action=expect_text(entry.get("kind"), f"{place}.kind"),
         impact=impact,
@@ -338,11 +355,12 @@ def _wire_finding(change: _WireChange) -> Finding:
     sentence = "; ".join(message.rstrip(".") for message in change.messages)
     if not sentence:
         sentence = f"`{change.subject}` was {change.action}"
-    return Finding(_classify(change), "wire", " > ".join(change.place), sentence)
+    place = " > ".join(change.keys) or _ROOT
+    return Finding(_classify(change), "wire", place, sentence)
 
 
 def _classify(change: _WireChange) -> str:
-    """Return whether a change is breaking, additive or cosmetic."""
+    """Return the kind of a change: breaking, additive or cosmetic (see _KINDS)."""
     if change.impact == "major":
         return "breaking"
     if change.impact == "minor":

@@ -42,14 +42,20 @@ API_KEY_HEADERS: dict[str, str] = {headers!r}
 
 
 def generate(
-    spec: Path, overlay: Path | None, output: Path, facade: Path | None = None
+    spec: Path,
+    overlay: Path | None,
+    output: Path,
+    *,
+    facade: Path | None = None,
+    may_remove_other_files: bool = False,
 ) -> list[str]:
     """Generate a client from a spec, and replace the folder `output` by it.
 
-    `facade` is the folder of the package mesh_facade. It is given if `output` is the folder
-    generated/ of a working tree, which belongs to the generator: anything else in it is removed,
-    too. With it, the facade must be importable with the new client. Without it, `output` must be
-    new or empty, or hold nothing but an earlier generated client.
+    `output` must be new or empty, or hold an earlier generated client. Other files beside that
+    client are refused, unless `may_remove_other_files`: then they are removed with the client.
+
+    `facade` is the folder of the package mesh_facade. If it is given, that package must be
+    importable with the new client.
 
     Return messages to print: about overlay actions and about generated names.
 
@@ -60,12 +66,13 @@ def generate(
     document, messages = _prepare_document(spec, overlay)
     output = output.resolve()
     if output.exists():
-        _check_replaceable(output, is_generators_own=facade is not None)
+        _check_replaceable(output, may_remove_other_files=may_remove_other_files)
     # If the parents of `output` do not exist, they are made in the scratch folder, too. One move
     # then puts the outermost new folder in place, so an error cannot leave some of them behind.
     target = _outermost_new_folder(output)
     with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
         new = Path(scratch, "new")
+        # Usually `target` is `output` itself, and the relative path is empty.
         package = new / output.relative_to(target) / PACKAGE
         package.mkdir(parents=True)
         _merge_descriptions(document)
@@ -76,10 +83,10 @@ def generate(
     return messages
 
 
-def _check_replaceable(output: Path, *, is_generators_own: bool) -> None:
-    """Raise SpecError if a folder holds files that are not those of a generated client.
+def _check_replaceable(output: Path, *, may_remove_other_files: bool) -> None:
+    """Raise SpecError if a folder holds files, but no generated client, or other files beside it.
 
-    If the folder is the generator's own, it may hold other files beside the client.
+    With `may_remove_other_files`, other files beside the client are allowed.
     """
     names = sorted(entry.name for entry in output.iterdir())
     if not names:
@@ -88,7 +95,7 @@ def _check_replaceable(output: Path, *, is_generators_own: bool) -> None:
     if not (output / PACKAGE).is_dir():
         raise SpecError(f"{output}: this folder holds files, but no generated client, {advice}")
     others = [name for name in names if name != PACKAGE]
-    if others and not is_generators_own:
+    if others and not may_remove_other_files:
         raise SpecError(
             f"{output}: this folder holds '{others[0]}' beside the generated client, {advice}"
         )
@@ -215,7 +222,10 @@ def _check_imports(package: Path, facade: Path | None) -> None:
     reason = _import_error(package)
     if reason:
         problem = "the generated package cannot be imported, so nothing changed"
-        advice = "In openapi/overlay.yaml, correct the part of the spec that this module comes from"
+        advice = (
+            "In openapi/overlay.yaml, correct the part of the spec from which the module in"
+            " brackets is generated"
+        )
         raise SpecError(f"{problem}: {reason}. {advice}.")
     if not facade:
         return
@@ -270,8 +280,9 @@ def _failure_reason(run: subprocess.CompletedProcess[str]) -> str:
 def put_in_place(target: Path, new: Path) -> None:
     """Replace `target`, a file or folder that need not exist, by `new`.
 
-    The earlier file or folder is kept beside `new`, with `.old` after its name. If a move fails or
-    is interrupted, `target` is as it was before.
+    An earlier file or folder is moved to the folder of `new`, and named like `new` with `.old`
+    after it; the caller deletes it. If a move fails or is interrupted, `target` is as it was
+    before.
     """
     old = new.with_name(f"{new.name}.old")
     try:
@@ -279,6 +290,7 @@ def put_in_place(target: Path, new: Path) -> None:
             target.rename(old)
         new.rename(target)
     finally:
+        # This is so only after a failure: the earlier one was moved away, and nothing replaced it.
         if old.exists() and not target.exists():
             old.rename(target)
 
@@ -294,11 +306,19 @@ def main(argv: list[str] | None = None) -> None:
     overlay = options.overlay
     if str(overlay) == "none":
         overlay = None
-    # A client that is written elsewhere, to look at it, need not suit the facade.
+    # The folder generated/ belongs to the generator, and the facade uses the client in it. A client
+    # that is written elsewhere, to look at it, need not suit the facade.
     facade = None
-    if options.output.resolve() == OUTPUT:
+    is_our_output = options.output.resolve() == OUTPUT
+    if is_our_output:
         facade = ROOT / FACADE
-    messages = generate(options.spec, overlay, options.output, facade)
+    messages = generate(
+        options.spec,
+        overlay,
+        options.output,
+        facade=facade,
+        may_remove_other_files=is_our_output,
+    )
     print(*messages, f"{options.output}: generated from {options.spec}", sep="\n")
 
 

@@ -56,7 +56,13 @@ def _update_copy(source: str) -> None:
     import_exit_code = import_spec.main([source, f"--output={new_spec}", "--adopt"])
     if import_exit_code != 0:
         raise SpecError("nothing was updated, see above")
-    messages = generate(new_spec, OVERLAY, COPY / OUTPUT.relative_to(ROOT), COPY / FACADE)
+    messages = generate(
+        new_spec,
+        OVERLAY,
+        COPY / OUTPUT.relative_to(ROOT),
+        facade=COPY / FACADE,
+        may_remove_other_files=True,
+    )
     report = compare(SPEC, new_spec)
     passed = _run_tests()
     verdict = "The tests failed."

@@ -3,7 +3,7 @@
 The importer (`make spec`) uses it: sources that state the same facts have the same canonical form.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from attrs import Factory, define
 
@@ -27,7 +27,7 @@ from openapi_tools.keywords import (
 from openapi_tools.openapi_30 import (
     rename_unknown_keywords,
     replace_null_alternatives,
-    simplify,
+    to_openapi_30,
     unwrap,
 )
 from openapi_tools.references import (
@@ -40,8 +40,8 @@ from openapi_tools.references import (
     schema_reference,
 )
 
-# The two keywords that OpenAPI 3.1 allows beside a reference to a component, each with the kinds of
-# components that may have it. Beside the reference, the keyword replaces that of the component.
+# In OpenAPI 3.1, `summary` and `description` beside a `$ref` override those of the target, but only
+# if the target's kind of component has such a field: these kinds.
 _KINDS_WITH_TEXT = {
     "summary": frozenset({"examples", "pathItems"}),
     "description": frozenset(
@@ -79,11 +79,12 @@ def to_canonical_form(
     name of a schema to ours; the operations must need each of these schemas.
 
     Raise SpecError if the document is malformed, if its references are missing, circular or too
-    many, if two different security schemes would have one name, or if `our_schema_names` does not
-    fit the document.
+    many, if two different security schemes or two schemas would have one name, or if the operations
+    do not need a schema in `our_schema_names`.
     """
     key_names_by_header = {header.lower(): name for header, name in key_names.items()}
     translator = _Translator(document, key_names_by_header, our_schema_names)
+    # `paths` and `operations` hold the same objects: what is removed from one is gone from both.
     paths: JSONObject = {}
     operations: list[JSONObject] = []
     for path, method in locations:
@@ -91,9 +92,10 @@ def to_canonical_form(
         path_item = expect_object(paths.setdefault(path, {}), path)
         path_item[method] = operation
         operations.append(operation)
-    spec: JSONObject = {"components": translator.translate_components()}
+    spec: JSONObject = {"components": translator.translate_components(operations)}
     spec.update(_remove_shared(operations))
     spec["paths"] = paths
+    # At the root, an empty list or object says the same as none.
     return {keyword: value for keyword, value in spec.items() if value}
 
 
@@ -127,7 +129,7 @@ class _Translator:
     schemas: dict[str, JSONObject] = Factory(dict)
     """The translated schemas, by their name in the document. Those in `pending` are still empty."""
     pending: list[str] = Factory(list)
-    """The names of the schemas that are needed, but not yet translated."""
+    """The queue: names of schemas to which a reference was found, but which are not translated."""
     security_schemes: dict[str, JSONObject] = Factory(dict)
     """The translated security schemes, by their name in the canonical form."""
     open_references: list[str] = Factory(list)
@@ -139,8 +141,8 @@ class _Translator:
     def is_openapi_31(self) -> bool:
         """Return True if the document is of version 3.1.
 
-        Its schemas may have keywords that the standard does not define, and a summary or a
-        description beside a reference replaces that of the target.
+        Two rules apply only to 3.1: a schema may have keywords that the standard does not define,
+        and a summary or description beside a reference overrides that of the target.
         """
         return str(self.document.get("openapi")).startswith("3.1")
 
@@ -165,7 +167,7 @@ class _Translator:
         parameters: dict[tuple[str, str], JSONObject] = {}
         self._collect_parameters(path_item, f"paths.{path}", parameters)
         self._collect_parameters(source, place, parameters)
-        # Both are translated apart from the rest of the operation.
+        # `parameters` and `security` are translated separately, below.
         source.pop("parameters", None)
         source.pop("security", None)
 
@@ -174,7 +176,7 @@ class _Translator:
         other_parameters: list[JSON] = []
         for location_and_name in sorted(parameters):
             parameter = parameters[location_and_name]
-            key_name = self._key_name(parameter)
+            key_name = self._our_key_name(parameter)
             if key_name is None:
                 other_parameters.append(parameter)
             else:
@@ -208,7 +210,8 @@ class _Translator:
     ) -> JSON:
         """Return the alternative security requirements, with `key_requirement` added to each.
 
-        Their security schemes are added, and named as in the canonical form.
+        Also add the security schemes that they name to `security_schemes`, under the names of the
+        canonical form.
         """
         alternatives = copy_objects(requirements, place)
         if key_requirement and not alternatives:
@@ -224,7 +227,7 @@ class _Translator:
 
     # --- security schemes -----------------------------------------------------------------------
 
-    def _key_name(self, node: JSONObject) -> str | None:
+    def _our_key_name(self, node: JSONObject) -> str | None:
         """Return our name of the API key in a parameter or security scheme, or None.
 
         None means that it holds no key, or one that the settings do not name.
@@ -240,7 +243,7 @@ class _Translator:
         """
         reference = component_reference("securitySchemes", name)
         scheme = copy_object(self._translate_target(reference, place, is_schema=False), reference)
-        key_name = self._key_name(scheme)
+        key_name = self._our_key_name(scheme)
         if key_name is None:
             self._define_scheme(name, scheme, place)
             return name
@@ -275,16 +278,18 @@ class _Translator:
 
     # --- schemas --------------------------------------------------------------------------------
 
-    def translate_components(self) -> JSONObject:
+    def translate_components(self, operations: list[JSONObject]) -> JSONObject:
         """Return the components that the operations need.
 
-        Call this method after the operations are translated: only then is it known what they need.
+        `operations` are all operations that were translated. Call this method after translating
+        them: only then is it known what they need.
         """
         while self.pending:
             name = self.pending.pop()
             place = f"components.schemas.{name}"
             schema = resolve(self.document, schema_reference(name), place)
             self.schemas[name] = copy_object(self._translate(schema, place, is_schema=True), place)
+        self._remove_unneeded_schemas(operations)
         components: JSONObject = {}
         schemas = self._rename_schemas()
         self._refuse_circular_aliases()
@@ -293,6 +298,27 @@ class _Translator:
         if self.security_schemes:
             components["securitySchemes"] = dict(self.security_schemes)
         return components
+
+    def _remove_unneeded_schemas(self, operations: list[JSONObject]) -> None:
+        """Remove the translated schemas that no operation needs.
+
+        A value may be left out after its schemas were queued: a path's parameter that the operation
+        overrides, the schema of a parameter that becomes a security scheme, or a keyword beside a
+        reference where OpenAPI ignores it.
+        """
+        schemas_by_our_name: dict[str, list[JSONObject]] = {}
+        for name, schema in self.schemas.items():
+            schemas_by_our_name.setdefault(self._our_schema_name(name), []).append(schema)
+        needed: set[str] = set()
+        unread: list[JSONObject] = list(operations)
+        while unread:
+            for our_name in _schemas_named_in(unread.pop()):
+                if our_name not in needed:
+                    needed.add(our_name)
+                    unread += schemas_by_our_name.get(our_name, [])
+        for name in list(self.schemas):
+            if self._our_schema_name(name) not in needed:
+                del self.schemas[name]
 
     def _rename_schemas(self) -> JSONObject:
         """Return the translated schemas by our names."""
@@ -337,7 +363,7 @@ class _Translator:
     def _find_aliases(self) -> dict[str, str]:
         """Return the aliases among the translated schemas, each with the schema that it refers to.
 
-        Both names are those of the document.
+        Both names are those of the document. The translated references use our names already.
         """
         names_by_our_name: dict[str, str] = {}
         for name in self.schemas:
@@ -349,16 +375,13 @@ class _Translator:
                 targets[name] = names_by_our_name[our_target]
         return targets
 
-    def _need_schema(self, name: str, place: str) -> str:
-        """Make sure that a schema will be translated, and return our name of it.
-
-        Raise SpecError if the document does not have it.
-        """
+    def _queue_schema(self, name: str, place: str) -> None:
+        """Queue a schema, unless it was queued before; raise SpecError if the document lacks it."""
         if name not in self.schemas:
+            # Only to raise SpecError if the schema is missing: it is translated later.
             resolve(self.document, schema_reference(name), place)
             self.schemas[name] = {}
             self.pending.append(name)
-        return self._our_schema_name(name)
 
     # --- values ---------------------------------------------------------------------------------
 
@@ -386,11 +409,12 @@ class _Translator:
         for keyword, member in replace_null_alternatives(value).items():
             here = f"{place}.{keyword}"
             if keyword == "security" and not is_schema:
-                # That of an operation in a callback.
+                # Only an operation in a callback has `security` here: translate_operation removes
+                # that of the imported operation.
                 node[keyword] = self._translate_security(member, {}, here)
             elif keyword != "$ref":
                 node[keyword] = self._translate_keyword(keyword, member, here)
-        node = simplify(node, place)
+        node = to_openapi_30(node, place)
         if is_schema and self.is_openapi_31:
             node = rename_unknown_keywords(node, place)
         if "$ref" not in value:
@@ -433,9 +457,11 @@ class _Translator:
         target = expect_text(value, place)
         name = schema_name(target)
         if name is not None:
-            return schema_reference(self._need_schema(name, place))
+            self._queue_schema(name, place)
+            return schema_reference(self._our_schema_name(name))
         if target in components_of(self.document, "schemas"):
-            return self._need_schema(target, place)
+            self._queue_schema(target, place)
+            return self._our_schema_name(target)
         raise SpecError(
             f"{place}: '{target}' is neither the name of a schema in this document nor a reference"
             " to one (#/components/schemas/…)"
@@ -444,16 +470,20 @@ class _Translator:
     def _translate_reference(
         self, reference: str, siblings: JSONObject, place: str, *, is_schema: bool
     ) -> JSON:
-        """Return a reference to a schema with our name of it; replace any other by its target.
+        """Return what stands for a reference in the canonical form.
 
-        `siblings` holds the translated keywords beside the reference. If the target is a schema, or
-        a part of one, it moves into an `allOf` beside them. If it is anything else, `summary` and
-        `description` replace those of the target in OpenAPI 3.1; all other keywords are ignored, as
-        OpenAPI demands.
+        If the reference names a schema, return it with our name of the schema. Otherwise, return
+        its target.
+
+        `siblings` holds the translated keywords beside the reference. Beside a schema, or a part of
+        one, they are kept, and the schema moves into an `allOf` among them. Beside anything else,
+        `summary` and `description` override those of the target in OpenAPI 3.1, and all other
+        keywords are ignored, as OpenAPI demands.
         """
         name = schema_name(reference)
         if name is not None:
-            schema: JSON = {"$ref": schema_reference(self._need_schema(name, place))}
+            self._queue_schema(name, place)
+            schema: JSON = {"$ref": schema_reference(self._our_schema_name(name))}
         elif is_part_of_schema(reference):
             schema = self._translate_target(reference, place, is_schema=True)
         else:
@@ -471,8 +501,8 @@ class _Translator:
         kind = _kind_of_component(reference)
         replaced = dict(target)
         for keyword, kinds in _KINDS_WITH_TEXT.items():
-            # A target may have the keyword if it has it already, whatever the target is, or if its
-            # kind of component may have it.
+            # Override the keyword if the target already has it, or if its kind of component allows
+            # it.
             if keyword in siblings and (keyword in target or kind in kinds):
                 replaced[keyword] = siblings[keyword]
         return replaced
@@ -511,6 +541,28 @@ def _distinguishing_facts(scheme: JSONObject) -> JSONObject:
     if facts.get("in") == "header":
         facts["name"] = str(facts.get("name")).lower()
     return facts
+
+
+def _schemas_named_in(value: JSON) -> Iterator[str]:
+    """Yield our names of the schemas to which a translated value refers.
+
+    Extensions are searched, too: some of them carry schemas, such as `x-prefixItems`. Data is not
+    left out either, so some of the names may belong to no schema.
+    """
+    if isinstance(value, list):
+        for item in value:
+            yield from _schemas_named_in(item)
+    elif isinstance(value, dict):
+        for keyword, member in value.items():
+            targets: list[JSON] = []
+            if keyword == "$ref":
+                targets.append(member)
+            elif keyword == "mapping" and isinstance(member, dict):  # that of a discriminator
+                targets += member.values()
+            for target in targets:
+                if isinstance(target, str):
+                    yield schema_name(target) or target
+            yield from _schemas_named_in(member)
 
 
 def _target_of_alias(schema: JSONObject) -> str | None:

@@ -32,15 +32,17 @@ def to_openapi(prose: str, block: JSONObject) -> JSONObject:
     SpecError if either of them is not as expected.
     """
     summary, description = _read_prose(prose)
-    page = copy_object(block, "page", ("paths", "components"))
-    components = copy_object(page["components"], "components", ["schemas"])
-    schemas = copy_object(components["schemas"], "components.schemas")
+    page = copy_object(block, "page", needed=("paths", "components"))
+    components = copy_object(page["components"], "components", needed=["schemas"])
+    complete_schemas = copy_object(components["schemas"], "components.schemas")
     # Under `paths`, a page describes its one operation.
-    described = copy_object(page["paths"], "paths", _OPERATION_KEYS, ["servers", "xMint"])
+    described = copy_object(
+        page["paths"], "paths", needed=_OPERATION_KEYS, optional=["servers", "xMint"]
+    )
     if described["type"] != "path":
         raise SpecError(f"paths.type: expected 'path', not '{described['type']}'")
 
-    reader = _PageReader(schemas=schemas)
+    reader = _PageReader(complete_schemas=complete_schemas)
     operation: JSONObject = {"summary": summary}
     if description:
         operation["description"] = description
@@ -49,12 +51,12 @@ def to_openapi(prose: str, block: JSONObject) -> JSONObject:
     operation.update(reader.read_request(described["request"], "paths.request"))
     operation["responses"] = reader.read_responses(described["response"], "paths.response")
     return {
-        # A page does not say which version it follows. The importer translates 3.1 to 3.0, and
-        # what the page says in the words of 3.0 means the same when it is read as 3.1.
+        # A page does not state its version. 3.1 is safe: the importer translates 3.1 to 3.0, and
+        # carries keywords of 3.0, such as `nullable`, unchanged.
         "openapi": "3.1.0",
         "paths": {str(described["path"]): {str(described["method"]).lower(): operation}},
         "components": {
-            "schemas": {**reader.read_named_schemas(), **schemas},
+            "schemas": {**reader.collected_schemas(), **complete_schemas},
             "securitySchemes": dict(reader.security_schemes),
         },
     }
@@ -76,7 +78,7 @@ def _read_prose(prose: str) -> tuple[str, str]:
 
 
 def _read_description(lines: list[str]) -> str:
-    """Return the text below the heading. If it begins with a quote, remove the quote's marks."""
+    """Return the text below the heading. If it begins with a block quote, remove its marks, `>`."""
     text = "\n".join(lines).strip()
     description: list[str] = []
     in_first_quote = True
@@ -128,15 +130,18 @@ class _PageReader:
     with it.
     """
 
-    schemas: JSONObject
-    """The schemas among the components of the page, which are complete."""
-    named_schemas: dict[str, _NamedSchema] = Factory(dict)
-    """The schemas that have a name, but are not among the components of the page."""
+    complete_schemas: JSONObject
+    """The schemas among the components of the page."""
+    flattened_schemas: dict[str, _NamedSchema] = Factory(dict)
+    """The schemas that have a name, but are not among the components of the page.
+
+    They are collected from the entries of the request and the responses, which are flattened.
+    """
     security_schemes: JSONObject = Factory(dict)
 
     def read_request(self, value: JSON, place: str) -> JSONObject:
         """Return what the operation says of a request: security, parameters and body."""
-        request = copy_object(value, place, _REQUEST_KEYS, ["codeSamples"])
+        request = copy_object(value, place, needed=_REQUEST_KEYS, optional=["codeSamples"])
         operation: JSONObject = {
             "security": self._read_security(request["security"], f"{place}.security"),
             "parameters": self._read_parameters(request["parameters"], f"{place}.parameters"),
@@ -154,24 +159,29 @@ class _PageReader:
             responses[status] = {"description": "", **message.node}
         return responses
 
-    def read_named_schemas(self) -> JSONObject:
-        """Return the schemas by name that the request and the responses define."""
-        return {name: named.schema for name, named in self.named_schemas.items()}
+    def collected_schemas(self) -> JSONObject:
+        """Return the schemas that the request and the responses define, by name.
+
+        Call this method last: reading the request and the responses collects them.
+        """
+        return {name: named.schema for name, named in self.flattened_schemas.items()}
 
     def _read_security(self, value: JSON, place: str) -> list[JSON]:
         """Return the alternative security requirements, and collect their schemes."""
         alternatives: list[tuple[str, list[_Parameter]]] = []
         for entry in copy_objects(value, place):
-            parameters = copy_object(entry, place, ("title", "parameters"))["parameters"]
-            alternatives.append((str(entry["title"]), list(_list_parameters(parameters, place))))
+            alternative = copy_object(entry, place, needed=("title", "parameters"))
+            keys = list(_list_parameters(alternative["parameters"], place))
+            alternatives.append((str(alternative["title"]), keys))
         ambiguous = _find_ambiguous_names([keys for _, keys in alternatives])
         requirements: list[JSON] = []
         for title, keys in alternatives:
             requirement: JSONObject = {}
             for key in keys:
                 # The page does not name its schemes. The name of the header serves as the name,
-                # and where several schemes use one header, the title of the alternative does. The
-                # title of an alternative with several keys belongs to none of them alone.
+                # and where several schemes use one header, the title of the alternative does. An
+                # alternative with several keys has one title for all of them, so the title cannot
+                # name one key.
                 name = key.name
                 if name in ambiguous and len(keys) == 1:
                     name = _component_name(title) or name
@@ -182,7 +192,9 @@ class _PageReader:
 
     def _define_scheme(self, name: str, scheme: JSONObject, place: str) -> None:
         """Add a security scheme; raise SpecError if there is another with the same name."""
-        if self.security_schemes.setdefault(name, scheme) != scheme:
+        if name not in self.security_schemes:
+            self.security_schemes[name] = scheme
+        elif self.security_schemes[name] != scheme:
             raise SpecError(f"{place}: the key '{name}' is described in two ways in this page")
 
     def _read_parameters(self, value: JSON, place: str) -> list[JSON]:
@@ -191,7 +203,7 @@ class _PageReader:
     def _read_parameter(self, parameter: _Parameter) -> JSONObject:
         """Return a parameter as an object of OpenAPI."""
         place = parameter.place
-        content = copy_object(parameter.content, place, ["schema"], _SERIALIZATION)
+        content = copy_object(parameter.content, place, needed=["schema"], optional=_SERIALIZATION)
         node: JSONObject = {"in": parameter.location, "name": parameter.name}
         for keyword in _SERIALIZATION:
             if keyword in content:
@@ -202,7 +214,7 @@ class _PageReader:
         node["required"] = _remove_required(entries, place)
         shared = _remove_common(entries, ("deprecated", "description"))
         node.update(shared)
-        node["schema"] = self._read_schema(entries, place, moved=shared)
+        node["schema"] = self._read_schema(entries, place, moved=shared.keys())
         return node
 
     def _read_message(self, value: JSON, place: str) -> _Message:
@@ -212,10 +224,14 @@ class _PageReader:
         required = False
         for media_type, media in copy_object(value, place).items():
             here = f"{place}.{media_type}"
-            parts = copy_object(media, here, ("schemaArray", "examples"), ["description"])
+            parts = copy_object(
+                media, here, needed=("schemaArray", "examples"), optional=["description"]
+            )
             if "description" in parts:
                 description = parts["description"]
-                if node.setdefault("description", description) != description:
+                if "description" not in node:
+                    node["description"] = description
+                elif node["description"] != description:
                     raise SpecError(
                         f"{here}.description: another media type has a different description;"
                         " OpenAPI has one for all media types"
@@ -238,18 +254,18 @@ class _PageReader:
     ) -> JSONObject:
         """Return the schema of a `schemaArray`, whose entries are alternatives.
 
-        `moved` holds the keywords that were moved out of the entries. Without entries, the page
-        says nothing of the schema, so it is the one that allows everything.
+        `moved` holds the keywords that were moved out of the entries. Without entries, return `{}`,
+        which allows everything.
         """
         if not entries:
             return {}
         if len(entries) == 1:
             return self._read_entry(entries[0], place, moved)
         # Each entry repeats the annotations that belong to all of them together.
-        schema = _remove_common(entries, _ANNOTATIONS)
-        moved = {*moved, *schema}
-        schema["anyOf"] = [self._read_entry(entry, place, moved) for entry in entries]
-        return schema
+        common = _remove_common(entries, _ANNOTATIONS)
+        all_moved = set(moved) | common.keys()
+        alternatives: list[JSON] = [self._read_entry(entry, place, all_moved) for entry in entries]
+        return {**common, "anyOf": alternatives}
 
     def _read_entry(self, entry: JSONObject, place: str, moved: Collection[str]) -> JSONObject:
         """Return an entry as a schema or, if it has a name, as a reference to that schema."""
@@ -261,8 +277,8 @@ class _PageReader:
         name = schema_name(reference)
         if name is None:
             return schema
-        # An entry is flattened. The schema among the components is complete, so it is preferred.
-        if name not in self.schemas:
+        # An entry is flattened, so a complete schema is preferred.
+        if name not in self.complete_schemas:
             self._define_schema(name, schema, place, moved)
         return {"$ref": schema_reference(name)}
 
@@ -271,10 +287,14 @@ class _PageReader:
     ) -> None:
         """Add a named schema; raise SpecError if there is a different one with the same name.
 
-        Keywords that were moved out of an entry do not count as a difference. They are taken from
-        an entry that states them.
+        The same schema may occur several times in a page. An occurrence may lack a keyword because
+        it was moved out of it (`moved`); that is not a difference. The keyword is then taken from
+        an occurrence that still has it.
         """
-        named = self.named_schemas.setdefault(name, _NamedSchema(schema, set(moved)))
+        if name not in self.flattened_schemas:
+            self.flattened_schemas[name] = _NamedSchema(schema, set(moved))
+            return
+        named = self.flattened_schemas[name]
         for keyword in named.schema.keys() | schema.keys():
             is_moved = keyword in named.moved or keyword in moved
             if not is_moved and not _have_same(keyword, named.schema, schema):
@@ -287,17 +307,17 @@ class _PageReader:
 
 def _list_parameters(value: JSON, place: str) -> Iterator[_Parameter]:
     """Yield the parameters of a page, which are grouped by location and then by name."""
-    for location, group in copy_object(value, place, (), _LOCATIONS).items():
+    for location, group in copy_object(value, place, optional=_LOCATIONS).items():
         for name, content in copy_object(group, f"{place}.{location}").items():
             here = f"{place}.{location}.{name}"
             yield _Parameter(location, name, copy_object(content, here), here)
 
 
-def _find_ambiguous_names(alternatives: list[list[_Parameter]]) -> set[str]:
+def _find_ambiguous_names(keys_by_alternative: list[list[_Parameter]]) -> set[str]:
     """Return the names of the keys that have more than one security scheme."""
     schemes: JSONObject = {}
     ambiguous: set[str] = set()
-    for keys in alternatives:
+    for keys in keys_by_alternative:
         for key in keys:
             scheme = _security_scheme(key)
             if key.name not in schemes:
@@ -308,9 +328,10 @@ def _find_ambiguous_names(alternatives: list[list[_Parameter]]) -> set[str]:
 
 
 def _component_name(title: str) -> str:
-    """Return a title with only those characters that the name of a component may have.
+    """Return a title as the name of a component.
 
-    A hyphen stands for the others. Return the empty string if nothing else is left.
+    Each run of characters that such a name may not have becomes one hyphen, and hyphens at the ends
+    are removed. The result may be empty.
     """
     return re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip("-")
 

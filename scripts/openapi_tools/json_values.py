@@ -25,7 +25,7 @@ def expect_object(value: JSON, place: str) -> JSONObject:
 
 
 def copy_object(
-    value: JSON, place: str, needed: Collection[str] = (), optional: Collection[str] = ()
+    value: JSON, place: str, *, needed: Collection[str] = (), optional: Collection[str] = ()
 ) -> JSONObject:
     """Return a copy of an object.
 

@@ -112,7 +112,7 @@ _REFUSED_KEYWORDS = frozenset(
 def replace_null_alternatives(node: JSONObject) -> JSONObject:
     """Return an object with `nullable` in place of the alternatives that are `type: 'null'`.
 
-    If null is the only alternative, it stays: `simplify` writes it as OpenAPI 3.0 does.
+    If null is the only alternative, it stays: `to_openapi_30` writes it as OpenAPI 3.0 does.
 
     Read strictly, OpenAPI 3.0 does not allow null in the result, because null still has to pass one
     of the other alternatives. But Mesh's OpenAPI 3.0 uses this form for a nullable value, and all
@@ -132,7 +132,7 @@ def replace_null_alternatives(node: JSONObject) -> JSONObject:
     return node
 
 
-def simplify(node: JSONObject, place: str) -> JSONObject:
+def to_openapi_30(node: JSONObject, place: str) -> JSONObject:
     """Return an object as OpenAPI 3.0 writes it.
 
     An `allOf` with one schema stays: `unwrap` replaces it. `place` says where the object is in the

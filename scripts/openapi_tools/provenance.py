@@ -37,7 +37,9 @@ class Provenance:
 def read_provenance(folder: Path) -> Provenance:
     """Return the record in a folder."""
     path = folder / RECORD
-    record = copy_object(read_document(path), str(path), ("file", "from", "imported", "sha256"))
+    record = copy_object(
+        read_document(path), str(path), needed=("file", "from", "imported", "sha256")
+    )
     values = {key: expect_text(value, f"{path}: {key}") for key, value in record.items()}
     file = values["file"]
     if PurePosixPath(file).name != file:

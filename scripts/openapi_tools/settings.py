@@ -27,11 +27,11 @@ class Settings(TypedDict):
 def read_settings(path: Path) -> Settings:
     """Return the settings in a file; raise SpecError for one that is missing or not known."""
     needed = ("source", "info", "operations", "securitySchemes", "schemas")
-    settings = copy_object(read_document(path), str(path), needed)
+    settings = copy_object(read_document(path), str(path), needed=needed)
     operations: dict[str, PinnedOperation] = {}
     for name, value in copy_object(settings["operations"], f"{path}: operations").items():
         place = f"{path}: operations.{name}"
-        pinned = copy_object(value, place, ("operationId", "tag"))
+        pinned = copy_object(value, place, needed=("operationId", "tag"))
         operations[name] = PinnedOperation(
             operationId=expect_text(pinned["operationId"], f"{place}.operationId"),
             tag=expect_text(pinned["tag"], f"{place}.tag"),

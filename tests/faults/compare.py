@@ -24,7 +24,7 @@ from mesh_connect_client.models import BalanceBrokerBaseRequest
 
 from mesh_facade import MeshClient, MeshError
 from tests.faults.catalogue import FAULTS, Bounds, Fault, Verdict
-from tests.faults.matrix import (
+from tests.faults.observation import (
     OWN_AMOUNT,
     SECOND_USER,
     THIRD_USER,
@@ -124,6 +124,8 @@ def _is_right(fault: Fault, outcome: Outcome) -> bool:
 def _describe_outcome(outcome: Outcome, token: str) -> str:
     if outcome.error is not None:
         return f"`{type(outcome.error).__name__}`"
+    if not outcome.has_ended:
+        return "no answer in time"
     if outcome.value == OWN_AMOUNT[token]:
         return "own answer"
     return "another user's balance"

@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from tests.faults.catalogue import FAULTS, Fault
-from tests.faults.matrix import ClientFactory, Observation, observe
+from tests.faults.observation import ClientFactory, Observation, observe
 from tests.faults.server import FaultServer
 
 

@@ -80,6 +80,72 @@ def test_only_the_wanted_operations_and_their_schemas_are_carried() -> None:
     }
 
 
+SCHEMA_A: Json = {"$ref": "#/components/schemas/A"}
+A_AND_B: Json = {"schemas": {"A": {"items": {"$ref": "#/components/schemas/B"}}, "B": {}}}
+
+
+def test_schemas_of_a_parameter_that_the_operation_overrides_are_left_out() -> None:
+    of_path = {"name": "a", "in": "query", "schema": SCHEMA_A}
+    own = {"name": "a", "in": "query", "schema": {"type": "string"}}
+    path_item = {"parameters": [of_path], "get": {"responses": OK, "parameters": [own]}}
+
+    spec = of({"paths": {"/x": path_item}, "components": A_AND_B})
+
+    assert spec == {"paths": {"/x": {"get": {"responses": OK, "parameters": [own]}}}}
+
+
+def test_schemas_of_a_parameter_that_becomes_a_security_scheme_are_left_out() -> None:
+    document = api(
+        {"parameters": [{"name": "X-Client-Id", "in": "header", "schema": SCHEMA_A}]},
+        components=A_AND_B,
+    )
+
+    assert list(of(document)["components"]) == ["securitySchemes"]
+
+
+def test_schemas_of_keywords_that_are_ignored_beside_a_reference_are_left_out() -> None:
+    reference = {"$ref": "#/components/parameters/P", "schema": SCHEMA_A}
+    document = api({"parameters": [reference]}, components={"parameters": {"P": OTHER}, **A_AND_B})
+
+    spec = of(document)
+
+    assert spec == {"paths": {"/x": {"get": {"responses": OK, "parameters": [OTHER]}}}}
+
+
+def test_overridden_parameter_does_not_use_a_schema_that_the_settings_rename() -> None:
+    of_path = {**OTHER, "schema": SCHEMA_A}
+    path_item = {"parameters": [of_path], "get": {"responses": OK, "parameters": [OTHER]}}
+
+    with pytest.raises(SpecError, match="settings rename the schema 'A', but the imported"):
+        of({"paths": {"/x": path_item}, "components": A_AND_B}, A="Ours")
+
+
+@pytest.mark.parametrize("target", ["A", "#/components/schemas/A"])
+def test_schemas_that_only_the_mapping_of_a_discriminator_names_are_carried(target: str) -> None:
+    discriminator = {"propertyName": "kind", "mapping": {"a": target}}
+    schema = {"type": "object", "discriminator": discriminator}
+    document = api(
+        {"parameters": [{"name": "a", "in": "query", "schema": schema}]}, components=A_AND_B
+    )
+
+    assert of(document)["components"] == A_AND_B
+
+
+def test_schemas_that_only_a_carried_keyword_of_openapi_3_1_names_are_carried() -> None:
+    schema = {"type": "object", "propertyNames": SCHEMA_A}
+    document = api(
+        {"parameters": [{"name": "a", "in": "query", "schema": schema}]},
+        components=A_AND_B,
+        openapi="3.1.0",
+    )
+
+    spec = of(document)
+
+    [parameter] = spec["paths"]["/x"]["get"]["parameters"]
+    assert parameter["schema"] == {"type": "object", "x-propertyNames": SCHEMA_A}
+    assert spec["components"] == A_AND_B
+
+
 def test_a_reference_to_a_response_is_replaced_by_the_response() -> None:
     document = api(
         {"responses": {"400": {"$ref": "#/components/responses/a~1b~0"}}},
@@ -672,13 +738,13 @@ def test_copy_object_copies_a_mapping_and_checks_its_keys() -> None:
     told = {"a": 1, "b": 2}
     assert copy_object(told, "here") == told
     assert copy_object(told, "here") is not told
-    assert copy_object(told, "here", ["a"], ["b", "c"]) == told
+    assert copy_object(told, "here", needed=["a"], optional=["b", "c"]) == told
     with pytest.raises(SpecError, match=r"^here: 'c' is missing$"):
-        copy_object(told, "here", ["c"], ["a", "b"])
+        copy_object(told, "here", needed=["c"], optional=["a", "b"])
     with pytest.raises(SpecError, match=r"^here: 'b' is not known here$"):
-        copy_object(told, "here", ["a"])
+        copy_object(told, "here", needed=["a"])
     with pytest.raises(SpecError, match=r"^here: 'a' is not known here$"):
-        copy_object(told, "here", (), ["b"])
+        copy_object(told, "here", optional=["b"])
 
 
 def test_copy_objects_copies_the_mappings_in_a_list() -> None:

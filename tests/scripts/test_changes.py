@@ -9,6 +9,7 @@ import copy
 import io
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -618,6 +619,17 @@ def test_change_of_the_document_as_a_whole_is_reported(
 
 
 @pytest.mark.usefixtures("quick")
+def test_change_without_a_property_is_that_of_the_last_key(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, redocly: Callable[..., None]
+) -> None:
+    redocly(reported(path="#/info/title", property=None))
+
+    _, text = run(capsys, generate.SPEC, spec_file(tmp_path, "words are changed"))
+
+    assert text.splitlines()[0] == "cosmetic  wire    info > title: `title` was modified"
+
+
+@pytest.mark.usefixtures("quick")
 def test_overlay_that_no_longer_fits_is_breaking_and_the_rest_is_compared_without_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -774,6 +786,36 @@ def test_shallow_clone_is_compared_with_the_branch_that_it_was_cloned_from(
     (clone / "mesh_facade/__init__.py").write_text("def write(token): ...\n")
 
     code, text = run(capsys, "origin/HEAD")
+
+    assert code == 1
+    assert "breaking  python  mesh_facade.read: is no longer there" in text
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("ref", ["other-branch", "plain-tag", "annotated-tag"])
+def test_advice_on_a_missing_ref_works_in_a_shallow_clone(
+    capsys: pytest.CaptureFixture[str],
+    checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    ref: str,
+) -> None:
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com"]
+    for command in ("branch other-branch", "tag plain-tag", "tag -a -m one annotated-tag"):
+        subprocess.run([*git, *command.split()], cwd=checkout, check=True)
+    (checkout / "mesh_facade/__init__.py").write_text("def write(token): ...\n")
+    subprocess.run([*git, "commit", "-qam", "two"], cwd=checkout, check=True)
+    clone = tmp_path / "clone"
+    command_line = ["git", "clone", "-q", "--depth=1", f"file://{checkout}", str(clone)]
+    subprocess.run(command_line, check=True, capture_output=True)
+    monkeypatch.setattr(changes, "ROOT", clone)
+    monkeypatch.setattr(changes, "SPEC", clone / "openapi/mesh.yaml")
+
+    assert changes.main([ref]) == 2
+    [fetch, name] = re.findall("`([^`]+)`", capsys.readouterr().err)
+    fetch_ref = fetch.replace("REF", ref).split()
+    subprocess.run(fetch_ref, cwd=clone, check=True, capture_output=True)
+    code, text = run(capsys, name)
 
     assert code == 1
     assert "breaking  python  mesh_facade.read: is no longer there" in text

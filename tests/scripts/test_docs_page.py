@@ -191,6 +191,14 @@ def test_a_body_is_required_if_its_entry_is() -> None:
     }
 
 
+def test_description_that_all_media_types_repeat_is_that_of_the_response() -> None:
+    plain = media({"type": "string"}, description="A text")
+    responses = operation(response={"200": {"text/plain": plain, "text/csv": plain}})["responses"]
+
+    assert responses["200"]["description"] == "A text"
+    assert list(responses["200"]["content"]) == ["text/plain", "text/csv"]
+
+
 def test_a_placeholder_means_that_a_response_has_no_content() -> None:
     nothing = media({"type": "any", "description": "Gone"}, description="Gone")
     responses = operation(

@@ -524,7 +524,7 @@ def test_facade_that_is_not_there_is_refused_by_its_name(
     )
 
     with pytest.raises(SpecError, match=r"No module named 'my_facade' \(my_facade\)\. Adapt"):
-        generate.generate(generate.SPEC, None, tmp_path / "new", tmp_path / "my_facade")
+        generate.generate(generate.SPEC, None, tmp_path / "new", facade=tmp_path / "my_facade")
 
 
 @pytest.fixture

@@ -40,9 +40,12 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (output.parent / "source/swagger.json").write_text("new")
         return 0
 
-    def generate_new(spec: Path, overlay: Path, output: Path, facade: Path) -> list[str]:
+    def generate_new(
+        spec: Path, overlay: Path, output: Path, *, facade: Path, may_remove_other_files: bool
+    ) -> list[str]:
         assert (spec.read_text(), overlay) == ("new", root / "openapi/overlay.yaml")
         assert facade == root / ".make/update/mesh_facade"
+        assert may_remove_other_files
         (output / "client.py").write_text("new")
         return []
 
@@ -111,8 +114,8 @@ def test_report_has_the_messages_of_the_generation(
         "3commas: VALUE_3COMMAS",
     ]
 
-    def generate(*arguments: Path) -> list[str]:
-        assert generate_new(*arguments) == []
+    def generate(*arguments: Any, **options: Any) -> list[str]:
+        assert generate_new(*arguments, **options) == []
         return messages
 
     monkeypatch.setattr(update, "generate", generate)
@@ -256,7 +259,7 @@ def test_failed_import_changes_nothing(checkout: Path) -> None:
 def test_overlay_that_does_not_fit_changes_nothing(
     checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise SpecError("overlay.yaml: action 1: matches nothing")
 
     monkeypatch.setattr(update, "generate", refuse)

@@ -14,7 +14,7 @@ import pytest
 
 from mesh_facade import AsyncMeshClient, MeshClient
 from tests.faults.catalogue import Bounds
-from tests.faults.matrix import Call, ClientFactory
+from tests.faults.observation import Call, ClientFactory
 
 KEYS: dict[str, Any] = {
     "client_id": "client-id-of-trust",

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import strategies as st
 
 from mesh_facade import AccountBalance, MeshAPIError, MeshClient, MeshResponseError
-from tests.faults.matrix import Outcome, try_call
+from tests.faults.observation import Outcome, try_call
 from tests.trust import corpus
 
 if TYPE_CHECKING:

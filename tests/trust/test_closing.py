@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mesh_facade import AccountBalance, AsyncMeshClient, MeshError
-from tests.faults.matrix import FIRST_USER, OWN_AMOUNT, SECOND_USER, THIRD_USER, try_call
+from tests.faults.observation import FIRST_USER, OWN_AMOUNT, SECOND_USER, THIRD_USER, try_call
 from tests.faults.server import Answer, FaultServer, Pause
 from tests.trust.support import count_descriptors, has_amount
 

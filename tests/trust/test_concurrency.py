@@ -16,7 +16,7 @@ import pytest
 
 from mesh_facade import MeshClient, MeshTimeoutError
 from mesh_facade.operations.account_balance import GET_ACCOUNT_BALANCE
-from tests.faults.matrix import try_call
+from tests.faults.observation import try_call
 from tests.faults.server import Answer, Endpoint, FaultServer, Pause
 from tests.trust.support import has_amount
 

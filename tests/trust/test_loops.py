@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mesh_facade import AsyncMeshClient, MeshError
-from tests.faults.matrix import FIRST_USER, OWN_AMOUNT, SECOND_USER
+from tests.faults.observation import FIRST_USER, OWN_AMOUNT, SECOND_USER
 from tests.faults.server import FaultServer
 from tests.trust.support import has_amount
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mesh_facade import BadRequestError, MeshAPIError, MeshError
-from tests.faults.matrix import try_call
+from tests.faults.observation import try_call
 from tests.faults.server import CLOSE, Answer, FaultServer, head
 from tests.support import Script, envelope, response
 from tests.trust.secret_search import CLIENT_ID, CLIENT_SECRET, TOKEN, leaks_in, leaks_in_logs

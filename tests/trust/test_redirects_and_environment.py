@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mesh_facade import MeshConfigurationError, MeshConnectionError, MeshResponseError
-from tests.faults.matrix import FIRST_USER, OWN_AMOUNT, SECOND_USER, THIRD_USER, try_call
+from tests.faults.observation import FIRST_USER, OWN_AMOUNT, SECOND_USER, THIRD_USER, try_call
 from tests.faults.server import CLOSE, RESET, Answer, FaultServer, head
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from mesh_facade import MeshError, RateLimitError, ServerError
-from tests.faults.matrix import try_call
+from tests.faults.observation import try_call
 from tests.faults.server import Answer
 
 if TYPE_CHECKING:

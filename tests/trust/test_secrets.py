@@ -22,7 +22,7 @@ import pytest
 
 from mesh_facade import AsyncMeshClient, MeshClient, MeshError
 from tests.faults.catalogue import Bounds, Fault
-from tests.faults.matrix import Call, ClientFactory, Observation, try_call
+from tests.faults.observation import Call, ClientFactory, Observation, try_call
 from tests.faults.server import SILENCE, Answer, FaultServer, Step
 from tests.trust.secret_search import (
     CLIENT_ID,

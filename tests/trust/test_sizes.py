@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mesh_facade import MeshResponseError
-from tests.faults.matrix import FIRST_USER, OWN_AMOUNT, SECOND_USER, Outcome, try_call
+from tests.faults.observation import FIRST_USER, OWN_AMOUNT, SECOND_USER, Outcome, try_call
 from tests.faults.server import Answer, Endless, Endpoint, FaultServer, head
 
 if TYPE_CHECKING:

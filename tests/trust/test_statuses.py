@@ -22,7 +22,7 @@ from mesh_facade import (
     ServerError,
     UnavailableForLegalReasonsError,
 )
-from tests.faults.matrix import Outcome, try_call
+from tests.faults.observation import Outcome, try_call
 from tests.faults.server import Answer, FaultServer, head
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from mesh_facade import MeshConfigurationError, MeshTLSError
-from tests.faults.matrix import FIRST_USER, OWN_AMOUNT, try_call
+from tests.faults.observation import FIRST_USER, OWN_AMOUNT, try_call
 from tests.faults.server import FaultServer
 
 if TYPE_CHECKING:

@@ -7,7 +7,11 @@ the fault, and the third user's call comes after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,8 +22,19 @@ from mesh_facade import (
     MeshTimeoutError,
     MeshTLSError,
 )
-from tests.faults.catalogue import FAULTS, Fault, Verdict
-from tests.faults.matrix import OWN_AMOUNT, SECOND_USER, THIRD_USER, Observation, Outcome
+from tests.faults.catalogue import FAULTS, Bounds, Fault, Verdict
+from tests.faults.observation import (
+    FIRST_USER,
+    OWN_AMOUNT,
+    SECOND_USER,
+    THIRD_USER,
+    Call,
+    Observation,
+    ObservationError,
+    Outcome,
+    observe,
+)
+from tests.faults.server import FaultServer
 
 MARGIN = 0.25
 """Seconds by which a call may end after its deadline."""
@@ -66,7 +81,9 @@ def _find_problems_of_faulty_call(fault: Fault, observation: Observation) -> lis
         problems.append(f"took {outcome.seconds:.2f} s")
     expected_runs = fault.expected_script_runs(reused=observation.reused)
     if observation.script_runs != expected_runs:
-        problems.append(f"server saw {observation.script_runs} attempts, not {expected_runs}")
+        problems.append(
+            f"server ran the script {observation.script_runs} times, not {expected_runs}"
+        )
     if fault.verdict is Verdict.ANSWER:
         if outcome.value != OWN_AMOUNT[SECOND_USER]:
             problems.append(f"call {_describe(outcome)}, not {OWN_AMOUNT[SECOND_USER]}")
@@ -76,7 +93,7 @@ def _find_problems_of_faulty_call(fault: Fault, observation: Observation) -> lis
     if type(error) is not error_class:
         problems.append(f"call {_describe(outcome)}, not {error_class.__name__}")
     if isinstance(error, MeshError) and error.attempts != fault.attempts:
-        problems.append(f"counted {error.attempts} attempts, not {fault.attempts}")
+        problems.append(f"error.attempts is {error.attempts}, not {fault.attempts}")
     return problems
 
 
@@ -93,3 +110,61 @@ def _describe(outcome: Outcome) -> str:
     if outcome.error is not None:
         return f"raised {outcome.error!r}"
     return f"gave {outcome.value}"
+
+
+# --- the observation itself ---------------------------------------------------------------------
+
+
+class FakeClient:
+    """A client factory whose calls give the right amount, except for users with an error."""
+
+    def __init__(
+        self, errors: dict[str, BaseException], closing_error: Exception | None = None
+    ) -> None:
+        self.errors = errors
+        self.closing_error = closing_error
+
+    @contextlib.contextmanager
+    def __call__(self, url: str, *, context: ssl.SSLContext, bounds: Bounds) -> Iterator[Call]:
+        del url, context, bounds
+        yield self._call
+        if self.closing_error is not None:
+            raise self.closing_error
+
+    def _call(self, token: str) -> int:
+        if token in self.errors:
+            raise self.errors[token]
+        return OWN_AMOUNT[token]
+
+
+def test_failed_call_before_the_fault_is_reported_as_such_at_once(
+    fault_server: FaultServer,
+) -> None:
+    client = FakeClient({FIRST_USER: MeshConnectionError("not ready")})
+    began_at = time.monotonic()
+
+    with pytest.raises(ObservationError, match=r"something else .* failed: .*not ready"):
+        observe(fault_server, client, FAULTS[0], reused=True, tls=False)
+
+    assert time.monotonic() - began_at < FAULTS[0].bounds.deadline
+
+
+def test_client_that_cannot_be_closed_is_reported_as_such(fault_server: FaultServer) -> None:
+    client = FakeClient({}, closing_error=MeshConnectionError("not closed"))
+
+    with pytest.raises(ObservationError, match="not closed"):
+        observe(fault_server, client, FAULTS[0], reused=True, tls=False)
+
+
+def test_call_that_leaks_a_cancellation_has_ended_with_that_error(
+    fault_server: FaultServer,
+) -> None:
+    leaked = asyncio.CancelledError()
+
+    observation = observe(
+        fault_server, FakeClient({SECOND_USER: leaked}), FAULTS[0], reused=True, tls=False
+    )
+
+    assert observation.outcome.has_ended
+    assert observation.outcome.error is leaked
+    assert observation.next_outcome.value == OWN_AMOUNT[THIRD_USER]
