@@ -99,7 +99,7 @@ docs: $(VENV)/.docs ## Build the documentation into site/; a warning is an error
 
 .PHONY: spec
 spec: $(VENV)/.project ## Import SOURCE=… (a docs page or a spec; a file or an address) into openapi/mesh.yaml
-	@$(RUN) scripts/import_spec.py "$(or $(SOURCE),$(filter-out %/provenance.yaml,$(wildcard openapi/source/*)))" --output openapi/mesh.yaml --adopt
+	@$(RUN) scripts/import_spec.py $(if $(SOURCE),"$(SOURCE)") --output openapi/mesh.yaml --adopt
 
 .PHONY: generate
 generate: $(VENV)/.project ## Write generated/ from openapi/mesh.yaml and openapi/overlay.yaml

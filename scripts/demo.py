@@ -67,6 +67,9 @@ def main() -> None:
             balance = _read_balances(mesh)
             print("4. MeshClient and AsyncMeshClient read the same balance from it, over HTTP:")
             _print_balance(balance)
+            print(
+                "   (It is the example in Mesh's spec, whose totals are not the sums of its rows.)"
+            )
             _show_refusal(mesh)
     except MeshError as error:
         raise SpecError(str(error)) from error

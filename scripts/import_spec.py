@@ -18,7 +18,7 @@ from openapi_tools.documents import dump, write
 from openapi_tools.download import read_bytes
 from openapi_tools.json_values import JSONObject, SpecError
 from openapi_tools.operations import operation_at, operations_of
-from openapi_tools.provenance import keep_source, read_kept_source
+from openapi_tools.provenance import keep_source, read_kept_source, read_provenance
 from openapi_tools.settings import Settings
 from openapi_tools.sources import parse_source
 from openapi_tools.validation import check_openapi
@@ -129,10 +129,13 @@ def check_source(openapi: Path = OPENAPI) -> None:
 
 def import_file(
     source: str, output: Path, settings: Path, patterns: Collection[str], *, adopt: bool
-) -> None:
-    """Import a source into a file, and keep the source beside it if `adopt` is set.
+) -> Path | None:
+    """Import a source into a file.
 
-    Raise SpecError, OSError or UnicodeError if that fails. `patterns` are those of `import_source`.
+    If `adopt` is set, also keep the source in the folder source/ beside that file, and return its
+    path there; else return None. `patterns` are those of `import_source`.
+
+    Raise SpecError, OSError or UnicodeError if that fails.
     """
     content = read_bytes(source)
     for header in (_HEADER_OF_PINNED, _HEADER_OF_OTHERS):
@@ -143,16 +146,24 @@ def import_file(
                 " Mesh's whole document, or correct the spec in openapi/overlay.yaml"
             )
     spec = import_source(content, read_settings(settings), patterns).encode()
+    kept: Path | None = None
     if adopt:
-        keep_source(source, content, parse_source(content).suffix, output.parent / "source")
+        suffix = parse_source(content).suffix
+        kept = keep_source(source, content, suffix, output.parent / "source")
     write(output, spec)
+    return kept
 
 
 @command()
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Import a docs page or an OpenAPI document.")
-    parser.add_argument("source", help="a file, an https address, or - for standard input")
+    parser.add_argument(
+        "source",
+        nargs="?",
+        help="a file, an https address, or - for standard input; by default, the file in the folder"
+        " source/ beside OUTPUT",
+    )
     parser.add_argument("--output", type=Path, required=True, help="where the spec is written")
     parser.add_argument(
         "--settings", type=Path, default=SETTINGS, help="a file such as openapi/import.yaml"
@@ -180,11 +191,18 @@ def main(argv: list[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     patterns = args.patterns or ()
+    source = args.source
+    if source is None:
+        folder = args.output.parent / "source"
+        source = str(folder / read_provenance(folder).file)
     try:
-        import_file(args.source, args.output, args.settings, patterns, adopt=args.adopt)
+        kept = import_file(source, args.output, args.settings, patterns, adopt=args.adopt)
     except (SpecError, OSError, UnicodeError) as error:
-        raise SpecError(f"{args.source}: {error}") from error
-    print(f"{args.output}: imported from {args.source}")
+        raise SpecError(f"{source}: {error}") from error
+    message = f"{args.output}: imported from {source}"
+    if kept is not None and str(kept) != source:
+        message += f", which is now kept as {kept}"
+    print(message)
 
 
 if __name__ == "__main__":

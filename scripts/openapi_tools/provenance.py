@@ -50,18 +50,26 @@ def read_provenance(folder: Path) -> Provenance:
 def read_kept_source(folder: Path) -> tuple[str, bytes]:
     """Return the name and the content of the source in a folder.
 
-    Raise SpecError if it is not the source that the record describes.
+    Raise SpecError if it is not the source that the record describes, or if the folder holds
+    another file.
     """
     record = read_provenance(folder)
     path = folder / record.file
     content = path.read_bytes()
     if _digest(content) != record.sha256:
-        raise SpecError(f"{path} is not the file that {RECORD} records: run `make spec`")
+        raise SpecError(
+            f"{path} is not the file that {RECORD} records. To get that file back, run"
+            f" `git restore {path}`. To take this one as the new source, run `make spec`"
+        )
+    for other in sorted(folder.iterdir()):
+        is_hidden = other.name.startswith(".")  # macOS leaves such files in folders
+        if other.name not in {record.file, RECORD} and not is_hidden:
+            raise SpecError(f"{other} is not the source of the spec, {record.file}: move it away")
     return record.file, content
 
 
-def keep_source(source: str, content: bytes, suffix: str, folder: Path) -> None:
-    """Keep a source with its record, in place of the last one.
+def keep_source(source: str, content: bytes, suffix: str, folder: Path) -> Path:
+    """Keep a source with its record, in place of the last one; return its path.
 
     `suffix` is that of its file. If the last source had the same, the file keeps its name, whatever
     the name of the new source is: the documentation names that file. The record of a source that
@@ -83,6 +91,7 @@ def keep_source(source: str, content: bytes, suffix: str, folder: Path) -> None:
     record.write(folder)
     if last is not None and last.file != record.file:
         (folder / last.file).unlink(missing_ok=True)
+    return folder / record.file
 
 
 def _file_name(source: str, suffix: str, last: Provenance | None) -> str:

@@ -46,7 +46,9 @@ def _asyncio_without_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_balance_is_an_aligned_table(capsys: pytest.CaptureFixture[str]) -> None:
     demo.main()
 
-    table = [line for line in capsys.readouterr().out.splitlines() if line[0] == " "]
+    indented = [line for line in capsys.readouterr().out.splitlines() if line[0] == " "]
+    *table, note = indented
+    assert "whose totals are not the sums of its rows" in note
     assert [line.split() for line in table] == [
         ["cash", "buying", "power"],
         ["USD", "158.5", "258.5"],

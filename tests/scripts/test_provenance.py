@@ -109,15 +109,48 @@ def test_only_the_pinned_operations_can_be_adopted(openapi: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "problem"),
     [
-        (f"source/{PAGE.name}", f"{PAGE.name} is not the file that provenance.yaml records"),
-        ("mesh.yaml", f"mesh.yaml is not what importing {PAGE.name} gives"),
+        (
+            f"source/{PAGE.name}",
+            (
+                f"{PAGE.name} is not the file that provenance.yaml records. To get that file back, "
+                "run `git restore PATH`. To take this one as the new source, run `make spec`"
+            ),
+        ),
+        ("mesh.yaml", f"mesh.yaml is not what importing {PAGE.name} gives: run `make spec`"),
     ],
 )
 def test_an_edited_file_is_reported(openapi: Path, file: str, problem: str) -> None:
     with (openapi / file).open("a", encoding="utf-8") as edited:
         edited.write("\n")
-    with pytest.raises(SpecError, match=f"{problem}: run `make spec`$"):
+    with pytest.raises(SpecError) as caught:
         import_spec.check_source(openapi)
+    path = str(openapi / file)
+    assert str(caught.value).replace(f"restore {path}", "restore PATH").endswith(problem)
+
+
+def test_another_file_beside_the_source_is_reported(openapi: Path) -> None:
+    (openapi / "source" / ".DS_Store").touch()  # macOS leaves such files
+    import_spec.check_source(openapi)
+    (openapi / "source" / "copy.md").touch()
+    with pytest.raises(SpecError, match=r"copy\.md is not the source of the spec"):
+        import_spec.check_source(openapi)
+
+
+def test_without_a_source_the_kept_one_is_imported(
+    openapi: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = openapi / "source" / PAGE.name
+    (openapi / "source" / "copy.md").touch()
+    output = openapi / "mesh.yaml"
+    output.unlink()
+
+    exit_code = import_spec.main(
+        ["--output", str(output), "--settings", str(SETTINGS_FILE), "--adopt"]
+    )
+
+    assert exit_code == 0
+    assert output.exists()
+    assert capsys.readouterr().out.endswith(f"{output}: imported from {kept}\n")
 
 
 @pytest.mark.parametrize(
@@ -137,12 +170,14 @@ def test_a_record_that_names_no_file_is_reported(openapi: Path) -> None:
 
 
 def test_a_page_under_another_name_is_kept_under_the_name_of_the_last_page(
-    openapi: Path, tmp_path: Path
+    openapi: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "saved-as-something-else.md"
     other.write_bytes(PAGE.read_bytes() + b"\nMore.\n")
     assert adopted(openapi, other) == 0
-    assert (openapi / "source" / PAGE.name).read_bytes() == other.read_bytes()
+    kept = openapi / "source" / PAGE.name
+    assert capsys.readouterr().out.endswith(f"from {other}, which is now kept as {kept}\n")
+    assert kept.read_bytes() == other.read_bytes()
     assert sorted(path.name for path in (openapi / "source").iterdir()) == [
         PAGE.name,
         "provenance.yaml",
