@@ -34,7 +34,7 @@ from mesh_facade.engine.checks import check_count
 from mesh_facade.engine.connection import CallerTaskTransport, CallerThreadTransport, Connection
 from mesh_facade.engine.engine import Engine
 from mesh_facade.engine.pool import ConnectionPool
-from mesh_facade.engine.proxies import find_proxy
+from mesh_facade.engine.proxies import find_proxy, uses_tls
 from mesh_facade.engine.redaction import keeps_secrets_out_of_tracebacks
 from mesh_facade.engine.retries import RetryBudget, RetryPolicy
 from mesh_facade.engine.task_connection import TaskConnection
@@ -423,10 +423,7 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
         open_connection = open_on_caller_transport
     else:
         found_proxy = find_proxy(url, proxy)
-        uses_tls = url.scheme == "https"
-        if found_proxy is not None and found_proxy.url.scheme == "https":
-            uses_tls = True
-        ssl_context = find_ssl_context(verify, is_tls=uses_tls)
+        ssl_context = find_ssl_context(verify, is_tls=uses_tls(url, found_proxy))
         open_connection = functools.partial(connection_class, url, ssl_context, found_proxy)
     pool = ConnectionPool(waiting, open_connection, max_connections)
     return Engine(

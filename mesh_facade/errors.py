@@ -15,14 +15,16 @@ MeshError
 Which answer becomes which class is decided in `mesh_facade/operations/envelope.py`, by `judge` and
 its table `_RULES`.
 
-If an attempt ends with one of these errors, a call makes another one: RateLimitError, ServerError,
-a MeshConnectionError whose `is_transient` is true, and an error of HTTP 408, which has no class of
-its own. It does so only if the operation is safe to repeat, and as far as `max_attempts`, the
-deadline and the retry budget allow. Which errors lead to another attempt is decided in
-`mesh_facade/engine/retries.py` and, for a 429 with a `Retry-After` in a bulk run, in
-`mesh_facade/pacing.py`. After any other error there is no other attempt, nor after one that ended
-the call before an attempt began: the client was closed, the secret could not be used, or the
-deadline passed while the call waited for a connection.
+Only four kinds of errors lead from one attempt to another: RateLimitError, ServerError, a
+MeshConnectionError whose `is_transient` is true, and any error of HTTP 408, which has no class of
+its own. Even then, there is another attempt only if the operation is safe to repeat, only as far as
+`max_attempts`, the deadline and the retry budget allow, and not if the client is closed meanwhile.
+This is decided in `mesh_facade/engine/retries.py` and, for a 429 with a `Retry-After` in a bulk
+run, in `mesh_facade/pacing.py`.
+
+An error that comes before an attempt has begun ends the call, whatever its class. For example: the
+client is closed, the secret cannot be used, too many files are open, or the deadline passes while
+the call waits for the secret or for a connection. (A connection that is refused is an attempt.)
 
 Every error can be pickled and copied. None holds a secret, nor leads to one through its cause,
 context or traceback: `mesh_facade/engine/redaction.py` sees to that. (Secrets of fewer than 8
@@ -104,9 +106,11 @@ class MeshResponseError(MeshError):
 
 
 class MeshAPIError(MeshError):
-    """Mesh answered with an error. The fields are those of the spec's `ApiResult`.
+    """Mesh answered with an error.
 
-    A field is None if Mesh sent null, nothing, or something of another type.
+    The fields from `status` to `error_data` are those of the spec's `ApiResult`; Mesh sends
+    `team_code` beside them. Each of them is None if Mesh sent null or nothing. Each but
+    `error_data` is None, too, if Mesh sent something that is not a string.
 
     Attributes:
         http_status: The HTTP status of the answer; it can be 200.

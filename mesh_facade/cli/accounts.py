@@ -113,7 +113,8 @@ class AccountsFile:
         try:
             yield from self._read_records_with_unique_keys()
         except UnicodeDecodeError as error:
-            # Not the position that the error names: it counts from the last part that was read.
+            # The message leaves out the position that the error names: it counts from the start of
+            # the part that was read last, not from that of the file.
             problem = (
                 f"it is not {error.encoding} ({error.reason}). Save it as CSV or JSON lines, in "
                 "UTF-8 or UTF-16."
@@ -128,21 +129,22 @@ class AccountsFile:
 
         Raises:
             ValueError: The file has a mistake, such as two records with the same key.
-            UnicodeError: The file cannot be decoded.
+            UnicodeDecodeError: The file cannot be decoded.
         """
         line_numbers: dict[str, int] = {}  # by key
-        record_numbers: set[str] = set()  # the keys that are the numbers of records
+        keys_from_numbers: set[str] = set()  # of accounts without a key
         for number, row in enumerate(self._read_rows(), 1):
             record = self._make_record(row, number)
             key = record.account.key
             if key in line_numbers:
+                other_has_key = key not in keys_from_numbers
                 problem = _describe_equal_keys(
-                    record, line_numbers[key], other_has_key=key not in record_numbers
+                    record, line_numbers[key], other_has_key=other_has_key
                 )
                 raise self._error(problem, row.line_number)
             line_numbers[key] = row.line_number
             if not record.has_key:
-                record_numbers.add(key)
+                keys_from_numbers.add(key)
             yield record
 
     def _read_rows(self) -> Iterator[_Row]:
@@ -150,7 +152,7 @@ class AccountsFile:
 
         Raises:
             ValueError: The file has a mistake. The returned iterator may raise this, too.
-            UnicodeError: The file cannot be decoded. The returned iterator may raise this, too.
+            UnicodeDecodeError: The file cannot be decoded. The iterator may raise this, too.
         """
         first_line = self._find_first_line()
         if first_line.startswith("{"):
@@ -306,7 +308,8 @@ class AccountsFile:
         """Check the fields of a row, and return its record; `number` replaces a missing key.
 
         Raises:
-            ValueError: A field is missing, empty or of the wrong type, or the text in it is wrong.
+            ValueError: A field is missing, empty or of the wrong type, or it holds a line break or
+                half of a surrogate pair.
         """
         auth_token = self._require_text(row, "auth_token")
         broker = self._require_text(row, "broker")
@@ -404,7 +407,7 @@ def open_accounts(path: Path) -> Generator[AccountsFile]:
 def _detect_encoding(start: bytes) -> str:
     """Return the encoding of a text from its first bytes.
 
-    The text must start with a byte order mark or with an ASCII character.
+    UTF-16 without a byte order mark is recognized only if the text starts with an ASCII character.
     """
     if start.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
@@ -426,7 +429,7 @@ def _normalize_column_names(cells: Sequence[str]) -> list[str]:
 
 
 def _describe_equal_keys(record: Record, other_line: int, *, other_has_key: bool) -> str:
-    """Return the message for a record whose key a record in another line has, too.
+    """Return the message for a record that has the same key as an earlier one.
 
     Record numbers can be quoted, because they are not text from the file.
     """

@@ -104,6 +104,8 @@ class BulkRun:
             older_outcomes = dict(output.outcomes)
             resumption = self._prepare_resumption(accounts, older_outcomes, tally)
             if self.retry_failed and tally.selected > 0:
+                # The new outcomes replace old ones, so they go into a journal first. At the end it
+                # is merged into the output.
                 with open_journal(output) as journal:
                     return self._read_balances(mesh, accounts, resumption, journal, tally)
             return self._read_balances(mesh, accounts, resumption, output, tally)
@@ -135,7 +137,8 @@ class BulkRun:
     ) -> int:
         """Read the selected accounts, print the summary, and return the exit code."""
         selected = resumption.select(accounts)
-        if not resumption.outcomes and tally.without_key > 0:
+        is_new_output = not resumption.outcomes
+        if is_new_output and tally.without_key > 0:
             print_message(describe_accounts_without_key(tally, accounts.name))
         summary = Summary(tally, accounts.name, self.output, self.retry_failed)
         try:
@@ -167,7 +170,8 @@ class BulkRun:
         outcomes are held back until a later answer shows that Mesh accepts the keys. They are not
         written if the run is interrupted or raises an exception first, and the next run reads their
         accounts again. If the run ends normally, they are written. But if no answer showed that
-        Mesh accepts the keys, they do not overwrite an older failure that has another cause.
+        Mesh accepts the keys, a 401 that was held back does not replace an older failure with
+        another cause.
 
         Raises:
             AuthenticationError: Mesh evidently refuses the API keys.
@@ -198,15 +202,15 @@ class BulkRun:
                         failed=tally.failed + len(held_back),
                         rate=speed,
                     )
-        if tally.accepting_answers > 0:
+        if tally.answers_that_show_accepted_keys > 0:
             _write_all(held_back, writer, tally)
         else:
-            _write_unless_older_failure_says_more(held_back, resumption, writer, tally)
+            _write_held_back(held_back, resumption, writer, tally)
 
     def _make_progress_bar(self) -> progress.Progress:
         """Return a progress bar on stderr.
 
-        It shows nothing unless stderr is a terminal, or if the outcomes are printed on a terminal.
+        It is hidden if stderr is not a terminal, or if the outcomes are printed on a terminal.
         """
         stderr = console.Console(stderr=True)
         is_hidden = not stderr.is_terminal
@@ -257,12 +261,13 @@ def _write_all(outcomes: Sequence[Outcome], writer: OutcomeWriter, tally: Tally)
         tally.add_outcome(outcome)
 
 
-def _write_unless_older_failure_says_more(
+def _write_held_back(
     held_back: Sequence[Outcome], resumption: Resumption, writer: OutcomeWriter, tally: Tally
 ) -> None:
-    """Count 401s that may be about the API keys, and write each unless an older failure says more.
+    """Count the outcomes that were held back, and write them.
 
-    That is a failure with another cause that an earlier run stored for the account.
+    An outcome is not written if an earlier run stored a failure with another cause for its account:
+    the older failure stays.
     """
     for outcome in held_back:
         older = resumption.outcomes.get(outcome.account.key)

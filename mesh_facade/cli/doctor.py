@@ -17,17 +17,17 @@ from mesh_facade.cli.terminal import one_line
 from mesh_facade.cli.variables import check_keys_are_set, name_variables
 
 # These names are not public. The checks need them to open the same connection as a client.
-from mesh_facade.engine.proxies import find_proxy
+from mesh_facade.engine.proxies import find_proxy, uses_tls
 from mesh_facade.engine.thread_connection import ThreadConnection
 from mesh_facade.engine.tls import find_ssl_context
 from mesh_facade.operations.servers import PRODUCTION, SANDBOX, SERVER_BY_ENVIRONMENT
 from mesh_facade.options import find_base_url
 
 _MAX_CLOCK_DIFFERENCE = 60  # seconds
-_CONNECTION_SECONDS = 10.0
+_TIMEOUT = 10.0  # seconds
 _SANDBOX_PREFIX = "sk_sandbox_"
 _UNREAD_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # httpx reads neither
-# OpenSSL's reasons if what a server sends is no TLS.
+# OpenSSL gives one of these reasons if a server answers without TLS.
 _REASONS_OF_PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
 
 
@@ -62,7 +62,8 @@ def _run_check(
 def _check_keys(environment: str | None) -> str:
     """Check the keys alone: `_check_connection` checks the address, the proxy and TLS."""
     check_keys_are_set()
-    # A client for this address needs no TLS and no proxy, so a mistake in these is not reported.
+    # The constructor checks the keys. With this address it checks nothing else: it needs neither
+    # TLS nor a proxy.
     MeshClient(environment=PRODUCTION, base_url="http://localhost").close()
     try:
         url = find_base_url(environment, None)
@@ -102,7 +103,7 @@ def _check_environment_of_keys(host: str, environment: str | None) -> None:
 
 
 def _advise_to_change_environment(wanted: str, environment: str | None) -> str:
-    """Return how to reach the wanted environment, in place of the one that was chosen."""
+    """Return advice on how to switch to the wanted environment."""
     advice = f"set MESH_ENVIRONMENT={wanted}"
     if environment is not None:
         advice = f"pass --environment {wanted}"  # the option takes precedence over the variable
@@ -132,11 +133,11 @@ def _check_connection(environment: str | None) -> str:
                 advice += _describe_unread_variables()
         raise MeshConnectionError(f"cannot reach {route} ({problem}): {advice}") from None
 
-    clocks = _check_clock(response, address)
+    clock_clause = _check_clock(response, address)
     answer = f"HTTP {response.status_code}"
     if response.status_code == http.HTTPStatus.UNAUTHORIZED:
         answer += " to a request without keys, as expected"
-    return f"{route} answers ({answer}), {clocks}"
+    return f"{route} answers ({answer}), {clock_clause}"
 
 
 def _format_address(url: httpx.URL) -> str:
@@ -146,10 +147,10 @@ def _format_address(url: httpx.URL) -> str:
 
 def _send_without_keys(url: httpx.URL, proxy: httpx.Proxy | None) -> httpx.Response:
     """Send a HEAD request on a connection such as a client would open."""
-    uses_tls = url.scheme == "https" or (proxy is not None and proxy.url.scheme == "https")
-    connection = ThreadConnection(url, find_ssl_context(verify=True, is_tls=uses_tls), proxy)
-    connection.deadline_at = time.monotonic() + _CONNECTION_SECONDS
-    timeout = dict.fromkeys(("connect", "read", "write", "pool"), _CONNECTION_SECONDS)
+    ssl_context = find_ssl_context(verify=True, is_tls=uses_tls(url, proxy))
+    connection = ThreadConnection(url, ssl_context, proxy)
+    connection.deadline_at = time.monotonic() + _TIMEOUT
+    timeout = dict.fromkeys(("connect", "read", "write", "pool"), _TIMEOUT)
     try:
         return connection.send(httpx.Request("HEAD", url, extensions={"timeout": timeout}))
     finally:
@@ -189,7 +190,7 @@ def _read_date(response: httpx.Response) -> dt.datetime | None:
 
 
 def _find_tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    """Return this error, or the one that led to it, if it is about TLS; else None."""
+    """Return the first TLS error among this error and those that led to it; None if none is."""
     while error is not None:
         if isinstance(error, ssl.SSLError):
             return error

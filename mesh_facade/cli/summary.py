@@ -56,9 +56,10 @@ class Tally:
         stored: The accounts that are not read again, because the output holds their outcomes.
         selected: The accounts that this run reads.
         tried: The accounts that this run has read, or tried to read, so far.
-        answered: The accounts for which an answer came in this run: a balance or an error.
-        accepting_answers: The accounts whose answer in this run shows that Mesh accepts the API
-            keys.
+        answered: The accounts for which a complete answer came in this run: a balance, an error of
+            Mesh, or one that cannot be used.
+        answers_that_show_accepted_keys: The accounts whose answer in this run shows that Mesh
+            accepts the API keys.
         keys_were_accepted_earlier: Whether an outcome in the output shows that Mesh accepted the
             API keys of an earlier run.
         unreachable: The accounts for which no complete answer came in this run.
@@ -80,7 +81,7 @@ class Tally:
     selected: int = 0
     tried: int = 0
     answered: int = 0
-    accepting_answers: int = 0
+    answers_that_show_accepted_keys: int = 0
     keys_were_accepted_earlier: bool = False
     unreachable: int = 0
     possible_key_refusals: int = 0
@@ -103,7 +104,7 @@ class Tally:
         if _is_answered(outcome):
             self.answered += 1
         if shows_accepted_api_keys(outcome):
-            self.accepting_answers += 1
+            self.answers_that_show_accepted_keys += 1
         if outcome.error is not None:
             self._add_error(outcome.error, str(outcome.account.broker))
 
@@ -129,7 +130,7 @@ class Tally:
     @property
     def keys_were_accepted(self) -> bool:
         """True if an answer of this run or of an earlier one shows that Mesh accepted the keys."""
-        return self.accepting_answers > 0 or self.keys_were_accepted_earlier
+        return self.answers_that_show_accepted_keys > 0 or self.keys_were_accepted_earlier
 
     @property
     def succeeded(self) -> int:
@@ -150,15 +151,15 @@ class Tally:
     def exit_code(self) -> int:
         """The exit code of a run that was not interrupted.
 
-        Only this run shows whether Mesh can be reached and accepts the keys: a 401 means that it
-        may refuse them, unless another answer shows that it accepts them. An outcome of an earlier
-        run only shows whether its account failed.
+        Only this run shows whether Mesh can be reached and accepts the keys. It may refuse them if
+        this run got a 401, and no answer that shows accepted keys. An outcome of an earlier run
+        only shows whether its account failed.
         """
         if self.failed == 0:
             return 0
         if self.tried > 0 and self.unreachable == self.tried:
             return UNREACHABLE
-        if self.possible_key_refusals > 0 and self.accepting_answers == 0:
+        if self.possible_key_refusals > 0 and self.answers_that_show_accepted_keys == 0:
             return KEYS_REFUSED
         return FAILED
 
@@ -169,13 +170,13 @@ class Summary:
 
     Attributes:
         tally: The counts of the run.
-        accounts: The name of the file of accounts.
+        accounts_name: The name of the file of accounts.
         output: The output, or STDOUT.
         retry_failed: Whether the run was to read failed accounts again.
     """
 
     tally: Tally
-    accounts: str
+    accounts_name: str
     output: Path
     retry_failed: bool
 
@@ -203,16 +204,17 @@ class Summary:
     def _mentions_stored_outcomes(self) -> bool:
         """Return True if the first line says how many outcomes were already in the output.
 
-        It does so if the run leaves stored outcomes as they are, or if it has nothing to read.
+        It does so if the run leaves stored outcomes as they are, or if it has nothing to read. It
+        does not if there are none, or if the run reads all their accounts again.
         """
         return self.tally.stored > 0 or self.tally.selected == 0
 
     def _describe_accounts(self) -> str:
         if self._mentions_stored_outcomes:
-            return self._describe_accounts_of_resumed_run()
-        return self._describe_accounts_of_new_run()
+            return self._describe_selected_and_stored_accounts()
+        return self._describe_selected_accounts()
 
-    def _describe_accounts_of_new_run(self) -> str:
+    def _describe_selected_accounts(self) -> str:
         tally = self.tally
         accounts = _count(tally.selected, "account")
         if tally.failed == 0:
@@ -223,7 +225,7 @@ class Summary:
             line += f": {self.output}"
         return line
 
-    def _describe_accounts_of_resumed_run(self) -> str:
+    def _describe_selected_and_stored_accounts(self) -> str:
         tally = self.tally
         line = f"{tally.succeeded} read, "
         if tally.failed_now > 0:
@@ -288,12 +290,12 @@ class Summary:
             shown += f" and {len(keys) - _MAX_KEYS_SHOWN} more"
         if len(keys) == 1:
             return (
-                f"1 outcome in {self.output} belongs to no account of {self.accounts} "
+                f"1 outcome in {self.output} belongs to no account of {self.accounts_name} "
                 f"(key: {shown}). It stays there and is not counted; to leave it out, choose "
                 "another output"
             )
         return (
-            f"{len(keys)} outcomes in {self.output} belong to no account of {self.accounts} "
+            f"{len(keys)} outcomes in {self.output} belong to no account of {self.accounts_name} "
             f"(keys: {shown}). They stay there and are not counted; to leave them out, choose "
             "another output"
         )
@@ -302,8 +304,8 @@ class Summary:
         """Yield what the user should do, as far as the causes of the failures show it.
 
         Advice on a mistake that the user must correct is given by each later run too, as long as
-        the output holds the failures. That Mesh could not be reached, or asked to wait, is told
-        only by the run in which it happened, because it may be over by the next one.
+        the output holds the failures. Only the run in which it happened says that Mesh could not
+        be reached or asked to wait, because this may be over by the next run.
         """
         tally = self.tally
         if tally.failed == 0:
@@ -387,14 +389,14 @@ class Summary:
         in_earlier_runs = in_all - in_this_run
         if in_this_run > 0:
             yield (
-                f"{_count(in_this_run, 'account')} with HTTP 401: this may be about the user's "
+                f"{_count(in_this_run, 'account')} got HTTP 401, which may be about the user's "
                 "token, because Mesh accepted the API keys for other accounts in this run: refresh "
                 "the token"
             )
         if in_earlier_runs > 0:
             yield (
-                f"{_count(in_earlier_runs, 'account')} with HTTP 401 in an earlier run, about the "
-                "API keys of that run or the user's token: read such accounts again before you "
+                f"{_count(in_earlier_runs, 'account')} got HTTP 401 in an earlier run, because of "
+                "that run's API keys or the user's token: read such accounts again before you "
                 "refresh their tokens"
             )
 
@@ -418,7 +420,7 @@ def shows_accepted_api_keys(outcome: Outcome) -> bool:
 
 
 def _is_answered(outcome: Outcome) -> bool:
-    """Return True if an answer came for this account: a balance or an error."""
+    """Return True if a complete answer came for this account, whatever it was."""
     return outcome.error is None or isinstance(outcome.error, MeshAPIError | MeshResponseError)
 
 

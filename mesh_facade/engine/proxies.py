@@ -86,6 +86,13 @@ def is_socks(proxy: httpx.Proxy | None) -> bool:
     return proxy is not None and proxy.url.scheme.startswith("socks5")
 
 
+def uses_tls(url: httpx.URL, proxy: httpx.Proxy | None) -> bool:
+    """Return True if connections to this server, through this proxy, speak TLS with either."""
+    if url.scheme == "https":
+        return True
+    return proxy is not None and proxy.url.scheme == "https"
+
+
 def _parse_option(option: str | httpx.URL | httpx.Proxy) -> httpx.Proxy:
     """Return the proxy that the client's option names.
 

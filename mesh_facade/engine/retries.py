@@ -179,7 +179,8 @@ def is_transient(error: MeshError) -> bool:
         return error.is_transient
     if isinstance(error, (RateLimitError, ServerError)):
         return True
-    # It depends on the project's judge of answers which of the two classes a 408 becomes.
+    # Here a 408 is always a MeshAPIError. Another project that takes the engine over may judge that
+    # it is a MeshResponseError.
     if isinstance(error, (MeshAPIError, MeshResponseError)):
         return error.http_status == _HTTP_REQUEST_TIMEOUT
     return False

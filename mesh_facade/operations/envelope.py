@@ -49,9 +49,12 @@ It returns what is wrong with the envelope, or None if nothing is. The text ends
 
 @attrs.frozen
 class _Rule:
-    """An error class, the HTTP status, and the envelope's status. Each of the two means the class.
+    """An error class, and the two things that each mean it on their own.
 
-    `judge` looks at the envelope's status first.
+    Attributes:
+        http_status: The HTTP status that means it.
+        status: The envelope's status that means it; None if the spec lists none.
+        error_class: The class.
     """
 
     http_status: int
@@ -85,7 +88,7 @@ _ERROR_DATA = _WIRE.get_or_guess("error_data")
 _TEAM_CODE = _WIRE.get_or_guess("team_code")
 
 TEXT_FIELDS = (_MESSAGE, _DISPLAY_MESSAGE, _ERROR_HASH, _ERROR_TYPE)
-"""The fields beside `status` that are strings or null in the spec; it does not have `teamCode`."""
+"""The fields beside `status` that are strings or null in the spec, which has no `teamCode`."""
 
 _REQUEST_ID_HEADERS = ("x-request-id", "cf-ray")
 _OK = "ok"

@@ -38,11 +38,11 @@ KEYS_MAY_BE_REFUSED = (
     "check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment, or refresh the tokens, then "
 )
 TOKENS_MAY_BE_REFUSED = (
-    "with HTTP 401: this may be about the user's token, because Mesh accepted the API keys for "
+    "got HTTP 401, which may be about the user's token, because Mesh accepted the API keys for "
     "other accounts in this run: refresh the token\n"
 )
 REFUSED_EARLIER = (
-    "with HTTP 401 in an earlier run, about the API keys of that run or the user's token: read "
+    "got HTTP 401 in an earlier run, because of that run's API keys or the user's token: read "
     "such accounts again before you refresh their tokens\n"
 )
 PROGRAM = [sys.executable, "-m", "mesh_facade.cli"]

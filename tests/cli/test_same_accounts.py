@@ -63,9 +63,9 @@ def test_changed_file_without_keys_is_refused_before_anything_is_read(
         assert result.stderr == (
             f"error: {accounts}, line {line}: {output} holds the outcome of another account for "
             f"record {line - 1}. Lines were added, removed or moved, or a token or a broker was "
-            f"changed. {hint}Choose another output or, to keep these outcomes, add a column 'key': "
-            "give each account that has an outcome its old record number, and each new account a "
-            "new key.\n"
+            f"changed. {hint}Choose another output or, to keep these outcomes, give each account a "
+            "key in a column 'key': its old record number (1 was the first account) if it has an "
+            "outcome, otherwise a new key.\n"
         )
 
 
@@ -484,9 +484,10 @@ def test_last_line_of_a_file_without_keys_can_be_removed(mesh: MockServer, tmp_p
             (
                 "holds the outcome of another account for record 1. Lines were added, removed or "
                 "moved, or a token or a broker was changed. If you only renewed or corrected the "
-                "token or the broker of this failed account, add --retry-failed. Otherwise choose "
-                "another output or, to keep these outcomes, add a column 'key': give each account "
-                "that has an outcome its old record number, and each new account a new key.\n"
+                "token or the broker of this failed account, add --retry-failed. Otherwise: Choose "
+                "another output or, to keep these outcomes, give each account a key in a column "
+                "'key': its old record number (1 was the first account) if it has an outcome, "
+                "otherwise a new key.\n"
             ),
         ),
     ],
