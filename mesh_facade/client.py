@@ -31,7 +31,7 @@ from mesh_facade.bulk import LinkedAccount, Outcome
 from mesh_facade.credentials import AsyncClientSecret, ClientSecret, Credentials
 from mesh_facade.engine.attempts import Attempt, OnAttempt
 from mesh_facade.engine.checks import check_count
-from mesh_facade.engine.connection import CallerTaskTransport, CallerThreadTransport, Connection
+from mesh_facade.engine.connection import CallerTaskConnection, CallerThreadConnection, Connection
 from mesh_facade.engine.engine import Engine
 from mesh_facade.engine.pool import ConnectionPool
 from mesh_facade.engine.proxies import find_proxy, uses_tls
@@ -149,7 +149,7 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         _check_transport(transport, httpx.BaseTransport, proxy, verify)
         open_on_caller_transport = None
         if transport is not None:
-            open_on_caller_transport = functools.partial(CallerThreadTransport, transport)
+            open_on_caller_transport = functools.partial(CallerThreadConnection, transport)
         engine = _build_engine(
             ThreadWaiting(),
             ThreadConnection,
@@ -301,7 +301,7 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         _check_transport(transport, httpx.AsyncBaseTransport, proxy, verify)
         open_on_caller_transport = None
         if transport is not None:
-            open_on_caller_transport = functools.partial(CallerTaskTransport, transport)
+            open_on_caller_transport = functools.partial(CallerTaskConnection, transport)
         engine = _build_engine(
             TaskWaiting(),
             TaskConnection,

@@ -8,7 +8,7 @@ import os
 
 import httpx
 
-from mesh_facade.engine.checks import is_loopback, is_well_formed
+from mesh_facade.engine.checks import has_well_formed_host, is_loopback
 from mesh_facade.errors import MeshConfigurationError
 from mesh_facade.operations.servers import PRODUCTION, SERVER_BY_ENVIRONMENT
 
@@ -47,10 +47,10 @@ def find_base_url(environment: str | None, base_url: str | httpx.URL | None) -> 
 
 def _find_problem(url: httpx.URL) -> str | None:
     """Return what is wrong with a URL, as the end of a sentence; None if nothing is."""
-    if url.scheme not in {"https", "http"} or not url.host:
+    if url.scheme not in {"https", "http"} or not url.raw_host:
         return "must look like https://host"
-    if not is_well_formed(url.raw_host.decode("ascii")):
-        return "names no host: a label of its name is empty or too long"
+    if not has_well_formed_host(url):
+        return "names no host: a label of its name is empty, too long or malformed"
     if url.userinfo or url.query or url.fragment:
         return "must have no user name, no query and no fragment"
     if url.scheme == "http" and not is_loopback(url.host):

@@ -121,8 +121,8 @@ def test_response_error_has_the_http_status_and_the_reason(mode: Mode) -> None:
 
     assert type(error) is MeshResponseError
     assert str(error) == (
-        "Mesh's answer (HTTP 200) cannot be used: "
-        "its body is not JSON, or not JSON that all readers agree about"
+        "Mesh's answer (HTTP 200) cannot be used: its body is not valid JSON, or JSON that not all "
+        "programs read alike (a repeated key, NaN, a number out of range, or very deep nesting)"
     )
     assert (error.http_status, error.request_id, error.attempts) == (200, "request-1", 1)
 

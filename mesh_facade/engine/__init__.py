@@ -38,7 +38,7 @@ Who ends a call at its deadline
     The look-up of a host's name cannot be interrupted in a thread either. Nor can the caller's
     `on_attempt`.
 
-What happens to the connection of a cancelled call
+What happens to the connection of a call that was cancelled or timed out
     It is closed, and its slot goes to the next call. (Behind a transport of the caller's,
     connections are the transport's own matter.) `engine.CallLoop` gives each connection back,
     whatever ended the attempt: an answer, an error, a cancelled task or Ctrl-C.

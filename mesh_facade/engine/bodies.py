@@ -24,7 +24,7 @@ class Answer:
     Attributes:
         http_status: The HTTP status.
         headers: The response's headers.
-        content: The body, decompressed.
+        content: The body, decompressed; if it was refused, the part that was read until then.
         value: The decoded JSON; None if `problem` is not empty.
         problem: Why the body cannot be used; empty if it can.
     """
@@ -88,7 +88,7 @@ class BodyReader:
         except zlib.error:
             self.problem = "its gzip encoding is damaged"
         if gzip.unused_data:
-            self.problem = "its body goes on behind the end of its gzip encoding"
+            self.problem = "its body continues after the end of its gzip encoding"
 
     def finish(self) -> Answer:
         """Decode the body, now that it has ended or was refused."""
@@ -103,7 +103,11 @@ class BodyReader:
                 self.problem = "its body holds an escape of half a surrogate pair, such as \\ud800"
             except UnicodeDecodeError:
                 self.problem = "its body is not UTF-8 text"
-            except (ValueError, ArithmeticError, RecursionError):  # the texts may quote the body
-                self.problem = "its body is not JSON, or not JSON that all readers agree about"
+            except (ValueError, ArithmeticError, RecursionError):
+                # The messages of these errors are not repeated, because they may quote the body.
+                self.problem = (
+                    "its body is not valid JSON, or JSON that not all programs read alike (a "
+                    "repeated key, NaN, a number out of range, or very deep nesting)"
+                )
         response = self._response
         return Answer(response.status_code, response.headers, content, value, self.problem)

@@ -3,6 +3,8 @@
 import ipaddress
 import threading
 
+import httpx
+
 from mesh_facade.errors import MeshConfigurationError
 
 _LONGEST_HOST = 253  # characters of a host's name, as DNS has it
@@ -27,13 +29,18 @@ def check_count(name: str, value: object) -> None:
         raise MeshConfigurationError(f"{name} must be a whole number of at least 1, not {value!r}")
 
 
-def is_well_formed(host: str) -> bool:
-    """Return True if the system can look a host up: no label of its name is empty or too long."""
+def has_well_formed_host(url: httpx.URL) -> bool:
+    """Return True if the system can look up the host of a URL.
+
+    No label of its name may be empty or too long, or begin with `xn--` and not be decodable.
+    """
+    host = url.raw_host.decode("ascii")
     try:
         host.encode("idna")
+        url.host.encode()  # httpx decodes it
     except UnicodeError:
         return False
-    return len(host) <= _LONGEST_HOST
+    return 0 < len(host) <= _LONGEST_HOST
 
 
 def is_loopback(host: str) -> bool:

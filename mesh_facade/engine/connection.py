@@ -1,10 +1,10 @@
 """What the pool and the engine know of a connection, and what all connections have in common.
 
 httpx's own connections do not suffice. Its timeouts bound one wait, so a server that sends a byte a
-second holds a call for as long as it likes. And httpx does not compare the bytes that came in with
-the bytes that the answer took, so it takes what follows one answer for the next answer. Here each
-wait gets what is left of the call's deadline, and a connection is used again only if its last
-answer ended with the last byte that came in.
+second holds a call for as long as it likes. And httpx does not check whether anything came in after
+the end of an answer: it takes that for the next answer. Here each wait gets what is left of the
+call's deadline, and a connection is used again only if its last answer ended with the last byte
+that came in.
 
 `thread_connection` and `task_connection` show how threads and tasks open and use one. See
 `mesh_facade/engine/__init__.py` for who ends a call at its deadline, and for what happens to the
@@ -39,10 +39,12 @@ If the system takes only part of a write, httpcore begins the timeout anew for t
 small as this is normally taken whole, so that one timeout bounds it.
 """
 
-_END_OF_HEAD = re.compile(rb"\n\r?\n")  # as h11 reads it, which takes bare line feeds too
-_LAST_CHUNK = b"\r\n0\r\n\r\n"
-_HEAD_END = b"\r\n\r\n"
-_END_OF_CHUNKED_BODY = b"0\r\n\r\n"
+# Of an answer, as h11 reads it. It takes bare line feeds too.
+_END_OF_ANSWERS_HEAD = re.compile(rb"\n\r?\n")
+_END_OF_ANSWERS_CHUNKS = b"\r\n0\r\n\r\n"
+# Of a request, as h11 writes it.
+_END_OF_REQUESTS_HEAD = b"\r\n\r\n"
+_END_OF_REQUESTS_CHUNKS = b"0\r\n\r\n"
 
 
 class Connection:
@@ -77,9 +79,10 @@ class Connection:
 
     @property
     def is_nested(self) -> bool:
-        """Whether it is TLS within TLS. It is never kept then.
+        """Whether it is TLS within TLS. Then it is never used again.
 
-        A thread cannot see there what follows an answer, and a task does not look.
+        In a thread, what follows an answer could wait unseen in the upper TLS. In a task, only the
+        upper TLS is searched for it, and not the lower one.
         """
         return False
 
@@ -122,29 +125,32 @@ class Connection:
     def check_end_of(self, response: httpx.Response) -> None:
         """Set `is_clean` if the answer's last byte is the last byte that came in.
 
-        What follows it would be taken for the answer to the next call, which may be another
-        user's. Where that cannot be told for sure, the connection is not used again.
+        The next call, perhaps another user's, would take what follows for its answer. Where it is
+        not certain that nothing follows, the connection is not used again.
 
         After an answer with `Connection: close`, httpcore has closed the connection already. It
         may get `is_clean` all the same: `Home.take` finds it closed, and does not lend it.
         """
-        if self.is_nested or not 0 < len(self._received) <= MOST_BYTES_KEPT:
+        if self.is_nested:
             return
-        head_and_body = _END_OF_HEAD.split(self._received, maxsplit=1)
-        body = b"".join(head_and_body[1:])
+        if len(self._received) > MOST_BYTES_KEPT:
+            return  # the end was not kept
+        end_of_head = _END_OF_ANSWERS_HEAD.search(self._received)
+        if end_of_head is None:
+            return  # nothing was kept: this is a caller's transport
+        body = self._received[end_of_head.end() :]
         lengths = response.headers.get_list("content-length")
-        if "transfer-encoding" in response.headers:
-            # A further answer, which begins with HTTP/, could end in a last chunk as well.
-            ends_once = body.endswith(_LAST_CHUNK) and b"HTTP/" not in body
-            self.is_clean = ends_once and not lengths
-        else:
+        if "transfer-encoding" not in response.headers:
             self.is_clean = lengths == [str(len(body))]
+        elif not lengths:  # with both headers, it would be doubtful where the answer ends
+            # A further answer could end in a last chunk as well, but it would begin with HTTP/.
+            self.is_clean = body.endswith(_END_OF_ANSWERS_CHUNKS) and b"HTTP/" not in body
 
     @contextlib.contextmanager
     def recording_cause(self) -> Generator[None]:
-        """Surround a step of opening: if it raises an error of httpcore's, note the error's cause.
+        """Surround a step of opening: if it raises, record the cause of the exception.
 
-        A cause that was noted before is dropped. It explains an earlier step, such as an address
+        A cause that was recorded before is dropped. It explains an earlier step, such as an address
         that refused, and not this one.
         """
         self.opening_cause = None
@@ -170,8 +176,8 @@ class Connection:
             self._received += data
 
 
-class CallerTransport(Connection):
-    """A transport of the caller's own, as one call uses it.
+class CallerConnection(Connection):
+    """A transport of the caller's own, in the place of a connection of ours.
 
     The connections behind it are the transport's own matter. So this never becomes `is_clean` and
     the pool keeps none, and `close` does nothing.
@@ -180,7 +186,7 @@ class CallerTransport(Connection):
     heeds_deadline = False
 
 
-class CallerThreadTransport(CallerTransport):
+class CallerThreadConnection(CallerConnection):
     """A caller's transport for threads."""
 
     def __init__(self, transport: httpx.BaseTransport) -> None:
@@ -191,7 +197,7 @@ class CallerThreadTransport(CallerTransport):
         return self._transport.handle_request(request)
 
 
-class CallerTaskTransport(CallerTransport):
+class CallerTaskConnection(CallerConnection):
     """A caller's transport for tasks."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
@@ -215,7 +221,10 @@ class HeadJoiner:
         at once, and the body next.) If there is no body, httpcore writes `b""` next, and that
         releases the head.
         """
-        if data.endswith(_HEAD_END) and data != _END_OF_CHUNKED_BODY:
+        # A piece of a body that ends like a head is held back too. The end of the message, which
+        # httpcore always writes, releases it. That end itself must not be held back, although with
+        # chunks it ends like a head: nothing follows it.
+        if data.endswith(_END_OF_REQUESTS_HEAD) and data != _END_OF_REQUESTS_CHUNKS:
             self._head += data
             return b""
         joined = self._head + data
@@ -238,11 +247,12 @@ class SocketConnection(Connection):
         self._head_joiner = HeadJoiner()
 
     def _begin_opening(self) -> None:
-        """Note that it is being opened, which happens once.
+        """Mark the connection as opened.
 
         Raises:
-            httpcore.ConnectError: It was opened before: httpcore's proxies would replace a
-                connection that they find closed, and the pool would not know of the new one.
+            httpcore.ConnectError: It was opened before. Without this error, httpcore's classes for
+                proxies would open another connection in place of one that they find closed, and
+                the pool would not know of it.
         """
         if self.has_begun_opening:
             raise httpcore.ConnectError("the connection was closed")
@@ -253,4 +263,17 @@ class SocketConnection(Connection):
         if self._socks_proxy is None:
             return host, port
         url = self._socks_proxy.url
-        return url.host, url.port or SOCKS_PORT
+        # Not `url.host`, which httpx decodes: a look-up would encode it again, by other rules.
+        return url.raw_host.decode("ascii"), url.port or SOCKS_PORT
+
+
+def format_address(address: tuple[object, ...]) -> str:
+    """Return an address that `getaddrinfo` has returned, without the port, as text.
+
+    An IPv6 address that is valid on one network only, such as fe80::1, gets the number of the
+    interface to that network: fe80::1%2.
+    """
+    host = str(address[0])
+    if len(address) == 4 and address[3] != 0:  # noqa: PLR2004 — host, port, flow and interface
+        return f"{host}%{address[3]}"
+    return host

@@ -9,7 +9,8 @@ own.
 An idle connection is used again if its last answer ended cleanly (`Connection.check_end_of`), if it
 has been idle for less than `KEEP_IDLE`, and if nothing came in since (`Home.take`). But after a
 fault or a timeout on a reused connection, `engine.CallLoop` closes all that were idle when the
-attempt began, and sends the request on a new one, unless no descriptor is free for it.
+attempt began. If `retries` lets it send the request again, it does so on a new connection, unless
+no descriptor is free for one.
 
 Two threads cannot get one connection: taking it from the stack removes it, removing from a deque is
 atomic, and only the thread that removed it puts it back, once. See `mesh_facade/engine/__init__.py`
@@ -89,6 +90,9 @@ class Home:
                 return closed
             if connection.idle_since >= moment:  # another thread has taken `oldest` meanwhile
                 self._idle.appendleft(connection)
+                if self._is_closed:  # `close` may have found no connection just then
+                    connection_count = self.close_all_idle()
+                    return closed + connection_count
                 return closed
             connection.close()
             closed += 1
@@ -126,7 +130,8 @@ class Home:
             if self.close_all_idle() > 0:
                 self.slots.release()
                 return True
-            # Another thread may have taken the last idle connection since the first try.
+            # No connection was idle. But another thread may have taken the last idle one after the
+            # first `withhold`: then it holds a slot, and there is a connection to wait for.
             if not self.slots.withhold():
                 self.slots.release()
                 return False

@@ -13,8 +13,9 @@ variable counts as not set, and a proxy without a scheme is an HTTP proxy. Some 
 `NO_PROXY` that curl does not understand are understood here, as by other tools: those with a port,
 and `*.host`.
 
-The parsers of the standard library and of httpx are not used, because they read less: the first
-knows no blocks of addresses in `NO_PROXY`, and the second refuses a proxy without a scheme.
+The standard library's reader of these variables is not used, because it knows no blocks of
+addresses in `NO_PROXY`; nor is httpx's, which builds on it. `httpx.Proxy` parses each proxy, after
+a missing scheme was added.
 """
 
 import ipaddress
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from mesh_facade.engine.checks import is_loopback, is_well_formed
+from mesh_facade.engine.checks import has_well_formed_host, is_loopback
 from mesh_facade.errors import MeshConfigurationError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def find_proxy(url: httpx.URL, proxy: str | httpx.URL | httpx.Proxy | None) -> h
     if proxy is None:
         if url.scheme == "http":
             return None
-        return _find_in_environment(url)
+        return _find_configured_proxy(url)
     chosen = _parse_option(proxy)
     if url.scheme == "http" and not is_loopback(chosen.url.host):
         raise MeshConfigurationError(
@@ -103,12 +104,12 @@ def _parse_option(option: str | httpx.URL | httpx.Proxy) -> httpx.Proxy:
         return _parse_proxy(option)
     except ValueError as error:
         problem = str(error)
-    # Raised after the `except` block, or httpx's error, which may quote a password, would be the
-    # context of this one.
+    # Raised after the `except` block. Within it, httpx's error, which may quote a password, would
+    # become the context of this one.
     raise MeshConfigurationError(f"proxy {problem}")
 
 
-def _find_in_environment(url: httpx.URL) -> httpx.Proxy | None:
+def _find_configured_proxy(url: httpx.URL) -> httpx.Proxy | None:
     """Return the proxy that a variable names or, if no variable is set, the system's."""
     if _is_excluded(url):
         return None
@@ -143,8 +144,8 @@ def _read_system_proxies() -> dict[str, str]:
     """Return the proxies in the system's settings by scheme; none if the system has no settings.
 
     `urllib.request.getproxies` will not do: if any variable that ends in `_proxy` is set, even
-    `NO_PROXY`, it leaves the system's settings out. So this calls the functions behind it, of which
-    each exists on one system only.
+    `NO_PROXY`, it leaves the system's settings out. So this calls the functions behind it. Each of
+    them exists on one system only.
     """
     for name in ("getproxies_macosx_sysconf", "getproxies_registry"):
         read: Callable[[], dict[str, str]] | None = getattr(urllib.request, name, None)
@@ -156,9 +157,9 @@ def _read_system_proxies() -> dict[str, str]:
 def _is_excluded_by_system(host: str) -> bool:
     """Return True if the system's settings say that a host is reached directly."""
     for name in ("proxy_bypass_macosx_sysconf", "proxy_bypass_registry"):
-        is_bypassed: Callable[[str], bool] | None = getattr(urllib.request, name, None)
-        if is_bypassed is not None:
-            return bool(is_bypassed(host))
+        find_bypass: Callable[[str], bool] | None = getattr(urllib.request, name, None)
+        if find_bypass is not None:
+            return bool(find_bypass(host))
     return False
 
 
@@ -193,7 +194,7 @@ def _check_proxy(proxy: httpx.Proxy) -> None:
     url = proxy.url
     if url.scheme not in _SCHEMES:
         raise ValueError(f"must look like {_FORMS}")
-    if not _is_host(url):
+    if not _has_valid_host(url):
         raise ValueError(f"must look like {_FORMS}: its host is missing or malformed")
     if url.port is not None and not 0 < url.port <= _LARGEST_PORT:
         raise ValueError(f"must have a port from 1 to {_LARGEST_PORT}")
@@ -206,12 +207,10 @@ def _check_proxy(proxy: httpx.Proxy) -> None:
                 )
 
 
-def _is_host(url: httpx.URL) -> bool:
+def _has_valid_host(url: httpx.URL) -> bool:
     """Return True if a URL has a host that can exist."""
     # httpx writes a character that no host may have as an escape, such as `%20` for a space.
-    if not url.host or "%" in url.host:
-        return False
-    return is_well_formed(url.raw_host.decode("ascii"))
+    return b"%" not in url.raw_host and has_well_formed_host(url)
 
 
 # --- NO_PROXY -------------------------------------------------------------------------------------
@@ -221,7 +220,7 @@ def _is_excluded(url: httpx.URL) -> bool:
     """Return True if `NO_PROXY` says that a server is reached directly."""
     for variable in _NO_PROXY_VARIABLES:
         value = os.environ.get(variable, "")
-        if value:  # the other variable does not count then, even if this one holds only blanks
+        if value:  # as in curl, the other variable does not count then, even if this one is blank
             return _is_in_list(url, value, variable)
     return False
 
@@ -250,16 +249,16 @@ def _matches(entry: str, url: httpx.URL) -> bool:
     """
     if entry == "*":
         return True
-    scheme, separator, hosts = entry.partition("://")
-    if not separator:
-        hosts = entry
-    elif scheme not in {"https", "all"}:  # as in httpx, an entry may be for one scheme only
-        return False
+    host = entry
+    if "://" in entry:  # as in httpx, an entry may be for one scheme only
+        scheme, _, host = entry.partition("://")
+        if scheme not in {"https", "all"}:
+            return False
     address = _parse_address(url.host)
-    if "/" in hosts:
-        block = ipaddress.ip_network(hosts.replace("[", "").replace("]", ""), strict=False)
+    if "/" in host:
+        block = ipaddress.ip_network(host.replace("[", "").replace("]", ""), strict=False)
         return address is not None and address in block
-    name, port = _split_port(hosts)
+    name, port = _split_port(host)
     if port is not None and port != (url.port or _HTTPS_PORT):
         return False
     if address is not None:

@@ -198,8 +198,9 @@ def empty_frames(error: BaseException) -> None:
         traceback.clear_frames(error.__traceback__)
         error.with_traceback(None)
         error.__context__ = None
-    # A function of the caller's may have raised `error` although the caller handles it already, or
-    # handles one that leads to it. So what only `error` leads to is not taken for the caller's.
+    # The caller may be handling `error` itself, or one that leads to it, if a function of the
+    # caller's has raised it again. So the search for the caller's errors stops at `error`: it, and
+    # what only it leads to, are emptied all the same.
     errors_of_caller = _errors_reachable_from(sys.exception(), without=[error])
     for reachable in _errors_reachable_from(error, without=errors_of_caller):
         traceback.clear_frames(reachable.__traceback__)

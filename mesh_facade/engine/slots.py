@@ -1,4 +1,4 @@
-"""Slots: how many calls of a client run at once, in the order in which they came.
+"""Slots limit how many calls of a client run at once. Waiting calls get them in order of arrival.
 
 A call holds a slot for as long as it has a connection. `pool` acquires and releases them. See
 `mesh_facade/engine/__init__.py` for what ends the wait for one: a deadline, or a cancelled call.
@@ -19,7 +19,7 @@ class Slots(ABC):
 
     @abstractmethod
     async def acquire(self, seconds: float) -> None:
-        """Wait for a slot; raise TimeoutError if none becomes free in so many seconds."""
+        """Wait for a slot; raise TimeoutError if none becomes free within `seconds`."""
 
     @abstractmethod
     def release(self) -> None:
@@ -27,7 +27,7 @@ class Slots(ABC):
 
     @abstractmethod
     def withhold(self) -> bool:
-        """Take a slot out of use instead of giving it back, and all free slots with it.
+        """Take the caller's own slot and all free slots out of use, instead of `release`.
 
         Afterwards there are only the slots that other calls hold, and none is free. If no other
         call holds one, return False, and change nothing.
@@ -58,15 +58,16 @@ class _CountedSlots(Slots, Generic[TurnT]):
         turn: TurnT | None = None
         try:
             with self._lock:
-                if self._free > 0 and seconds > 0:  # out of time, the wait below raises
+                # If no time is left, no slot is taken: the wait below raises TimeoutError.
+                if self._free > 0 and seconds > 0:
                     self._free -= 1
                     self._in_use += 1
-                    has_slot = True
+                    has_slot = True  # read below if Ctrl-C comes before the return
                     return
                 turn = self._make_turn()
                 self._turns.append(turn)
             await self._wait_for(turn, seconds)
-        except BaseException:  # KeyboardInterrupt too, which may come when the slot was just taken
+        except BaseException:
             if turn is not None:
                 has_slot = self._give_up(turn)  # it may have come in the last moment
             if has_slot:
@@ -112,7 +113,7 @@ class _CountedSlots(Slots, Generic[TurnT]):
 
     @abstractmethod
     async def _wait_for(self, turn: TurnT, seconds: float) -> None:
-        """Wait until a turn has come; raise TimeoutError after so many seconds."""
+        """Wait until a turn has come; raise TimeoutError if that takes longer than `seconds`."""
 
     @abstractmethod
     def _grant(self, turn: TurnT) -> bool:
@@ -130,7 +131,7 @@ class ThreadSlots(_CountedSlots[Future[None]]):
         return Future()
 
     async def _wait_for(self, turn: Future[None], seconds: float) -> None:
-        turn.result(seconds)
+        turn.result(seconds)  # blocks the thread: `waiting.run_blocking` runs this coroutine
 
     def _grant(self, turn: Future[None]) -> bool:
         if not turn.set_running_or_notify_cancel():
@@ -159,5 +160,7 @@ class TaskSlots(_CountedSlots[asyncio.Future[None]]):
         return True
 
     def _give_up(self, turn: asyncio.Future[None]) -> bool:
+        # `turn.cancel()` alone would not tell: if the task was cancelled, so was the turn, and then
+        # it returns False as well.
         turn.cancel()
         return not turn.cancelled()

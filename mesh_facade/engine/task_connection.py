@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 import httpcore
 import httpx
 
-from mesh_facade.engine.connection import SocketConnection
+from mesh_facade.engine.connection import SocketConnection, format_address
 from mesh_facade.engine.socks import Negotiation, Step, advance, negotiate
 from mesh_facade.engine.tls_in_memory import AsyncRawStream, AsyncTlsStream
 from mesh_facade.engine.transports import TaskTransport
@@ -237,7 +237,8 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         first_host, first_port = self._first_hop(host, port)
         await self._connect(first_host, first_port, timeout)
         if self._socks_proxy is not None:
-            await self._negotiate(negotiate(host, port, self._socks_proxy.raw_auth), timeout)
+            negotiation = negotiate(host, port, self._socks_proxy.raw_auth)
+            await self._negotiate(negotiation, timeout)
         return self
 
     async def _connect(self, host: str, port: int, timeout: float | None) -> None:
@@ -257,7 +258,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         loop = asyncio.get_running_loop()
         lookup = loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         found = await self._await_opening_step(lookup, self._time_left(timeout))
-        return [str(address[0]) for *_, address in found]
+        return [format_address(address) for *_, address in found]
 
     async def _connect_to(self, address: str, port: int, seconds: float) -> None:
         loop = asyncio.get_running_loop()

@@ -15,13 +15,14 @@ from typing import Self
 import httpcore
 import httpx
 
-from mesh_facade.engine.connection import MOST_BYTES_WRITTEN, SocketConnection
+from mesh_facade.engine.connection import MOST_BYTES_WRITTEN, SocketConnection, format_address
 from mesh_facade.engine.forks import handshake_guard
 from mesh_facade.engine.socks import Negotiation, Step, advance, negotiate
 from mesh_facade.engine.tls_in_memory import TlsStream
 from mesh_facade.engine.transports import ThreadTransport
 
-# A name look-up imports this when it is first made; a fork in that moment would hang its child.
+# The first look-up of a name would import this. If the process forked in that moment, the child
+# would wait for ever for the import to end.
 importlib.import_module("encodings.idna")
 
 
@@ -67,17 +68,19 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         first_host, first_port = self._first_hop(host, port)
         self._connect(first_host, first_port, timeout)
         if self._socks_proxy is not None:
-            self._negotiate(negotiate(host, port, self._socks_proxy.raw_auth), timeout)
+            negotiation = negotiate(host, port, self._socks_proxy.raw_auth)
+            self._negotiate(negotiation, timeout)
         return self
 
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
-        """Connect to the first address of a host that answers; each has a share of the time.
+        """Connect to the first address of a host that answers.
 
-        The time is what the look-up of the host's name has left of it.
+        Each has an equal share of the time, which is the timeout, or what the look-up of the host's
+        name has left until the deadline, if that is less.
         """
         with self.recording_cause():
             addresses = _look_up(host, port)
-        seconds = self._bounded(timeout) / len(addresses)
+        seconds = self._require_time_left(timeout) / len(addresses)
         for address in addresses[:-1]:
             try:
                 self._connect_to(address, port, seconds)
@@ -124,7 +127,7 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
             if self._is_encrypted:
                 self._nested = TlsStream(self, ssl_context, server_hostname, timeout)
             else:
-                seconds = self._bounded(timeout)
+                seconds = self._require_time_left(timeout)
                 self._stream = self._require_stream().start_tls(
                     ssl_context, server_hostname, seconds
                 )
@@ -142,7 +145,7 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
 
     def read_raw(self, max_bytes: int, timeout: float | None) -> bytes:
         """Read from the connection itself, beneath any nested TLS."""
-        return self._require_stream().read(max_bytes, self._bounded(timeout))
+        return self._require_stream().read(max_bytes, self._require_time_left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         data = self._head_joiner.feed(buffer)
@@ -155,7 +158,7 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         """Write on the connection itself, beneath any nested TLS."""
         for start in range(0, len(data), MOST_BYTES_WRITTEN):
             self._require_stream().write(
-                data[start : start + MOST_BYTES_WRITTEN], self._bounded(timeout)
+                data[start : start + MOST_BYTES_WRITTEN], self._require_time_left(timeout)
             )
 
     def get_extra_info(self, info: str) -> object:
@@ -167,8 +170,8 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
             raise httpcore.ConnectError("the connection is not open")
         return self._stream
 
-    def _bounded(self, timeout: float | None) -> float:
-        """Return the seconds that a wait may take: more than 0, as sockets take 0 for no waiting.
+    def _require_time_left(self, timeout: float | None) -> float:
+        """Return the seconds that a wait may take: more than 0, because for sockets 0 is no wait.
 
         Raises:
             httpcore.ReadTimeout: The deadline has passed.
@@ -189,4 +192,4 @@ def _look_up(host: str, port: int) -> list[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise httpcore.ConnectError("the host's name could not be looked up") from error
-    return [str(address[0]) for *_, address in found]
+    return [format_address(address) for *_, address in found]

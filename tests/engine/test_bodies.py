@@ -173,7 +173,7 @@ def test_malformed_gzip_raises_response_error(mode: Mode, body: tuple[str, bytes
     ("body", "problem"),
     [
         (gzip.compress(OK)[:-8] + bytes(8), "its gzip encoding is damaged"),
-        (gzip.compress(OK) + b"x", "its body goes on behind the end of its gzip encoding"),
+        (gzip.compress(OK) + b"x", "its body continues after the end of its gzip encoding"),
     ],
     ids=["damaged", "goes on"],
 )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import httpx
 import pytest
 
 from mesh_facade import MeshConfigurationError
-from mesh_facade.engine.checks import check_seconds, is_well_formed
+from mesh_facade.engine.checks import check_seconds, has_well_formed_host
 from mesh_facade.options import find_base_url
 
 
@@ -23,19 +24,30 @@ def test_endless_time_is_refused_as_not_finite() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["mesh.example", "mesh.example.", "127.0.0.1", "::1", "my_proxy", "m" * 63 + ".example"]
+    "host",
+    [
+        "mesh.example",
+        "mesh.example.",
+        "127.0.0.1",
+        "[::1]",
+        "my_proxy",
+        "m" * 63 + ".example",
+        "xn--strae-oqa.example",
+    ],
 )
 def test_name_that_a_host_can_have_is_well_formed(host: str) -> None:
-    assert is_well_formed(host)
+    assert has_well_formed_host(httpx.URL(f"https://{host}"))
 
 
 @pytest.mark.parametrize(
-    "host", ["mesh..example", ".example", "m" * 64 + ".example", "mesh." * 50 + "example"]
+    "host",
+    ["", "mesh..example", ".example", "m" * 64 + ".example", "mesh." * 50 + "example", "xn--a"],
 )
 def test_name_that_no_host_can_have_is_not_well_formed(host: str) -> None:
-    assert not is_well_formed(host)
+    assert not has_well_formed_host(httpx.URL(f"https://{host}"))
 
 
-def test_base_url_with_a_name_that_no_host_can_have_is_refused() -> None:
+@pytest.mark.parametrize("host", ["mesh..example", "xn--a"])
+def test_base_url_with_a_name_that_no_host_can_have_is_refused(host: str) -> None:
     with pytest.raises(MeshConfigurationError, match=r"^base_url names no host: a label of its"):
-        find_base_url(None, "https://mesh..example")
+        find_base_url(None, f"https://{host}")

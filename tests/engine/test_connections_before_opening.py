@@ -17,7 +17,7 @@ import pytest
 
 from mesh_facade import AsyncMeshClient, MeshClient
 from mesh_facade.engine import thread_connection
-from mesh_facade.engine.connection import Connection
+from mesh_facade.engine.connection import Connection, format_address
 from mesh_facade.engine.failures import connection_error
 from mesh_facade.engine.pool import ConnectionPool, Home
 from mesh_facade.engine.slots import ThreadSlots
@@ -64,6 +64,20 @@ def test_addresses_of_a_host_are_tried_in_turn(
     assert mode.client(base_url=server.url, max_attempts=1).read()
 
     assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (("127.0.0.1", 443), "127.0.0.1"),
+        (("::1", 443, 0, 0), "::1"),
+        (("fe80::1", 443, 0, 2), "fe80::1%2"),
+    ],
+)
+def test_address_that_is_valid_on_one_network_only_names_the_interface(
+    address: tuple[object, ...], text: str
+) -> None:
+    assert format_address(address) == text
 
 
 def test_end_of_a_transport_that_came_too_late_does_not_end_the_next_one(

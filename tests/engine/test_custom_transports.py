@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from mesh_facade import MeshConnectionError, MeshTimeoutError
-from mesh_facade.engine.connection import CallerTaskTransport, CallerThreadTransport
+from mesh_facade.engine.connection import CallerTaskConnection, CallerThreadConnection
 from mesh_facade.engine.engine import AcceptedAnswer, CallLoop
 from mesh_facade.engine.pool import ConnectionPool
 from mesh_facade.engine.retries import NeverRetry, RetryBudget
@@ -28,7 +28,7 @@ REQUEST = httpx.Request("POST", "https://mesh.example", content=b"{}")
 
 
 def test_transport_for_threads_sends_only_in_threads() -> None:
-    connection = CallerThreadTransport(Script(OK))
+    connection = CallerThreadConnection(Script(OK))
 
     assert connection.send(REQUEST).status_code == 200
     with pytest.raises(NotImplementedError):
@@ -36,16 +36,16 @@ def test_transport_for_threads_sends_only_in_threads() -> None:
 
 
 def test_transport_for_tasks_sends_only_in_tasks() -> None:
-    connection = CallerTaskTransport(Script(OK))
+    connection = CallerTaskConnection(Script(OK))
 
     assert asyncio.run(connection.send_async(REQUEST)).status_code == 200
     with pytest.raises(NotImplementedError):
         connection.send(REQUEST)
 
 
-@pytest.mark.parametrize("connection_class", [CallerThreadTransport, CallerTaskTransport])
+@pytest.mark.parametrize("connection_class", [CallerThreadConnection, CallerTaskConnection])
 def test_custom_transport_is_never_kept_by_the_pool(
-    connection_class: type[CallerThreadTransport | CallerTaskTransport],
+    connection_class: type[CallerThreadConnection | CallerTaskConnection],
 ) -> None:
     connection = connection_class(Script(OK))
 
@@ -73,10 +73,10 @@ def test_request_is_not_sent_again_if_a_custom_transport_lacks_descriptors(mode:
     assert len(script.requests) == 1
 
 
-def open_transport(mode: Mode, script: Script) -> CallerTaskTransport | CallerThreadTransport:
+def open_transport(mode: Mode, script: Script) -> CallerTaskConnection | CallerThreadConnection:
     if mode.is_async:
-        return CallerTaskTransport(script)
-    return CallerThreadTransport(script)
+        return CallerTaskConnection(script)
+    return CallerThreadConnection(script)
 
 
 def test_status_error_of_a_custom_transport_becomes_a_connection_error_without_secrets(

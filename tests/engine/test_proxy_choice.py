@@ -247,6 +247,7 @@ UNUSABLE_PROXIES = [
     ("http://pro xy:3128", MUST_HAVE_A_HOST),
     ("http://proxy..corp:3128", MUST_HAVE_A_HOST),
     (f"http://{'p' * 64}.corp:3128", MUST_HAVE_A_HOST),
+    ("http://xn--a:3128", MUST_HAVE_A_HOST),
     (f"socks5://{'proxy.' * 42}corp:1080", MUST_HAVE_A_HOST),
     ("::1:3128", MUST_LOOK_LIKE),
     ("socks5://user:" + "p" * 256 + "@127.0.0.1:1", MUST_FIT_SOCKS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,3 +142,23 @@ def test_socks_messages_are_those_of_the_standard(
 def test_reply_that_is_not_socks_5_is_refused(replies: list[bytes]) -> None:
     with pytest.raises(socks.SocksRefusal, match="its reply is not SOCKS5"):
         run_negotiation("mesh.example", *replies)
+
+
+def test_name_of_a_socks_proxy_is_looked_up_as_the_url_spells_it(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+
+    def look_up(host: str, *_: object, **__: object) -> list[object]:
+        names.append(host)
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    caller = mode.client(
+        base_url="https://mesh.example", proxy="socks5://xn--strae-oqa.example:1080", max_attempts=1
+    )
+
+    with pytest.raises(MeshConnectionError):
+        caller.read()
+
+    assert names == ["xn--strae-oqa.example"]  # Python alone would look up strasse.example

@@ -206,3 +206,31 @@ def test_connection_taken_while_another_thread_drops_is_not_dropped() -> None:
 
     assert home.close_all_idle() == 0
     assert not old.was_closed
+
+
+def test_no_connection_stays_in_a_pool_that_another_thread_closes_meanwhile() -> None:
+    home = Home(ThreadSlots(2))
+    old = Idle()
+    new = Idle()
+    home.put(old)
+    moment = time.monotonic()
+    home.put(new)
+
+    class FasterThread(type(home._idle)):  # type: ignore[misc]
+        """Between the look at a connection and its removal, another thread closes the pool.
+
+        It closes `old`, and then finds nothing more, because this thread has just taken `new`.
+        """
+
+        def popleft(self) -> Connection:
+            removed: Connection = super().popleft()
+            if removed is old:
+                removed.close()
+                removed = super().popleft()
+                home.close()
+            return removed
+
+    home._idle = FasterThread(home._idle)
+
+    assert home.close_idle_since_before(moment) == 1
+    assert (old.was_closed, new.was_closed) == (True, True)
