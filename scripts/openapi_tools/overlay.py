@@ -1,7 +1,6 @@
 """Applies an OpenAPI Overlay (version 1.0) to an OpenAPI document, for `make generate`."""
 
 import copy
-import json
 import re
 from pathlib import Path
 from typing import cast
@@ -10,7 +9,7 @@ import jsonpath
 from attrs import frozen
 
 from openapi_tools.documents import read_document
-from openapi_tools.json_values import JSON, JSONObject, SpecError
+from openapi_tools.json_values import JSON, JSONObject, SpecError, to_text
 from openapi_tools.references import components_of
 
 # The grammar of RFC 9535 alone: an overlay must mean the same to every other tool.
@@ -35,7 +34,7 @@ def apply_overlay(path: Path, document: JSONObject) -> list[str]:
     """
     notes: list[str] = []
     for number, entry in enumerate(_read_actions(path), start=1):
-        before = _to_text(document)
+        before = to_text(document)
         try:
             action = _read_action(entry)
             _apply(action, document)
@@ -44,17 +43,12 @@ def apply_overlay(path: Path, document: JSONObject) -> list[str]:
         except jsonpath.JSONPathError as error:
             # Its text has several lines, with an arrow to the place; `message` is one line.
             raise SpecError(f"{path}: action {number}: {error.message}") from error
-        if _to_text(document) == before:
+        if to_text(document) == before:
             notes.append(
                 f"{path}: action {number}: {action.target}: the action has no effect, because the"
                 " spec already agrees with it: you can delete the action"
             )
     return notes
-
-
-def _to_text(value: JSON) -> str:
-    """Return a text that is the same for equal values only: in Python, `True == 1 == 1.0`."""
-    return json.dumps(value, sort_keys=True)
 
 
 def _read_actions(path: Path) -> list[JSON]:
@@ -135,8 +129,8 @@ def _merge(node: JSON, update: JSON, place: str) -> None:
             else:
                 _merge(node[key], value, f"{place}.{key}")
     elif isinstance(node, list) and isinstance(update, list):
-        present = {_to_text(item) for item in node}
-        node += [item for item in update if _to_text(item) not in present]
+        present = {to_text(item) for item in node}
+        node += [item for item in update if to_text(item) not in present]
     else:
         raise SpecError(f"the update does not fit what is at {place}")
 
