@@ -38,16 +38,19 @@ _ROOT = ("openapi", "info", "servers", "security", "paths", "components")
 
 
 def read_settings(path: Path = SETTINGS) -> Settings:
-    """Return the settings in a file; raise SpecError for one that is missing or not known."""
+    """Return the settings in a file.
+
+    Raise SpecError if a setting is missing or unknown, and OSError if the file cannot be read.
+    """
     return settings_file.read_settings(path)
 
 
 def import_source(content: bytes, settings: Settings, patterns: Collection[str] = ()) -> str:
     """Return the text of the spec that a source gives.
 
-    The operations that the settings pin are imported, unless `patterns` are given. Then the
-    operations whose names match one of them are imported: 'POST /path', where `*` stands for
-    anything.
+    The operations that the settings pin are imported, unless `patterns` are given. A pattern is the
+    name of an operation, such as 'POST /path', in which `*` stands for any text. Every operation
+    whose name matches a pattern is imported.
 
     Raise SpecError if the source cannot be read or imported, or if a pattern, or a pinned name,
     matches no operation.
@@ -63,7 +66,7 @@ def _import_document(document: JSONObject, settings: Settings, patterns: Collect
     header = _HEADER_OF_OTHERS
     if not patterns:
         header = _HEADER_OF_PINNED
-        patterns = settings["operations"]
+        patterns = list(settings["operations"])  # the names of the pinned operations
     chosen = _choose_operations(document, patterns)
     # Path and method of each chosen operation.
     locations = sorted(chosen.values())
@@ -128,16 +131,32 @@ def check_source(openapi: Path = OPENAPI) -> None:
 
 
 def import_file(
-    source: str, output: Path, settings: Path, patterns: Collection[str], *, adopt: bool
+    source: str, output: Path, settings_path: Path, patterns: Collection[str], *, adopt: bool
 ) -> Path | None:
     """Import a source into a file.
 
     If `adopt` is set, also keep the source in the folder source/ beside that file, and return its
     path there; else return None. `patterns` are those of `import_source`.
 
-    Raise SpecError, OSError or UnicodeError if that fails.
+    Raise SpecError or OSError, with the path of the file that is at fault, if that fails.
     """
-    content = read_bytes(source)
+    settings = read_settings(settings_path)
+    try:
+        content = read_bytes(source)
+        _refuse_output_of_importer(content)
+        spec = import_source(content, settings, patterns).encode()
+    except (SpecError, OSError, UnicodeError) as error:
+        raise SpecError(f"{source}: {error}") from error
+    kept: Path | None = None
+    if adopt:
+        suffix = parse_source(content).suffix
+        kept = keep_source(source, content, suffix, output.parent / "source")
+    write(output, spec)
+    return kept
+
+
+def _refuse_output_of_importer(content: bytes) -> None:
+    """Raise SpecError if the importer itself wrote the content."""
     for header in (_HEADER_OF_PINNED, _HEADER_OF_OTHERS):
         first_line = header.splitlines()[0]
         if content.startswith(first_line.encode()):
@@ -145,13 +164,6 @@ def import_file(
                 "this is not a source, but what the importer wrote (mesh.yaml): name a docs page or"
                 " Mesh's whole document, or correct the spec in openapi/overlay.yaml"
             )
-    spec = import_source(content, read_settings(settings), patterns).encode()
-    kept: Path | None = None
-    if adopt:
-        suffix = parse_source(content).suffix
-        kept = keep_source(source, content, suffix, output.parent / "source")
-    write(output, spec)
-    return kept
 
 
 @command()
@@ -195,10 +207,7 @@ def main(argv: list[str] | None = None) -> None:
     if source is None:
         folder = args.output.parent / "source"
         source = str(folder / read_provenance(folder).file)
-    try:
-        kept = import_file(source, args.output, args.settings, patterns, adopt=args.adopt)
-    except (SpecError, OSError, UnicodeError) as error:
-        raise SpecError(f"{source}: {error}") from error
+    kept = import_file(source, args.output, args.settings, patterns, adopt=args.adopt)
     message = f"{args.output}: imported from {source}"
     if kept is not None and str(kept) != source:
         message += f", which is now kept as {kept}"

@@ -24,7 +24,7 @@ GitHub's, one of the largest OpenAPI documents that are published, has 480,000.
 
 _NULL = "tag:yaml.org,2002:null"
 _BOOLEAN = "tag:yaml.org,2002:bool"
-_NUMBER = "tag:yaml.org,2002:float"
+_NUMBER = "tag:yaml.org,2002:float"  # integers get this tag, too: JSON has one type of number
 _STRING = "tag:yaml.org,2002:str"
 _SEQUENCE = "tag:yaml.org,2002:seq"
 _MAPPING = "tag:yaml.org,2002:map"
@@ -37,8 +37,8 @@ _PLAIN_NULL = re.compile(r"(?:~|null|Null|NULL|)\Z")
 _PLAIN_BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z")
 _PLAIN_MERGE = re.compile(r"<<\Z")
-# A scalar may be written with its tag (`!!bool true`). It must then be a word that has this tag
-# without being told so. A string may be any word.
+# A scalar may be written with its tag (`!!bool true`). Its word must then be one that gets this tag
+# by itself; with `!!str`, any word is allowed. JSON needs no other tags, so `!!int` is refused.
 _PLAIN_WORDS = {
     _NULL: _PLAIN_NULL,
     _BOOLEAN: _PLAIN_BOOLEAN,
@@ -185,8 +185,8 @@ def _count_values(node: yaml.Node, counts: dict[int, int], ancestors: set[int]) 
     """Return how many values a node has once its aliases are expanded.
 
     `counts` holds the counts of nodes that were counted before, and `ancestors` the nodes around
-    this one, both by the identity of the node. Each node is counted once, however often aliases
-    repeat it.
+    this one, both by the identity of the node. The count of a node is computed once, and reused
+    wherever an alias repeats the node.
 
     Raise SpecError if there are more than MAX_NODES, or if a node contains itself.
     """
@@ -265,7 +265,7 @@ def _read_key(node: yaml.Node) -> str:
 
 
 def _check_tag(node: yaml.ScalarNode) -> None:
-    """Raise SpecError if JSON has no type for the tag of a scalar, or if the word is not of it."""
+    """Raise SpecError if the tag of a scalar is not supported, or does not fit its word."""
     if node.tag == _STRING:
         return
     word: str = node.value

@@ -14,12 +14,13 @@ has been taken out of the enum before (`nullable_enums.py`). The rules:
    string is VALUE_EMPTY.
 3. If several values would have the same name, and exactly one of them is in camel case, that one
    keeps the name. In camel case, a value has only letters and digits of ASCII, and the first is a
-   small letter: `coinbase`, `krakenDirect`. To the name of each other value, eight hexadecimal
-   digits are added that are computed from the value alone: `Coinbase` beside `coinbase` is
+   small letter: `coinbase`, `krakenDirect`. The name of each other value gets a suffix of eight
+   hexadecimal digits, which are computed from the value alone: `Coinbase` beside `coinbase` is
    COINBASE_8266DECA.
 4. `x-enum-varnames` in the overlay overrides rules 1 to 3 for the values that it names. It maps a
    value to its name: `x-enum-varnames: {3commas: THREE_COMMAS}`. If a value without an entry there
-   would have one of these names by rule 1 or 2, the eight digits of rule 3 are added to its name.
+   would have one of these names by rule 1 or 2, its name gets the suffix of rule 3. The spec itself
+   may have `x-enum-varnames` in the generator's own form: a list of names, one for each value.
 """
 
 import hashlib
@@ -30,7 +31,14 @@ import unicodedata
 from openapi_python_client.strings import DELIMITERS, in_double_quote_literal, sanitize, snake_case
 
 from openapi_tools.json_values import JSON, JSONObject, SpecError, expect_list
-from openapi_tools.objects import SpecObject, correction, find_objects, quote, removal
+from openapi_tools.objects import (
+    SpecObject,
+    advise_removal,
+    advise_update,
+    find_objects,
+    json_path,
+    quote,
+)
 
 VARNAMES = "x-enum-varnames"
 
@@ -44,10 +52,10 @@ _SUFFIX_DIGITS = 8
 def name_enum_members(document: JSONObject) -> list[str]:
     """Give the members of each enum stable names, in place; return notes for the reader.
 
-    If an enum lists a value several times, only the first is kept. There is a note on each name
-    that the generator would not have given by itself, unless it is in the overlay, and on each name
-    in the overlay whose value is gone. Raise SpecError if a value cannot be named; the message has
-    the action to add to the overlay.
+    If an enum lists a value several times, only the first is kept. One kind of note reports a name
+    that differs from the generator's own and is not in the overlay. The other reports a name in the
+    overlay whose value is gone. Raise SpecError if a value cannot be named; the message has the
+    action to add to the overlay.
     """
     notes: list[str] = []
     for schema in find_objects(document):
@@ -70,7 +78,8 @@ def _name_members(schema: SpecObject) -> list[str]:
     _check_names(schema, names)
     # `names` has each value once, even if the enum lists it twice.
     schema.node["enum"] = list(names)
-    # A name for each value is written below, but only if the generator would not choose the same.
+    # They are written again below, for all values, unless the generator itself would choose every
+    # one of these names.
     schema.node.pop(VARNAMES, None)
     if all(name == _default_name(value) for value, name in names.items()):
         return notes
@@ -96,7 +105,7 @@ def _read_values(schema: SpecObject) -> list[Value]:
 
 
 def _refusal(schema: SpecObject, value: JSON, problem: str) -> SpecError:
-    return SpecError(f"{schema.path}.enum: {problem}; {removal(_path_of(value, schema))}")
+    return SpecError(f"{schema.path}.enum: {problem}; {advise_removal(_path_of(value, schema))}")
 
 
 def _describe_problem(value: Value, schema: SpecObject, earlier: list[Value]) -> str:
@@ -124,7 +133,7 @@ def _generated_value(value: str) -> str:
 def _advise_name(schema: SpecObject, value: Value) -> str:
     """Return the advice to add an action to the overlay that gives a value another name."""
     names = f"{{{quote(value)}: NAME}}"
-    return correction(schema.path, f"{{{VARNAMES}: {names}}}")
+    return advise_update(schema.path, f"{{{VARNAMES}: {names}}}")
 
 
 def _path_of(value: JSON, schema: SpecObject) -> str:
@@ -139,10 +148,15 @@ def _path_of(value: JSON, schema: SpecObject) -> str:
     return f"{path}[?@ == {quote(value)}]"
 
 
+def _path_of_names(schema: SpecObject) -> str:
+    """Return the JSONPath of the names that the spec or the overlay gives."""
+    return json_path(schema.path, VARNAMES)
+
+
 def _read_given_names(schema: SpecObject, values: list[Value]) -> dict[Value, str]:
     """Return the names that the spec or the overlay gives, by value."""
     varnames = schema.node.get(VARNAMES, {})
-    path = f"{schema.path}[{quote(VARNAMES)}]"
+    path = _path_of_names(schema)
     given: dict[Value, JSON] = {}
     if isinstance(varnames, dict):
         for value in values:
@@ -152,11 +166,13 @@ def _read_given_names(schema: SpecObject, values: list[Value]) -> dict[Value, st
         given.update(zip(values, varnames, strict=True))
     else:
         problem = f"expected a mapping from value to name, or a list of {len(values)} names"
-        raise SpecError(f"{path}: {problem}; {removal(path)}")
+        raise SpecError(f"{path}: {problem}; {advise_removal(path)}")
     names: dict[Value, str] = {}
     for value, name in given.items():
         if not isinstance(name, str):
-            raise SpecError(f"{path}: the name of {value!a} is not a string; {removal(path)}")
+            raise SpecError(
+                f"{path}: the name of {value!a} is not a string; {advise_removal(path)}"
+            )
         names[value] = _normalised(name)
     return names
 
@@ -167,7 +183,7 @@ def _describe_unused_names(schema: SpecObject, values: list[Value]) -> list[str]
     if not isinstance(varnames, dict):
         return []
     known = {str(value) for value in values}
-    path = f"{schema.path}[{quote(VARNAMES)}]"
+    path = _path_of_names(schema)
     return [
         f"{path}: {value!a} is not in the enum any more" for value in varnames if value not in known
     ]
@@ -212,10 +228,10 @@ def _plain_name(value: Value) -> str:
     """Return the name of a value by itself: rules 1 and 2."""
     if isinstance(value, int):
         return _default_name(value)
-    if value[:1].isalpha() and _is_kept(value[0]):
-        return _normalised(value.upper())
     if not value:
         return "VALUE_EMPTY"
+    if value[0].isalpha() and _is_kept(value[0]):
+        return _normalised(value.upper())
     words = ["VALUE"]
     rest = value
     while rest and not _is_kept(rest[0]):
@@ -259,14 +275,18 @@ def _suffix(value: Value) -> str:
 
 
 def _check_names(schema: SpecObject, names: dict[Value, str]) -> None:
-    """Raise SpecError if a name is not one in Python, or if two values have the same name."""
+    """Raise SpecError if a name is not a valid identifier, or if two values have the same name."""
     taken: dict[str, Value] = {}
     for value, name in names.items():
         problem = ""
         if not name.isidentifier() or _normalised(name) != name:
-            problem = f"{value!a} would be named {name!a}, which is not a name in Python"
+            problem = f"{value!a} would be named {name!a}, which is not a valid Python identifier"
         elif name in taken:
             problem = f"{taken[name]!a} and {value!a} would both be named {name}"
         if problem:
-            raise SpecError(f"{schema.path}.enum: {problem}; {_advise_name(schema, value)}")
+            advice = _advise_name(schema, value)
+            if isinstance(schema.node.get(VARNAMES), list):
+                # An overlay cannot change one name of a list, but without it, rules 1 to 3 apply.
+                advice = advise_removal(_path_of_names(schema))
+            raise SpecError(f"{schema.path}.enum: {problem}; {advice}")
         taken[name] = value

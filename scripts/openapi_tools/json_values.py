@@ -1,5 +1,6 @@
 """JSON values, of which every document consists, and checks of their shape."""
 
+import json
 from collections.abc import Collection
 from typing import TypeAlias
 
@@ -15,6 +16,14 @@ class SpecError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+def to_text(value: JSON) -> str:
+    """Return a text to compare a value by: it is the same for equal values only.
+
+    Python's own `==` holds `true`, 1 and 1.0 to be equal.
+    """
+    return json.dumps(value, sort_keys=True)
 
 
 def expect_object(value: JSON, place: str) -> JSONObject:

@@ -12,10 +12,10 @@ from openapi_python_client.strings import ClassName, PythonIdentifier, sanitize
 from openapi_tools.json_values import JSON, JSONObject, SpecError, expect_object, expect_text
 from openapi_tools.objects import (
     SpecObject,
-    correction,
+    advise_removal,
+    advise_update,
     find_objects,
     json_path,
-    removal,
 )
 from openapi_tools.operations import operation_at, operations_of
 from openapi_tools.references import components_of, schema_name
@@ -114,7 +114,7 @@ def _check_classes(schemas: _Schemas) -> None:
         elif module in taken:
             problem = f"{taken[module]!a} and {name!a} would both be the class {class_name}"
         if problem:
-            raise SpecError(f"{path}: {problem}; {correction(path, '{title: NAME}')}")
+            raise SpecError(f"{path}: {problem}; {advise_update(path, '{title: NAME}')}")
         taken[module] = name
 
 
@@ -130,7 +130,7 @@ def _check_attributes(schema: SpecObject, schemas: _Schemas) -> None:
         elif attribute in taken:
             problem = f"{taken[attribute]!a} and {name!a} would both be the attribute {attribute}"
         if problem:
-            raise SpecError(f"{path}: {problem}; {removal(path)}")
+            raise SpecError(f"{path}: {problem}; {advise_removal(path)}")
         taken[attribute] = name
 
 
@@ -166,7 +166,7 @@ def _check_alternatives(schema: SpecObject) -> None:
             if _makes_class(alternative) and not has_own_title:
                 path = f"{schema.path}.{keyword}[{index}]"
                 problem = "its class would be named by its position"
-                raise SpecError(f"{path}: {problem}; {correction(path, '{title: NAME}')}")
+                raise SpecError(f"{path}: {problem}; {advise_update(path, '{title: NAME}')}")
 
 
 def _makes_class(schema: JSONObject) -> bool:
@@ -214,7 +214,7 @@ def _check_functions(document: JSONObject) -> None:
             other = taken[module, function]
             problem = f"{other} and {operation} would both be the function {module}.{function}"
         if problem:
-            raise SpecError(f"{place}: {problem}; {correction(place, '{operationId: NAME}')}")
+            raise SpecError(f"{place}: {problem}; {advise_update(place, '{operationId: NAME}')}")
         taken[module, function] = operation
 
 
@@ -226,10 +226,12 @@ def _first_tag(operation: JSONObject, path: str) -> str:
     place = f"{path}.tags"
     tag = expect_text(tags[0], place)
     if not _has_letters(tag):
-        raise SpecError(f"{place}: the tag {tag!a} gives no name for a module; {removal(place)}")
+        raise SpecError(
+            f"{place}: the tag {tag!a} gives no name for a module; {advise_removal(place)}"
+        )
     if _is_too_long(PythonIdentifier(tag, _TAG_PREFIX)):
         problem = f"the tag {tag!a:.60}… is too long for the name of a folder"
-        raise SpecError(f"{place}: {problem}; {removal(place)}")
+        raise SpecError(f"{place}: {problem}; {advise_removal(place)}")
     return tag
 
 

@@ -7,7 +7,7 @@ used it allows null: `anyOf: [the enum, null]`. `make generate` uses it.
 
 from openapi_tools.enum_names import VARNAMES
 from openapi_tools.json_values import JSONObject, SpecError, expect_list
-from openapi_tools.objects import SpecObject, correction, find_objects, json_path
+from openapi_tools.objects import SpecObject, advise_update, find_objects, json_path
 from openapi_tools.references import schema_reference
 
 
@@ -78,7 +78,7 @@ def _move_into_union(schema: SpecObject) -> None:
     name = node.get("title") or schema.name
     if not name:
         problem = "an enum with null needs a name"
-        raise SpecError(f"{schema.path}: {problem}; {correction(schema.path, '{title: NAME}')}")
+        raise SpecError(f"{schema.path}: {problem}; {advise_update(schema.path, '{title: NAME}')}")
     enum: JSONObject = {"title": name}
     for keyword in ("type", "enum", VARNAMES):
         if keyword in node:

@@ -78,12 +78,12 @@ def quote(value: str | float) -> str:
     return json.dumps(value)
 
 
-def correction(path: str, update: str) -> str:
+def advise_update(path: str, update: str) -> str:
     """Return the advice to add an update to the overlay, as YAML that can be copied from it."""
     return f"add to openapi/overlay.yaml: {{target: {_quote_path(path)}, update: {update}}}"
 
 
-def removal(path: str) -> str:
+def advise_removal(path: str) -> str:
     """Return the advice to add a removal to the overlay, as YAML that can be copied from it."""
     return f"add to openapi/overlay.yaml: {{target: {_quote_path(path)}, remove: true}}"
 

@@ -4,11 +4,10 @@ These functions do not descend: the caller translates the objects inside an obje
 importer (`make spec`) uses them.
 """
 
-import json
 from collections.abc import Callable
 from typing import TypeGuard
 
-from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_objects
+from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_objects, to_text
 from openapi_tools.keywords import is_extension
 
 # Keywords that say nothing when their value is false, null, or empty.
@@ -248,16 +247,8 @@ def _without_repetitions(values: list[JSON]) -> list[JSON]:
     """Return the values in their order, each once."""
     unique: dict[str, JSON] = {}
     for value in values:
-        unique.setdefault(_to_text(value), value)
+        unique.setdefault(to_text(value), value)
     return list(unique.values())
-
-
-def _to_text(value: JSON) -> str:
-    """Return a text that is the same for equal values only.
-
-    Python's `==` does not tell `true` from 1.
-    """
-    return json.dumps(value, sort_keys=True)
 
 
 def _replace_prefix_items(node: JSONObject, place: str) -> None:
@@ -304,7 +295,7 @@ def _simplify_examples(node: JSONObject) -> None:
 
 def _replace_examples(node: JSONObject, example: JSON) -> None:
     """Replace `examples` by the only example in it. Keep both if `example` has another value."""
-    if "example" in node and _to_text(node["example"]) != _to_text(example):
+    if "example" in node and to_text(node["example"]) != to_text(example):
         return
     del node["examples"]
     node["example"] = example
@@ -349,7 +340,7 @@ def _add_extension(node: JSONObject, keyword: str, value: JSON, place: str) -> N
     Raise SpecError if the extension is there already, with another value.
     """
     extension = f"x-{keyword}"
-    if extension in node and _to_text(node[extension]) != _to_text(value):
+    if extension in node and to_text(node[extension]) != to_text(value):
         raise SpecError(
             f"{place}: OpenAPI 3.0 has no '{keyword}', which is carried as '{extension}', but the"
             f" source has an '{extension}' of its own there: remove one of the two from the source"

@@ -9,7 +9,7 @@ import jsonpath
 from attrs import frozen
 
 from openapi_tools.documents import read_document
-from openapi_tools.json_values import JSON, JSONObject, SpecError
+from openapi_tools.json_values import JSON, JSONObject, SpecError, to_text
 from openapi_tools.references import components_of
 
 # The grammar of RFC 9535 alone: an overlay must mean the same to every other tool.
@@ -34,13 +34,16 @@ def apply_overlay(path: Path, document: JSONObject) -> list[str]:
     """
     notes: list[str] = []
     for number, entry in enumerate(_read_actions(path), start=1):
-        before = copy.deepcopy(document)
+        before = to_text(document)
         try:
             action = _read_action(entry)
             _apply(action, document)
-        except (SpecError, jsonpath.JSONPathError) as error:
-            raise SpecError(f"{path}: action {number}: {error.args[0]}") from error
-        if document == before:
+        except SpecError as error:
+            raise SpecError(f"{path}: action {number}: {error}") from error
+        except jsonpath.JSONPathError as error:
+            # Its text has several lines, with an arrow to the place; `message` is one line.
+            raise SpecError(f"{path}: action {number}: {error.message}") from error
+        if to_text(document) == before:
             notes.append(
                 f"{path}: action {number}: {action.target}: the action has no effect, because the"
                 " spec already agrees with it: you can delete the action"
@@ -69,13 +72,15 @@ def _read_action(entry: JSON) -> _Action:
 
 
 def _apply(action: _Action, document: JSONObject) -> None:
-    # The cast: only an environment that is not strict compiles a path to anything else.
+    # The cast: in a strict environment, compile() always returns a JSONPath.
     target = cast("jsonpath.JSONPath", _RFC_9535.compile(action.target))
-    # By its place, because a path such as `$.tags[0, 0]` matches one place twice.
+    # The keys are places, because a path such as `$.tags[0, 0]` matches one place twice.
     matches = {match.parts: match for match in target.finditer(document)}
-    if not matches and not (action.removes and _has_parent(target, document)):
+    if not matches:
+        if action.removes and _has_holder(target, document):
+            return  # It is gone already, so the action has no effect, which is only noted.
         raise SpecError(f"{action.target} matches nothing: {_suggest(action.target, document)}")
-    # Later items of an array come first: to remove an item moves all items after it.
+    # Later items of an array come first, because removing an item moves all items after it.
     for parts in sorted(matches, reverse=True):
         match = matches[parts]
         if action.removes:
@@ -84,8 +89,8 @@ def _apply(action: _Action, document: JSONObject) -> None:
             _update(match, copy.deepcopy(action.update))
 
 
-def _has_parent(target: jsonpath.JSONPath, document: JSONObject) -> bool:
-    """Return True if a parent of the target is there, so that only the target itself is missing."""
+def _has_holder(target: jsonpath.JSONPath, document: JSONObject) -> bool:
+    """Return True if the object or array that would hold the target exists."""
     holder = jsonpath.JSONPath(env=_RFC_9535, segments=target.segments[:-1])
     return bool(holder.findall(document))
 
@@ -103,30 +108,35 @@ def _remove(match: jsonpath.JSONPathMatch) -> None:
 
 
 def _update(match: jsonpath.JSONPathMatch, update: JSON) -> None:
-    # The cast: what matches in a JSON document is JSON.
+    # The cast: each match in a JSON document is JSON.
     node = cast("JSON", match.obj)
-    if isinstance(node, list):  # an update of an array is one more item
+    if isinstance(node, list):  # the update of an array is an item to append
         _merge(node, [update], match.path)
     else:
         _merge(node, update, match.path)
 
 
 def _merge(node: JSON, update: JSON, place: str) -> None:
-    """Merge as the specification says, except that an array gets no item that it has already."""
+    """Merge an update into an object or an array, in place.
+
+    Merge as the specification says, except that an array gets no item that it has already. Raise
+    SpecError unless both are objects, or both are arrays.
+    """
     if isinstance(node, dict) and isinstance(update, dict):
         for key, value in update.items():
-            if key in node and (_is_container(node[key]) or _is_container(value)):
-                _merge(node[key], value, f"{place}.{key}")
-            else:
+            if key not in node or (_is_scalar(node[key]) and _is_scalar(value)):
                 node[key] = value
+            else:
+                _merge(node[key], value, f"{place}.{key}")
     elif isinstance(node, list) and isinstance(update, list):
-        node += [item for item in update if item not in node]
+        present = {to_text(item) for item in node}
+        node += [item for item in update if to_text(item) not in present]
     else:
         raise SpecError(f"the update does not fit what is at {place}")
 
 
-def _is_container(value: JSON) -> bool:
-    return isinstance(value, dict | list)
+def _is_scalar(value: JSON) -> bool:
+    return not isinstance(value, dict | list)
 
 
 def _suggest(target: str, document: JSONObject) -> str:

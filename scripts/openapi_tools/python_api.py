@@ -1,7 +1,8 @@
 """Compares the public names of two versions of a Python package, for `make changes`.
 
-griffe's own check sees neither annotations nor new names. The rule here: a type that callers give
-may only become wider, a type that they get only narrower. Constructors are called with keywords.
+griffe's own check sees neither annotations nor new names. The rule here: the type of a value that
+callers give may only become wider, and the type of a value that they get only narrower. It assumes
+that constructors are called with keywords.
 """
 
 import re
@@ -29,26 +30,33 @@ class _Role:
     is_gotten: bool
 
 
-# An attribute has the role of its class. The answer of an operation is left to the wire view.
+# The roles of all kinds but attributes, whose role depends on their class. A class is compared by
+# its bases: callers may rely on each, so it may only get more, like a type that they give. What an
+# operation returns is left to the wire view.
 _ROLES = {
     "parameter": _Role(is_given=True, is_gotten=False),
     "class": _Role(is_given=True, is_gotten=False),
     "function": _Role(is_given=False, is_gotten=True),
+    "property": _Role(is_given=False, is_gotten=True),
     "operation": _Role(is_given=False, is_gotten=False),
 }
 
 
 @frozen
 class _Name:
-    """A public name: its kind, and its types, its value or, of a class, its bases."""
+    """A public name, and what is compared of it."""
 
     kind: str
-    types: str
+    content: str
+    """The type of a parameter, an attribute or a result, the value of an attribute without a type,
+    or the bases of a class, written like a union.
+    """
     is_required: bool = False
+    """Whether callers must give a value."""
 
     def alternatives(self) -> set[str]:
         """Return the members of a union, or the one type."""
-        return set(self.types.split(" | "))
+        return set(self.content.split(" | "))
 
 
 def compare_packages(old: Path, new: Path, package: str) -> Iterator[Change]:
@@ -56,33 +64,57 @@ def compare_packages(old: Path, new: Path, package: str) -> Iterator[Change]:
     before = _load_names(old, package)
     after = _load_names(new, package)
     given = _mentioned_words({"parameter"}, before | after)
-    gotten = _mentioned_words({"function", "operation"}, before | after)
+    gotten = _mentioned_words({"function", "property", "operation"}, before | after)
     for path in sorted(before.keys() | after.keys()):
-        holder = path[: max(path.rfind("."), path.rfind("("))]
+        holder = _holder_of(path)
         if (holder in before) != (holder in after):
             continue  # its holder has come or gone, which is reported once
-        owner = holder.rpartition(".")[2]
-        role = _Role(
-            is_given=owner in given or owner not in gotten,
-            is_gotten=owner in gotten or owner not in given,
-        )
-        change = _compare_names(path, before.get(path), after.get(path), role)
-        if change:
-            yield change
+        was = before.get(path)
+        now = after.get(path)
+        if now is None:
+            yield _change(path, "is no longer there", breaks=True)
+            continue
+        role = _ROLES.get(now.kind)
+        if role is None:
+            role = _find_role(_last_word(holder), given, gotten)
+        yield from _compare_names(path, was, now, role)
 
 
-def _compare_names(path: str, was: _Name | None, now: _Name | None, role: _Role) -> Change | None:
-    """Return the change of one name, or None if nothing that callers notice changed."""
-    if now is None:
-        return _change(path, "is no longer there", breaks=True)
-    role = _ROLES.get(now.kind, role)
+def _holder_of(path: str) -> str:
+    """Return the path of the module, class or function that holds a name.
+
+    It is 'package.A' for 'package.A.x', and 'package.f' for 'package.f(0: a)'.
+    """
+    if path.endswith(")"):
+        return path.rpartition("(")[0]
+    return path.rpartition(".")[0]
+
+
+def _last_word(path: str) -> str:
+    """Return the last word of a path: 'A' for 'package.A'."""
+    return path.rpartition(".")[2]
+
+
+def _find_role(class_name: str, given: set[str], gotten: set[str]) -> _Role:
+    """Return the role of a class's attributes; `given` and `gotten` are of `_mentioned_words`."""
+    is_given = class_name in given
+    is_gotten = class_name in gotten
+    if not is_given and not is_gotten:
+        # Nothing in the package says what callers do with the class: they may do both.
+        return _Role(is_given=True, is_gotten=True)
+    return _Role(is_given=is_given, is_gotten=is_gotten)
+
+
+def _compare_names(path: str, was: _Name | None, now: _Name, role: _Role) -> Iterator[Change]:
+    """Yield the changes of one name that callers notice."""
     if was is None:
         sentence = "is new, and required" if now.is_required else "is new"
-        return _change(path, sentence, breaks=role.is_given and now.is_required)
-    if was.kind != now.kind:
+        yield _change(path, sentence, breaks=role.is_given and now.is_required)
+    elif was.kind != now.kind:
         sentence = f"is {_with_article(now.kind)}, and was {_with_article(was.kind)}"
-        return _change(path, sentence, breaks=True)
-    return _compare_types(path, was, now, role)
+        yield _change(path, sentence, breaks=True)
+    else:
+        yield from _compare_contents(path, was, now, role)
 
 
 def _with_article(kind: str) -> str:
@@ -91,18 +123,19 @@ def _with_article(kind: str) -> str:
     return f"a {kind}"
 
 
-def _compare_types(path: str, was: _Name, now: _Name, role: _Role) -> Change | None:
-    """Return how the types of a name changed, or whether it is required, or None."""
-    is_wider = not was.alternatives() >= now.alternatives()
-    is_narrower = not was.alternatives() <= now.alternatives()
+def _compare_contents(path: str, was: _Name, now: _Name, role: _Role) -> Iterator[Change]:
+    """Yield how the type of a name changed, and whether callers must now give a value."""
+    old = was.alternatives()
+    new = now.alternatives()
+    is_wider = bool(new - old)
+    is_narrower = bool(old - new)
     if (is_wider or is_narrower) and (role.is_given or role.is_gotten):
         breaks = (role.is_given and is_narrower) or (role.is_gotten and is_wider)
-        return _change(path, f"is `{now.types}`, and was `{was.types}`", breaks=breaks)
+        yield _change(path, f"is `{now.content}`, and was `{was.content}`", breaks=breaks)
     if now.is_required and not was.is_required:
-        return _change(path, "is now required", breaks=role.is_given)
+        yield _change(path, "is now required", breaks=role.is_given)
     if was.is_required and not now.is_required:
-        return _change(path, "is no longer required", breaks=False)
-    return None
+        yield _change(path, "is no longer required", breaks=False)
 
 
 def _change(path: str, sentence: str, *, breaks: bool) -> Change:
@@ -110,14 +143,17 @@ def _change(path: str, sentence: str, *, breaks: bool) -> Change:
 
 
 def _mentioned_words(kinds: set[str], names: Mapping[str, _Name]) -> set[str]:
-    """Return the words in the types of some kinds of names, and of the classes named there."""
+    """Return the words in the types of some kinds of names.
+
+    If a word names a class, the words in the types of its attributes are included, and so on.
+    """
     words: set[str] = set()
-    while True:
+    while True:  # until a round finds no more words
         more: set[str] = set()
         for path, name in names.items():
-            is_attribute_of_mentioned = name.kind == "attribute" and path.split(".")[-2] in words
-            if name.kind in kinds or is_attribute_of_mentioned:
-                more.update(re.findall(r"\w+", name.types))
+            class_name = _last_word(_holder_of(path))
+            if name.kind in kinds or (name.kind == "attribute" and class_name in words):
+                more.update(re.findall(r"\w+", name.content))
         if more <= words:
             return words
         words |= more
@@ -130,17 +166,22 @@ def _load_names(folder: Path, package: str) -> dict[str, _Name]:
 
 
 def _walk(holder: griffe.Object | griffe.Alias) -> Iterator[tuple[str, _Name]]:
-    """Yield the public names: 'package.module.function', 'package.module.function(parameter)'."""
+    """Yield the public names inside a module or a class, each with its path.
+
+    A path is 'package.module.function', or 'package.module.function(parameter)'.
+    """
     members = holder.all_members if holder.is_class else holder.members
     for member in members.values():
         if not member.is_public:
             continue
         if not isinstance(member, griffe.Alias):
             yield from _walk_definition(member.path, member)
-        elif not (holder.is_class and member.inherited):
+        elif holder.is_class and member.inherited:
+            if _is_from_private_base(member):
+                yield from _walk_definition(member.path, member.final_target)
+            # A public base is walked itself.
+        else:  # an import that is made public
             yield member.path, _Name("alias", "")
-        elif _is_from_private_base(member):  # a public base is walked itself
-            yield from _walk_definition(member.path, member.final_target)
 
 
 def _walk_definition(
@@ -148,8 +189,9 @@ def _walk_definition(
 ) -> Iterator[tuple[str, _Name]]:
     """Yield a definition under the path by which callers reach it, and the names inside it."""
     if isinstance(definition, griffe.Attribute):
-        types = str(definition.annotation or definition.value)
-        yield path, _Name("attribute", types, is_required=definition.value is None)
+        kind = "property" if "property" in definition.labels else "attribute"
+        content = str(definition.annotation or definition.value)
+        yield path, _Name(kind, content, is_required=_is_required(definition))
     elif isinstance(definition, griffe.Function):
         yield from _walk_function(path, definition)
     elif isinstance(definition, griffe.Class):
@@ -160,17 +202,45 @@ def _walk_definition(
         yield from _walk(definition)
 
 
+def _is_required(attribute: griffe.Attribute) -> bool:
+    """Return True if the constructor of the class must be given a value for the attribute."""
+    holder = attribute.parent
+    if attribute.value is not None or "property" in attribute.labels:
+        return False
+    if not isinstance(holder, griffe.Class):  # a module, which nobody constructs
+        return False
+    if holder.keywords.get("total") == "False":  # a TypedDict, each key of which may be left out
+        return False
+    # A constructor that is written out has parameters, which are compared themselves.
+    return "__init__" not in holder.members
+
+
 def _walk_function(path: str, function: griffe.Function) -> Iterator[tuple[str, _Name]]:
     """Yield a function and its parameters."""
     kind = "operation" if ".api." in path else "function"
     yield path, _Name(kind, str(function.returns))
     for index, parameter in enumerate(function.parameters):
-        # Where an argument may be given by its position, that is part of its name.
-        place = "" if parameter.kind is griffe.ParameterKind.keyword_only else f"{index}: "
         yield (
-            f"{path}({place}{parameter.name})",
+            f"{path}({_describe_parameter(index, parameter)})",
             _Name("parameter", str(parameter.annotation), is_required=parameter.required),
         )
+
+
+def _describe_parameter(index: int, parameter: griffe.Parameter) -> str:
+    """Return the name of a parameter as a path has it: '0: a', or 'a' if it is keyword-only.
+
+    A position is part of the name wherever callers may give arguments by position. For `*args`, it
+    is the position of the first of them.
+    """
+    match parameter.kind:
+        case griffe.ParameterKind.keyword_only:
+            return parameter.name
+        case griffe.ParameterKind.var_keyword:
+            return f"**{parameter.name}"
+        case griffe.ParameterKind.var_positional:
+            return f"{index}: *{parameter.name}"
+        case _:
+            return f"{index}: {parameter.name}"
 
 
 def _is_from_private_base(member: griffe.Alias) -> bool:

@@ -5,7 +5,7 @@ with the same schema. From such a list the generator makes a function that sends
 as the Content-Type, and, where the body is required, a module that Python cannot import.
 """
 
-from openapi_tools.json_values import JSONObject, expect_object
+from openapi_tools.json_values import JSONObject, expect_object, to_text
 from openapi_tools.operations import operation_at, operations_of
 
 PREFERRED = "application/json"
@@ -23,9 +23,9 @@ def keep_one_media_type(document: JSONObject) -> None:
 def _remove_alternatives(content: JSONObject) -> None:
     if PREFERRED not in content:
         return
-    schema = _schema_of(content, PREFERRED)
+    schema = to_text(_schema_of(content, PREFERRED))
     for media_type in list(content):
-        if media_type != PREFERRED and _schema_of(content, media_type) == schema:
+        if media_type != PREFERRED and to_text(_schema_of(content, media_type)) == schema:
             del content[media_type]
 
 

@@ -25,7 +25,10 @@ class Settings(TypedDict):
 
 
 def read_settings(path: Path) -> Settings:
-    """Return the settings in a file; raise SpecError for one that is missing or not known."""
+    """Return the settings in a file.
+
+    Raise SpecError if a setting is missing or unknown, and OSError if the file cannot be read.
+    """
     needed = ("source", "info", "operations", "securitySchemes", "schemas")
     settings = copy_object(read_document(path), str(path), needed=needed)
     operations: dict[str, PinnedOperation] = {}

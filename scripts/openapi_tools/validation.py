@@ -1,6 +1,5 @@
 """Checks that a document is valid OpenAPI 3.0, for `make spec` and `make generate`."""
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import cast
 
@@ -8,7 +7,14 @@ from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from referencing.exceptions import Unresolvable
 
-from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_objects, expect_object
+from openapi_tools.json_values import (
+    JSON,
+    JSONObject,
+    SpecError,
+    copy_objects,
+    expect_object,
+    to_text,
+)
 from openapi_tools.references import components_of, find_target, schema_name
 
 _SHOWN_CHARACTERS = 60
@@ -89,7 +95,7 @@ def _describe_duplicate(values: list[JSON]) -> str:
     """
     indexes: dict[str, int] = {}
     for index, value in enumerate(values):
-        text = json.dumps(value, sort_keys=True)
+        text = to_text(value)
         if text in indexes:
             return f": [{indexes[text]}] and [{index}] are both {value!r:.60}"
         indexes[text] = index

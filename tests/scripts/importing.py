@@ -74,14 +74,18 @@ class Refusal:
         file.write_bytes(content.encode() if isinstance(content, str) else content)
         return self.of(file, *options)
 
-    def of(self, source: str | Path, *options: str) -> str:
-        """Return the reason why a source is refused: one line, and nothing is written."""
+    def of(self, source: str | Path, *options: str, blamed: Path | None = None) -> str:
+        """Return the reason why a source is refused: one line, and nothing is written.
+
+        The line begins with the file at fault: the source, unless another is `blamed`.
+        """
+        file = blamed or source
         output = self._folder / "out" / "mesh.yaml"
         output.parent.mkdir(exist_ok=True)
         assert run_importer(source, output, *options) == 1
         assert list(output.parent.iterdir()) == []
         written = self._capsys.readouterr()
         assert written.out == ""
-        assert written.err.startswith(f"error: {source}: ")
+        assert written.err.startswith(f"error: {file}: ")
         assert written.err.count("\n") == 1
-        return written.err.removeprefix(f"error: {source}: ").strip()
+        return written.err.removeprefix(f"error: {file}: ").strip()

@@ -250,8 +250,8 @@ def test_names_in_the_wrong_form_are_refused(tmp_path: Path, given: Any, complai
     ("values", "given", "complaint"),
     [
         (["a", "b"], {"a": "X", "b": "x"}, "'a' and 'b' would both be named X"),
-        (["a", "b"], {"b": "3"}, "'b' would be named '3', which is not a name in Python"),
-        (["a", "b"], {"b": "🚀"}, "'b' would be named '', which is not a name in Python"),
+        (["a", "b"], {"b": "3"}, "'b' would be named '3', which is not a valid Python identifier"),
+        (["a", "b"], {"b": "🚀"}, "'b' would be named '', which is not a valid Python identifier"),
     ],
 )
 def test_name_that_python_cannot_use_is_refused_with_the_correction(
@@ -264,6 +264,17 @@ def test_name_that_python_cannot_use_is_refused_with_the_correction(
     apply_advice(message, spec, tmp_path)
     name_enum_members(spec)
     assert broker_type(spec)["x-enum-varnames"][1] == "MY_NAME"
+
+
+def test_name_in_a_list_that_python_cannot_use_is_refused_with_the_removal_of_the_list(
+    tmp_path: Path,
+) -> None:
+    message = refusal(["a", "b"], **{"x-enum-varnames": ["A", "3"]})
+
+    assert "'b' would be named '3', which is not a valid Python identifier" in message
+    spec = document(["a", "b"], **{"x-enum-varnames": ["A", "3"]})
+    apply_advice(message, spec, tmp_path)
+    assert name_enum_members(spec) == []
 
 
 @pytest.mark.parametrize(

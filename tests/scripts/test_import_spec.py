@@ -302,20 +302,50 @@ def test_an_operation_that_is_not_pinned_keeps_its_name_and_tags() -> None:
         ("schemas: {}", "schemas: {}\nmore: 1", "'more' is not known here"),
         ("schemas: {}", "schemas: Ours", "schemas: expected a mapping, not 'Ours'"),
         ("    tag: Balance", "    tags: Balance", f"operations.{PINNED}: 'tag' is missing"),
-        (
-            "schemas: {}",
-            "schemas: {Gone: Ours}",
-            "the settings rename the schema 'Gone', but the imported operations need no",
-        ),
     ],
 )
-def test_misspelt_settings_are_refused(
+def test_misspelt_settings_are_refused_with_their_file(
     said: str, meant: str, reason: str, refusal: Refusal, tmp_path: Path
 ) -> None:
     text = SETTINGS_FILE.read_text("utf-8")
     settings = tmp_path / "import.yaml"
     settings.write_text(text.replace(said, meant), "utf-8")
-    assert reason in refusal.of(PAGE, "--settings", str(settings))
+    assert reason in refusal.of(PAGE, "--settings", str(settings), blamed=settings)
+
+
+def test_settings_that_rename_a_schema_that_the_source_lacks_are_refused(
+    refusal: Refusal, tmp_path: Path
+) -> None:
+    text = SETTINGS_FILE.read_text("utf-8")
+    settings = tmp_path / "import.yaml"
+    settings.write_text(text.replace("schemas: {}", "schemas: {Gone: Ours}"), "utf-8")
+    assert "the settings rename the schema 'Gone', but the imported operations need no" in (
+        refusal.of(PAGE, "--settings", str(settings))
+    )
+
+
+def test_missing_settings_are_not_blamed_on_the_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "import.yaml"
+
+    assert run_importer(PAGE, tmp_path / "mesh.yaml", "--settings", str(settings)) == 1
+
+    message = capsys.readouterr().err
+    assert str(settings) in message
+    assert str(PAGE) not in message
+
+
+def test_output_that_cannot_be_written_is_not_blamed_on_the_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "gone" / "mesh.yaml"
+
+    assert run_importer(PAGE, output) == 1
+
+    message = capsys.readouterr().err
+    assert str(output.parent) in message
+    assert str(PAGE) not in message
 
 
 def test_the_script_runs_as_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -133,6 +133,41 @@ def test_action_without_effect_is_reported(overlay: Any) -> None:
     assert [note.split(": ")[1] for note in notes] == ["action 1", "action 2"]
 
 
+@pytest.mark.parametrize(("old", "new"), [(True, 1), (0, False), (1, 1.0)])
+def test_action_that_changes_only_the_type_of_a_value_has_an_effect(
+    overlay: Any, old: Any, new: Any
+) -> None:
+    changed = {"info": {"nested": [{"default": old}]}}
+    action = {"target": "$.info.nested[0]", "update": {"default": new}}
+
+    notes = apply_overlay(overlay(action), changed)
+
+    assert notes == []
+    assert repr(changed) == repr({"info": {"nested": [{"default": new}]}})
+
+
+def test_number_is_appended_to_an_array_that_holds_an_equal_boolean(overlay: Any) -> None:
+    changed = {"enum": [True, {"a": True}]}
+
+    notes = apply_overlay(
+        overlay({"target": "$", "update": {"enum": [1, {"a": 1}, True]}}), changed
+    )
+
+    assert notes == []
+    assert repr(changed["enum"]) == repr([True, {"a": True}, 1, {"a": 1}])
+
+
+def test_object_is_not_appended_to_an_array_that_holds_it_with_its_keys_in_another_order(
+    overlay: Any,
+) -> None:
+    changed = {"tags": [{"b": 1, "a": 2}]}
+
+    notes = apply_overlay(overlay({"target": "$.tags", "update": {"a": 2, "b": 1}}), changed)
+
+    assert len(notes) == 1
+    assert changed == {"tags": [{"b": 1, "a": 2}]}
+
+
 @pytest.mark.parametrize(
     ("action", "complaint"),
     [

@@ -49,6 +49,55 @@ def test_a_change_breaks_if_callers_must_give_more_or_get_something_else(
     assert changes(tmp_path, old, new) == expected
 
 
+def test_type_and_necessity_that_change_together_are_both_reported(tmp_path: Path) -> None:
+    assert changes(tmp_path, "def f(a: X = 1): ...", "def f(a: X | Y): ...") == [
+        (False, "f(0: a)", "is `X | Y`, and was `X`"),
+        (True, "f(0: a)", "is now required"),
+    ]
+
+
+def test_new_keyword_only_parameter_before_keyword_arguments_is_additive(tmp_path: Path) -> None:
+    found = changes(tmp_path, "def f(a, **options): ...", "def f(a, *, b=1, **options): ...")
+
+    assert found == [(False, "f(b)", "is new")]
+
+
+def test_new_parameter_before_positional_arguments_breaks_callers(tmp_path: Path) -> None:
+    found = changes(tmp_path, "def f(a, *rest): ...", "def f(a, b=1, *rest): ...")
+
+    assert (True, "f(1: *rest)", "is no longer there") in found
+
+
+def test_new_property_of_a_class_that_callers_construct_is_additive(tmp_path: Path) -> None:
+    old = "class A:\n  x: int\ndef f(a: A): ..."
+    new = "class A:\n  x: int\n  @property\n  def y(self) -> int: ...\ndef f(a: A): ..."
+
+    assert changes(tmp_path, old, new) == [(False, "A.y", "is new")]
+
+
+def test_wider_property_breaks_callers_even_if_they_construct_its_class(tmp_path: Path) -> None:
+    old = "class A:\n  @property\n  def y(self) -> int: ...\ndef f(a: A): ..."
+    new = old.replace("-> int", "-> int | None")
+
+    found = changes(tmp_path, old, new)
+
+    assert found == [(True, "A.y", "is `int | None`, and was `int`")]
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        "x: int",
+        "class A(TypedDict, total=False):\n  x: int",
+        "class A:\n  def __init__(self): ...\n  x: int",
+    ],
+)
+def test_new_attribute_that_no_constructor_requires_is_additive(tmp_path: Path, old: str) -> None:
+    found = changes(tmp_path, old, old.replace("x: int", "x: int; y: int"))
+
+    assert [(breaks, sentence) for breaks, _, sentence in found] == [(False, "is new")]
+
+
 def test_arguments_that_change_places_break_those_who_give_them_by_position(tmp_path: Path) -> None:
     found = changes(tmp_path, "def f(a, b): ...", "def f(b, a): ...")
 

@@ -28,6 +28,13 @@ def media_types(**request: Any) -> list[str]:
         ({"application/json": JSON_BODY, "a/b": WITHOUT_EXAMPLE}, ["application/json"]),
         ({"application/json": {}, "text/json": {}}, ["application/json"]),
         ({"application/json": JSON_BODY, "a/b": {"schema": {}}}, ["application/json", "a/b"]),
+        (
+            {
+                "application/json": {"schema": {"default": 1}},
+                "a/b": {"schema": {"default": True}},
+            },
+            ["application/json", "a/b"],
+        ),
         ({"text/json": JSON_BODY, "a/b": JSON_BODY}, ["text/json", "a/b"]),
         ({"application/json": JSON_BODY}, ["application/json"]),
     ],
