@@ -45,8 +45,8 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
 
     Attributes:
         rows: The rows as sent, including those without a currency code (`balances`).
-        total_cash_usd: What Mesh says that all cash is worth in US dollars (`totalCashUsdValue`),
-            never computed here; None if it sent null or nothing.
+        total_cash_usd: The value of all cash in US dollars as Mesh sent it (`totalCashUsdValue`),
+            never computed here; None if Mesh sent null or nothing.
         total_buying_power_usd: The same for buying power (`totalBuyingPowerUsdValue`).
         request_id: The id to quote to Mesh's support (`X-Request-Id`, else `CF-Ray`); None if the
             answer had neither header.
@@ -55,7 +55,8 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
     rows: tuple[CurrencyBalance, ...]
     total_cash_usd: Decimal | None
     total_buying_power_usd: Decimal | None
-    _body: bytes = attrs.field(default=b"{}", eq=False)  # the envelope as sent, for `raw`
+    # The envelope as sent, for `raw`.
+    _body: bytes = attrs.field(default=b"{}", eq=False, alias="body")
     request_id: str | None = attrs.field(default=None, eq=False)
 
     @functools.cached_property  # attrs makes a slot for its value
@@ -80,7 +81,7 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
             KeyError: The account does not list that currency; the message names those it lists.
         """
         balance = None
-        if isinstance(code, str):
+        if isinstance(code, str):  # `in` and `get` of Mapping pass on any object
             balance = self._by_code.get(code.upper())
         if balance is None:
             listed = ", ".join(self._by_code) or "no currency"

@@ -6,8 +6,9 @@ generated function runs, what an answer means, and whether a request may be repe
 (`mesh_facade/operations/`). How a call is carried out (connections, deadlines, retries) is in
 `mesh_facade/engine/`.
 
-Both constructors list all options, and both clients have all methods, on purpose: so editors and
-type checkers know them, and a TypeError names the class and the method that were called.
+Both constructors list all options, and both clients have all methods. This repetition is
+deliberate: editors and type checkers see each option, and Python's TypeError for a wrong argument
+names the method that was called, and not a helper.
 
 Options and arguments can be secrets, and `self` leads to the API keys. So each constructor and each
 method that may raise is decorated with `keeps_secrets_out_of_tracebacks`. While a bulk run is
@@ -76,6 +77,7 @@ class _BaseClient(Generic[RunnerT, TransportT]):
             engine = attrs.evolve(engine, deadline=deadline)
         if max_attempts is not None:
             engine = attrs.evolve(engine, max_attempts=max_attempts)
+        # Not `copy.copy`, which `__reduce__` refuses.
         sibling = type(self).__new__(type(self))
         sibling.__dict__.update(self.__dict__)  # attributes of a caller's subclass as well
         sibling._runner = self._runner.with_engine(engine)  # noqa: SLF001 — of the same class
@@ -109,7 +111,8 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         max_attempts: How many attempts a call may make. Connection faults, timeouts, rate limits,
             server errors and HTTP 408 lead to another one; other errors, such as refused
             certificates or a proxy that refuses for good, are raised at once. The retry budget of
-            the client can allow fewer: it begins with 10 retries, and ten calls add one, up to 10.
+            the client can allow fewer: it begins with 10 retries, every tenth call adds one, and it
+            never holds more than 10.
         max_connections: How many calls run at once, each on a connection of its own; others wait
             for their turn. If the process may open fewer files, fewer run at once.
         proxy: A proxy's URL, `http://`, `https://`, `socks5://` or `socks5h://` (without a scheme,
@@ -125,8 +128,8 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
             raises propagate to the caller; in a bulk run they are the account's outcome.
 
     Raises:
-        MeshConfigurationError: A key is missing or malformed, or an option or an environment
-            variable cannot be used.
+        MeshConfigurationError: A key is missing or malformed, or an option or a variable `MESH_…`
+            cannot be used.
     """
 
     @keeps_secrets_out_of_tracebacks
@@ -147,13 +150,13 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         _check_transport(transport, httpx.BaseTransport, proxy, verify)
-        open_on_caller_transport = None
+        open_caller_connection = None
         if transport is not None:
-            open_on_caller_transport = functools.partial(CallerThreadConnection, transport)
+            open_caller_connection = functools.partial(CallerThreadConnection, transport)
         engine = _build_engine(
             ThreadWaiting(),
             ThreadConnection,
-            open_on_caller_transport,
+            open_caller_connection,
             client_id,
             client_secret,
             environment=environment,
@@ -204,10 +207,10 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         While your iterable blocks, no outcome is yielded.
 
         If Mesh answers 429 with a `Retry-After`, all calls of the run pause until it is over, and
-        the account is attempted again: at most 10 times. A `Retry-After` of more than 300 seconds
-        is not waited for: the 429 is the account's outcome, and the run goes on without a pause.
-        Such a pause does not count towards `deadline`, nor the attempt before it towards
-        `max_attempts`.
+        the account is attempted again: at most 10 times. The pause extends the `deadline` of each
+        call that waits, and the attempt before it does not count towards `max_attempts`. A
+        `Retry-After` of more than 300 seconds is not waited for: the 429 is the account's outcome,
+        and the run goes on without a pause.
 
         To stop early, close the generator (`contextlib.closing`). Closing waits for calls in
         flight, at most for one second longer than `deadline`, and drops their outcomes. `break`
@@ -217,17 +220,17 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
             accounts: What to read.
             concurrency: How many are read at a time; those above `max_connections` wait for a
                 connection, within their `deadline`.
-            max_pause: Seconds, more than 0, that the run may pause in all; None for no such bound,
-                so that one account can pause a run for up to 10 times 300 seconds. If a pause would
-                exceed what is left, the 429 is the account's outcome, and the run goes on without a
-                pause.
+            max_pause: Seconds, more than 0, that the run may pause in all. If a pause would exceed
+                what is left, the 429 is the account's outcome, and the run goes on without a pause.
+                None sets no such limit: then one account can pause the run 10 times, for up to 300
+                seconds each.
 
         Raises:
             MeshConfigurationError: `concurrency` or `max_pause` cannot be used; raised at once.
-            AuthenticationError: The API keys are evidently refused: as many accounts in a row as
-                `concurrency` says, but at least 5, ended in this error without
-                `reconnect_required`, and none was answered otherwise between them. The outcomes of
-                calls in flight are yielded first.
+            AuthenticationError: The API keys are evidently refused: as many different accounts as
+                `concurrency` says, but at least 5, got this error without `reconnect_required`, and
+                Mesh gave no other answer between them. (Accounts without an answer do not count.)
+                The outcomes of calls in flight are yielded first.
             TypeError: `accounts` is not iterable (raised at once), or one of them is not a
                 LinkedAccount.
             RuntimeError: The system allows no thread at all.
@@ -299,13 +302,13 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         _check_transport(transport, httpx.AsyncBaseTransport, proxy, verify)
-        open_on_caller_transport = None
+        open_caller_connection = None
         if transport is not None:
-            open_on_caller_transport = functools.partial(CallerTaskConnection, transport)
+            open_caller_connection = functools.partial(CallerTaskConnection, transport)
         engine = _build_engine(
             TaskWaiting(),
             TaskConnection,
-            open_on_caller_transport,
+            open_caller_connection,
             client_id,
             client_secret,
             environment=environment,
@@ -366,10 +369,16 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
 
         This does not wait for calls, but it ends their pauses. A transport of your own is closed at
         once. Closing twice is fine.
+
+        Raises:
+            MeshError: No event loop of asyncio is running. Idle connections stay open until their
+                event loops end.
         """
-        self._runner.engine.pool.close()
-        if self._transport is not None:
-            await self._transport.aclose()
+        try:
+            self._runner.engine.pool.close()
+        finally:
+            if self._transport is not None:
+                await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -396,7 +405,7 @@ def _check_transport(
 def _build_engine(  # noqa: PLR0913 — one keyword for each option
     waiting: Waiting,
     connection_class: type[ThreadConnection] | type[TaskConnection],
-    open_on_caller_transport: Callable[[], Connection] | None,
+    open_caller_connection: Callable[[], Connection] | None,
     client_id: str | None,
     client_secret: AsyncClientSecret | None,
     *,
@@ -413,14 +422,15 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
     """Check the options of a client, and return the engine that they describe.
 
     (The engine checks `timeout`, `deadline` and `max_attempts` when it is made.) `waiting` and
-    `connection_class` are those of threads or of tasks. `open_on_caller_transport` returns the
-    caller's transport as a connection; it is None if the caller has given none.
+    `connection_class` are those of threads or of tasks. `open_caller_connection` returns the
+    caller's transport as a connection, in the place of `connection_class`; it is None if the caller
+    has given none.
     """
     logs.configure_logging()
     url = find_base_url(environment, base_url)
     check_count("max_connections", max_connections)
-    if open_on_caller_transport is not None:
-        open_connection = open_on_caller_transport
+    if open_caller_connection is not None:
+        open_connection = open_caller_connection
     else:
         found_proxy = find_proxy(url, proxy)
         ssl_context = find_ssl_context(verify, is_tls=uses_tls(url, found_proxy))

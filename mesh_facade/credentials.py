@@ -1,8 +1,8 @@
 """The two API keys: where they come from, and how they get onto a request.
 
 `_add_key_headers` puts them there, each time before a request is sent. The names of the two headers
-are the spec's. `operations` reads them, because only it and `client` may import the generated
-client.
+are the spec's: `operations/servers.py` takes them from the generated client, which only
+`operations` and `client` may import.
 """
 
 import inspect
@@ -20,15 +20,15 @@ from mesh_facade.operations.servers import CLIENT_ID_HEADER, CLIENT_SECRET_HEADE
 ClientSecret = str | Callable[[], str]
 AsyncClientSecret = ClientSecret | Callable[[], Awaitable[str]]
 
-_KEY = re.compile("[!-~]+")  # printable ASCII without the space: what a header can carry
+_KEY = re.compile("[!-~]+")  # printable ASCII without the space: no key has other characters
 
 
 class Credentials(httpx.Auth):
     """The two API keys: checked, sent with each attempt, never printed, copied or pickled.
 
-    The engine runs these flows itself, each time before it sends a request (`sign` in
-    `engine/waiting.py`): at least once for each attempt. They have the form of an `httpx.Auth`, so
-    that an `httpx.Client` of your own could run them too.
+    The engine runs `auth_flow` or `async_auth_flow` itself, each time before it sends a request
+    (`sign` in `engine/waiting.py`). `httpx.Auth` is httpx's interface for this, but httpx does not
+    run the two methods here.
 
     Attributes:
         has_secret_function: Whether a function, sync or async, returns the secret.
@@ -39,13 +39,13 @@ class Credentials(httpx.Auth):
             client_id = os.environ.get("MESH_CLIENT_ID")
         if client_secret is None:
             client_secret = os.environ.get("MESH_CLIENT_SECRET")
-        self._client_id = _check_key("client_id", client_id)
+        self._client_id = _require_key("client_id", client_id)
         self._client_secret: AsyncClientSecret
         if callable(client_secret):
             self._client_secret = client_secret
             self.has_secret_function = True
         else:
-            self._client_secret = _check_key("client_secret", client_secret)
+            self._client_secret = _require_key("client_secret", client_secret)
             self.has_secret_function = False
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -59,7 +59,7 @@ class Credentials(httpx.Auth):
         if isinstance(self._client_secret, str):
             secret = self._client_secret
         else:
-            secret = _check_returned_secret(self._client_secret())
+            secret = _require_returned_key(self._client_secret())
         self._add_key_headers(request, secret)
         yield request
 
@@ -76,7 +76,7 @@ class Credentials(httpx.Auth):
             given = self._client_secret()
             if inspect.isawaitable(given):
                 given = await given
-            secret = _check_returned_secret(given)
+            secret = _require_returned_key(given)
         self._add_key_headers(request, secret)
         yield request
 
@@ -100,8 +100,11 @@ class Credentials(httpx.Auth):
         raise TypeError("Credentials cannot be copied or pickled: they are secrets")
 
 
-def _check_returned_secret(value: object) -> str:
-    """Return what a secret function returned; raise as `_check_key` if it cannot be a key."""
+def _require_returned_key(value: object) -> str:
+    """Return what a secret function returned; raise MeshConfigurationError if it cannot be a key.
+
+    Its messages differ from those of `_require_key`, because the function is at fault.
+    """
     if value is None or value == "":
         raise MeshConfigurationError(
             "client_secret is missing: your function returned None or an empty string"
@@ -111,10 +114,10 @@ def _check_returned_secret(value: object) -> str:
         raise MeshConfigurationError(
             "client_secret is an async function, which only AsyncMeshClient can await"
         )
-    return _check_key("client_secret", value)
+    return _require_key("client_secret", value)
 
 
-def _check_key(name: str, value: object) -> str:
+def _require_key(name: str, value: object) -> str:
     """Return a key; raise MeshConfigurationError, without the value, if it cannot be one."""
     if value is None or value == "":
         raise MeshConfigurationError(f"{name} is missing: pass {name}= or set MESH_{name.upper()}")

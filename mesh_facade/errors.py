@@ -26,11 +26,11 @@ An error that comes before an attempt has begun ends the call, whatever its clas
 client is closed, the secret cannot be used, too many files are open, or the deadline passes while
 the call waits for the secret or for a connection. (A connection that is refused is an attempt.)
 
-Every error can be pickled and copied. None holds a secret, nor leads to one through its cause,
+Every error can be pickled and copied. No error holds a secret, or leads to one through its cause,
 context or traceback: `mesh_facade/engine/redaction.py` sees to that. (Secrets of fewer than 8
 characters are not redacted from Mesh's texts: ordinary words would suffer.) The text of an error,
-`str(error)`, is ours. It holds the HTTP status, and Mesh's status and error type if these look like
-codes, which are one word. Mesh's free text, which may name a person, is in `message` and
+`str(error)`, is ours. It holds the HTTP status, and Mesh's status and error type if each is a
+single word such as `badRequest`. Mesh's free text, which may name a person, is in `message` and
 `display_message`, never in `str(error)`.
 """
 
@@ -62,8 +62,8 @@ class MeshConnectionError(MeshError):
 
     Attributes:
         is_transient: True if another attempt may help. False if the certificate was refused
-            (`MeshTLSError`), or if a proxy refused to connect for good: the call then makes no
-            other attempt.
+            (`MeshTLSError`), or if a proxy refused permanently: the call then makes no other
+            attempt.
     """
 
     def __init__(self, text: str = "", /, *, attempts: int = 0, is_transient: bool = True) -> None:
@@ -109,8 +109,8 @@ class MeshAPIError(MeshError):
     """Mesh answered with an error.
 
     The fields from `status` to `error_data` are those of the spec's `ApiResult`; Mesh sends
-    `team_code` beside them. Each of them is None if Mesh sent null or nothing. Each but
-    `error_data` is None, too, if Mesh sent something that is not a string.
+    `team_code` beside them. All of these are None if Mesh sent null or nothing, and all but
+    `error_data` also if Mesh sent something that is not a string.
 
     Attributes:
         http_status: The HTTP status of the answer; it can be 200.
@@ -122,8 +122,10 @@ class MeshAPIError(MeshError):
         error_data: Further details, numbers as Decimal; what is nested deeper than 100 levels is
             replaced by `"[redacted]"`.
         team_code: Mesh's routing code, such as `P4`: for alerting, not for display.
-        retry_after: Seconds that Mesh asks to wait before the next call (`Retry-After`).
-        request_id: The id to quote to Mesh's support (`X-Request-Id`, else `CF-Ray`).
+        retry_after: Seconds that Mesh asks to wait before the next call (`Retry-After`); None if it
+            does not ask for that.
+        request_id: The id to quote to Mesh's support (`X-Request-Id`, else `CF-Ray`); None if the
+            answer had neither header.
     """
 
     def __init__(  # noqa: PLR0913 — one keyword for each field
@@ -159,8 +161,8 @@ class MeshAPIError(MeshError):
     def reconnect_required(self) -> bool:
         """True if the user's token is dead; wrong API keys do not set it.
 
-        Let the user link the account again, unless the token can be refreshed: try that once,
-        first. This package has no operation for it; docs/guides/tokens.md says what to do.
+        Try once to refresh the token. If that fails, let the user link the account again. This
+        package cannot refresh tokens; docs/guides/tokens.md says what to do.
         """
         return (self.error_type or "").lower() == "unauthorizedtoken"
 

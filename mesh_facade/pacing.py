@@ -1,4 +1,7 @@
-"""The decisions of a bulk run: when its lanes pause, and when it ends early."""
+"""The decisions of a bulk run: when its lanes pause, and when it ends early.
+
+A lane is a thread or a task that reads accounts (see `bulk`).
+"""
 
 import threading
 import time
@@ -25,12 +28,13 @@ class BulkRetryPolicy(RetryPolicy):
 
     If Mesh answers 429 with a `Retry-After`, all lanes pause: no attempt of the run begins before
     the pause is over. A pause puts off the deadlines of the calls that wait for it, and uses up
-    none of their attempts. It uses up no retry budget either, unless its length is 0: such retries
-    follow each other at once, so each takes one from the budget.
+    none of their attempts. The retry after a pause is not taken from the retry budget either,
+    unless the pause lasts 0 seconds: nothing slows such retries down, so the budget limits them.
 
-    No pause begins, and the account fails, if the `Retry-After` is longer than `LONGEST_PAUSE`, if
-    the account has caused `MOST_PAUSES` already, or if the run would pause longer than `max_pause`
-    in all. Other failures are retried as in a single call.
+    The account fails without a pause if the `Retry-After` is longer than `LONGEST_PAUSE`, if the
+    account has caused `MOST_PAUSES` already, if the run would pause longer than `max_pause` in all,
+    or if the pause would last 0 seconds and the budget is empty. Other failures are retried as in a
+    single call.
     """
 
     def __init__(self, budget: RetryBudget, max_pause: float | None) -> None:

@@ -217,7 +217,7 @@ def mock_server(port: int) -> None:
             for variable, value in server.environment.items():
                 click.echo(f"export {variable}={value}")
             while True:
-                # Not a wait for a threading.Event, which Ctrl-C does not end on Windows.
+                # On Windows, Ctrl-C ends a sleep, but not a wait for a threading.Event.
                 time.sleep(_HOUR)
         except KeyboardInterrupt:
             return  # this is how the user ends the server
@@ -271,10 +271,9 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
 
 
 def _check_max_pause(
-    context: click.Context, parameter: click.Parameter, seconds: float | None
+    _context: click.Context, _parameter: click.Parameter, seconds: float | None
 ) -> float | None:
-    """Return a number of seconds; raise BadParameter if a run cannot pause for so long."""
-    del context, parameter
+    """Return a number of seconds; raise BadParameter unless it can limit the pauses of a run."""
     longest = threading.TIMEOUT_MAX
     # NaN is refused too: each comparison with it is false.
     if seconds is not None and not 0 < seconds <= longest:
@@ -311,16 +310,16 @@ def _check_max_pause(
 @click.option(
     "--trust-keys",
     is_flag=True,
-    help="Resume although tokens were renewed: compare accounts by key (from the column) and "
-    "broker.",
+    help="Resume although tokens were renewed: compare accounts only by broker and by the key in "
+    "the column 'key'.",
 )
 @click.option(
     "--max-pause",
     type=float,
     callback=_check_max_pause,
     metavar="SECONDS",
-    help="How long the run may wait in total when Mesh asks to wait (HTTP 429). Without it, an "
-    "account waits at most 10 times, and at most 300 seconds each time.",
+    help="How long the run may wait in total when Mesh asks to wait (HTTP 429); default: no limit. "
+    "In any case, one account makes it wait at most 10 times, for at most 300 seconds each.",
 )
 @_environment_option
 @click.pass_context
@@ -337,8 +336,9 @@ def bulk(  # noqa: PLR0913 — one argument for each option
 ) -> None:
     """Read the balances of all ACCOUNTS, and write each outcome as it comes.
 
-    ACCOUNTS is a CSV file with the columns auth_token, broker and, to tell outcomes apart, key; or
-    JSON lines with these fields; or - for stdin. Without a key, the record's number is taken.
+    ACCOUNTS is a CSV file or a file of JSON lines; - reads stdin. Its columns or fields are
+    auth_token, broker and, to tell outcomes apart, key. Without a key, the record's number is the
+    key.
 
     The output is CSV if its name ends in .csv. It is JSON lines if its name ends in .jsonl, .ndjson
     or .json, if it has no ending, or if the output is stdout. It never holds auth tokens. If a run

@@ -59,15 +59,15 @@ def find_verdict(error: Exception) -> Verdict:
     for error_class, verdict in _VERDICTS:
         if isinstance(error, error_class):
             return verdict
-    return Verdict(USAGE)
+    return Verdict(USAGE)  # ValueError, OSError, ImportError: something given cannot be used
 
 
 def find_requested_wait(error: Exception) -> int | None:
-    """Return how many seconds Mesh asks to wait, rounded up; None if it does not ask for that."""
+    """Return how many seconds Mesh asks to wait, rounded up; None if it asks for none."""
     if not isinstance(error, RateLimitError | ServerError):
         return None
     seconds = error.retry_after
-    if seconds is None or not 0 < seconds < math.inf:
+    if seconds is None or not 0 < seconds < math.inf:  # a number of 400 digits is infinite
         return None
     return math.ceil(seconds)
 

@@ -8,12 +8,15 @@ from mesh_facade.cli.terminal import print_message
 
 SHORTEST_REPORTED_PAUSE = 5.0
 """Seconds: a shorter pause is over before anybody wonders."""
+_TOLERANCE = 1.0
+"""Seconds: many accounts get the same 429 at slightly different times, which is the same pause."""
 
 
 class PauseReporter:
     """A client's `on_attempt` function, which reports the long pauses of a run.
 
     After a 429 with a `Retry-After` all accounts pause, so one line is enough for all of them.
+    (After a 429 without one, only one account pauses, and for less than `SHORTEST_REPORTED_PAUSE`.)
     """
 
     def __init__(self) -> None:
@@ -26,7 +29,7 @@ class PauseReporter:
         if attempt.pause < SHORTEST_REPORTED_PAUSE:
             return
         pauses_until = time.monotonic() + attempt.pause
-        if pauses_until < self._reported_until + 1:
+        if pauses_until < self._reported_until + _TOLERANCE:
             return
         self._reported_until = pauses_until
         print_message(f"Mesh asks to wait: the run pauses for {math.ceil(attempt.pause)} s")

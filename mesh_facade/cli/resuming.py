@@ -10,7 +10,7 @@ cases, because the output was written for other accounts or with other keys:
 - No outcome belongs to an account of the file, or so few do that the output was probably written
   for another file: most outcomes belong to no account, and most accounts have no outcome.
 - An outcome was read with the token and broker of an account that has another key now. In a large
-  file, only some of the outcomes are compared with such accounts: see `_MAX_COMPARISONS`.
+  file, not all outcomes are searched for this: see `_MAX_COMPARISONS`.
 
 An outcome that belongs to no account of the file is an orphan: its account may have been unlinked.
 Orphans stay in the output, and the summary of the run names them.
@@ -41,7 +41,8 @@ group are compared. They usually suffice, because either all keys were changed o
 _MIN_OUTCOMES_COMPARED = 20
 """How many outcomes of a group are compared even if that exceeds `_MAX_COMPARISONS`.
 
-In a file with a million such accounts, this takes 50 seconds for each group.
+With a million accounts that have no outcome or a mismatched one, this takes 50 seconds for each
+group.
 """
 
 
@@ -99,7 +100,8 @@ class Resumption:
             if not is_match:
                 mismatched.append(outcome)
             if is_selected:
-                continue  # the new outcome replaces this one, so this one need not match
+                # Only with --retry-failed: the new outcome replaces this one, which need not match.
+                continue
             if not is_match and not self._is_trusted(record, outcome):
                 raise ValueError(self._describe_mismatch(accounts, record, outcome))
             tally.add_stored(outcome)
@@ -120,7 +122,7 @@ class Resumption:
         return any(outcome.shows_accepted_api_keys for outcome in self.outcomes.values())
 
     def _is_selected(self, outcome: StoredOutcome | None) -> bool:
-        """Return True if this run reads an account with this outcome; None is no outcome yet."""
+        """Return True if this run reads the account that has this outcome, or None for none yet."""
         if self.retry_failed:
             return outcome is not None and outcome.failure is not None
         return outcome is None
@@ -151,8 +153,10 @@ class Resumption:
             return  # saves reading the file
         outcome_by_fingerprint = {outcome.fingerprint: outcome for outcome in outcomes}
         for record in accounts.read_records():
-            with_same_key = self.outcomes.get(record.account.key)
-            if with_same_key is not None and with_same_key.was_read_with(record.account):
+            outcome_with_same_key = self.outcomes.get(record.account.key)
+            if outcome_with_same_key is not None and outcome_with_same_key.was_read_with(
+                record.account
+            ):
                 continue  # it matches, so the key of this account was not changed
             fingerprint = fingerprints.find_match(outcome_by_fingerprint, record.account)
             if fingerprint is not None:
@@ -232,7 +236,10 @@ class Resumption:
 
 
 def _limit_comparisons(outcomes: list[StoredOutcome], account_count: int) -> list[StoredOutcome]:
-    """Return the first outcomes: as many as may be compared with so many accounts each."""
+    """Return the first outcomes, as many as the limits allow to be compared with all accounts.
+
+    `account_count` is the number of accounts with which each of them is compared.
+    """
     if account_count == 0:
         return []
     limit = max(_MAX_COMPARISONS // account_count, _MIN_OUTCOMES_COMPARED)

@@ -57,7 +57,7 @@ class Tally:
         selected: The accounts that this run reads.
         tried: The accounts that this run has read, or tried to read, so far.
         answered: The accounts for which a complete answer came in this run: a balance, an error of
-            Mesh, or one that cannot be used.
+            Mesh, or an answer that cannot be used.
         answers_that_show_accepted_keys: The accounts whose answer in this run shows that Mesh
             accepts the API keys.
         keys_were_accepted_earlier: Whether an outcome in the output shows that Mesh accepted the
@@ -151,9 +151,9 @@ class Tally:
     def exit_code(self) -> int:
         """The exit code of a run that was not interrupted.
 
-        Only this run shows whether Mesh can be reached and accepts the keys. It may refuse them if
-        this run got a 401, and no answer that shows accepted keys. An outcome of an earlier run
-        only shows whether its account failed.
+        The codes for an unreachable Mesh and for refused keys depend on this run only. Mesh may
+        refuse the keys if this run got a 401, and no answer that shows accepted keys. The outcomes
+        of earlier runs count only as failed or not.
         """
         if self.failed == 0:
             return 0
@@ -202,10 +202,9 @@ class Summary:
 
     @property
     def _mentions_stored_outcomes(self) -> bool:
-        """Return True if the first line says how many outcomes were already in the output.
+        """Return True if the first line also counts the outcomes that this run leaves as they are.
 
-        It does so if the run leaves stored outcomes as they are, or if it has nothing to read. It
-        does not if there are none, or if the run reads all their accounts again.
+        A run that reads nothing has such a line even if there are none: it has nothing else to say.
         """
         return self.tally.stored > 0 or self.tally.selected == 0
 

@@ -26,7 +26,8 @@ class Answer:
         headers: The response's headers.
         content: The body, decompressed; if it was refused, the part that was read until then.
         value: The decoded JSON; None if `problem` is not empty.
-        problem: Why the body cannot be used; empty if it can.
+        problem: Why the body cannot be used; empty if it can. The text continues a sentence about
+            the answer.
     """
 
     http_status: int
@@ -80,14 +81,14 @@ class BodyReader:
             self.problem = f"its body is larger than {MAX_BODY_BYTES} bytes"
         return not self.problem
 
-    def _decompress(self, gzip: _Decompressor, chunk: bytes) -> None:
+    def _decompress(self, decompressor: _Decompressor, chunk: bytes) -> None:
         # One byte more than the limit shows that the body is larger.
         max_length = MAX_BODY_BYTES - len(self._content) + 1
         try:
-            self._content += gzip.decompress(chunk, max_length)
+            self._content += decompressor.decompress(chunk, max_length)
         except zlib.error:
             self.problem = "its gzip encoding is damaged"
-        if gzip.unused_data:
+        if decompressor.unused_data:
             self.problem = "its body continues after the end of its gzip encoding"
 
     def finish(self) -> Answer:

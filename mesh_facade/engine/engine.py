@@ -224,7 +224,7 @@ class CallLoop:
             has_no_answer = isinstance(error, MeshConnectionError)
             progress.needs_new_connection = has_no_answer and exchange.was_reused
             if progress.needs_new_connection:
-                exchange.home.close_idle_since_before(exchange.began_at)
+                exchange.home.close_released_before(exchange.began_at)
             if self._may_resend(exchange, error):
                 continue  # on a new connection; `retries` says why this costs no attempt
             progress.attempts += 1

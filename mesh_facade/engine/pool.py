@@ -28,7 +28,7 @@ from mesh_facade.engine.waiting import EndOfLoop, HomeKey, StopSignal, Waiting
 from mesh_facade.errors import MeshError
 
 KEEP_IDLE = 30.0
-"""Seconds after its release at which an idle connection is closed rather than used again.
+"""Seconds after its release during which a connection may be used again; later, it is closed.
 
 This is checked when a connection is acquired or released; there is no timer.
 """
@@ -74,7 +74,7 @@ class Home:
                 return connection
             connection.close()
 
-    def close_idle_since_before(self, moment: float) -> int:
+    def close_released_before(self, moment: float) -> int:
         """Close the connections that have been idle since before a moment; return how many."""
         closed = 0
         while True:
@@ -90,7 +90,8 @@ class Home:
                 return closed
             if connection.idle_since >= moment:  # another thread has taken `oldest` meanwhile
                 self._idle.appendleft(connection)
-                if self._is_closed:  # `close` may have found no connection just then
+                # `close` may have run while this connection was out of the deque, and missed it.
+                if self._is_closed:
                     connection_count = self.close_all_idle()
                     return closed + connection_count
                 return closed
@@ -102,16 +103,17 @@ class Home:
         if self._is_closed:
             self.close_all_idle()
         else:
-            self.close_idle_since_before(time.monotonic() - KEEP_IDLE)
+            self.close_released_before(time.monotonic() - KEEP_IDLE)
 
     def close_all_idle(self) -> int:
         """Close all idle connections; return how many."""
-        return self.close_idle_since_before(math.inf)
+        return self.close_released_before(math.inf)
 
     def close(self) -> None:
         """Close all idle connections now, and each connection that is released later.
 
-        This is called when the event loop ends, or when the pool is closed.
+        This is called when the pool is closed, and when the event loop ends or is found closed, or
+        its process was another one.
         """
         self._is_closed = True
         self.close_all_idle()
@@ -126,6 +128,8 @@ class Home:
 
         Return True if the call may try again, False if there is nothing to wait for.
         """
+        # First, because Ctrl-C may come after `withhold`. Without a withheld slot, it does no harm.
+        self._short_at = time.monotonic()
         if not self.slots.withhold():
             if self.close_all_idle() > 0:
                 self.slots.release()
@@ -135,7 +139,6 @@ class Home:
             if not self.slots.withhold():
                 self.slots.release()
                 return False
-        self._short_at = time.monotonic()
         return True
 
     def restore_slot(self) -> None:
@@ -143,13 +146,17 @@ class Home:
         short_at = self._short_at  # read once: another thread may set it to None meanwhile
         if short_at is None or time.monotonic() < short_at + RESTORE_AFTER:
             return
-        # Clear the time first: another thread may record a new shortage at any moment, and clearing
-        # it afterwards would erase that. If a slot was restored, more may be withheld, so put the
-        # time back. (A shortage that is recorded just then is lost all the same. This only means
-        # that the next slot is restored up to a second too early.)
+        # Another thread may record a new shortage at any moment. So the time is cleared before
+        # `restore`, and set back only if nobody has set it since. It is set back if more slots may
+        # be withheld. (Between the last check and the assignment, a new time can be overwritten.
+        # Then the next slot is restored up to a second too early, which does no harm.)
         self._short_at = None
-        if self.slots.restore() and self._short_at is None:
-            self._short_at = short_at
+        may_withhold_more = True  # also if Ctrl-C comes in `restore`
+        try:
+            may_withhold_more = self.slots.restore()
+        finally:
+            if may_withhold_more and self._short_at is None:
+                self._short_at = short_at
 
 
 class ConnectionPool:
@@ -159,12 +166,12 @@ class ConnectionPool:
     """
 
     def __init__(
-        self, waiting: Waiting, open_connection: Callable[[], Connection], size: int
+        self, waiting: Waiting, make_connection: Callable[[], Connection], size: int
     ) -> None:
         self.stop_signal = StopSignal()
         self.size = size
         self._waiting = waiting
-        self._open_connection = open_connection
+        self._make_connection = make_connection
         self._homes: dict[HomeKey, Home] = {}
 
     @property
@@ -186,7 +193,7 @@ class ConnectionPool:
         await home.slots.acquire(deadline_at - time.monotonic())
         connection: Connection | None = None
         try:
-            connection = self._take_or_open(home, must_be_new=must_be_new)
+            connection = self._take_or_make(home, must_be_new=must_be_new)
             connection.begin(deadline_at, home)
         except BaseException:  # Ctrl-C too: nothing else would ever give the slot back
             home.slots.release()  # first: Ctrl-C in `close` would lose it
@@ -195,7 +202,7 @@ class ConnectionPool:
             raise
         return connection
 
-    def _take_or_open(self, home: Home, *, must_be_new: bool) -> Connection:
+    def _take_or_make(self, home: Home, *, must_be_new: bool) -> Connection:
         if self.is_closed:
             raise MeshError("this client is closed")
         home.close_expired()
@@ -203,7 +210,7 @@ class ConnectionPool:
             idle = home.take()
             if idle is not None:
                 return idle
-        return self._open_connection()
+        return self._make_connection()
 
     def release(self, connection: Connection) -> None:
         """Give back a call's slot and its connection, which is kept if it may be used again.
@@ -232,8 +239,8 @@ class ConnectionPool:
         try:
             connection.close()
         finally:  # Ctrl-C in `close` must not lose the slot
-            has_made_room = connection.home.make_room()
-        return has_made_room
+            may_try_again = connection.home.make_room()
+        return may_try_again
 
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed when its call ends.
@@ -252,7 +259,9 @@ class ConnectionPool:
             return
         home.close()
         if home.end_of_loop is not None:
-            home.end_of_loop.close_now()  # the end of the loop has nothing left to do
+            # Ends the generator that would close the home at the end of the loop. (It calls
+            # `home.close` once more, which does nothing.)
+            home.end_of_loop.close_now()
 
     async def _get_or_make_home(self, key: HomeKey) -> Home:
         self._close_homes_that_are_gone()

@@ -6,12 +6,12 @@ Sending a request again because the server had closed an idle connection is not 
 neither as an attempt nor against the budget. It is bounded all the same:
 
 - It happens only if nothing came back. The second connection is a new one, so this normally
-  happens once in an attempt. (If no descriptor is free for a new connection, the request goes out
-  on another idle one, which may be dead too.)
-- Each time uses up an idle connection, and a connection is kept only after a complete answer. So a
-  server gets at most one such request for each answer that it gave.
+  happens at most once in an attempt. (If no file descriptor is free for a new connection, the
+  request goes out on another idle one, which may be dead too.)
+- Each resend uses up an idle connection, and a connection is kept only after a complete answer. So
+  a server gets at most one resend for each answer that it gave.
 
-It costs no retry, because a server that closes idle connections is not failing.
+A resend costs no retry, because a server that closes idle connections is not failing.
 `RetryPolicy.may_resend` can forbid it.
 """
 
@@ -46,13 +46,14 @@ _HTTP_REQUEST_TIMEOUT = 408
 class RetryBudget:
     """Keeps retries from multiplying the load on a server that fails most calls.
 
-    Ten calls pay for one retry, and ten retries are held in reserve: a server gets at most 1.1
-    times the calls plus 10. Two kinds of requests come on top: those that are sent again because an
-    idle connection was found dead (the head of this module says what bounds them), and those of a
-    policy that paces a run of calls, after a pause that extends the deadline.
+    Ten calls pay for one retry, and ten retries are held in reserve. So a server gets at most 10
+    requests more than 1.1 times the number of calls. Two kinds of requests are not counted: resends
+    after an idle connection was found dead (the head of this module says what bounds them), and the
+    retries after a pause that extends the deadline, unless the policy that paces the run takes
+    them from the budget itself.
 
-    There is no lock, because a fork could leave it held: `next` on a count, and `append` and `pop`
-    on a deque, are atomic. Each None in the deque is a retry that may be taken.
+    There is no lock, because a fork could leave it held. None is needed: `next` on a count, and
+    `append` and `pop` on a deque, are atomic. Each None in the deque is a retry that may be taken.
     """
 
     _RESERVE = 10
@@ -123,7 +124,7 @@ class RetryPolicy:
         """Return how many seconds an attempt must wait before it begins; 0 if it may begin now.
 
         The call's deadline is put off by as much. This is for policies that pace a whole run of
-        calls: here no attempt ever waits.
+        calls. This class never makes an attempt wait.
         """
         return 0.0
 
@@ -164,11 +165,11 @@ class NeverRetry(RetryPolicy):
         return False
 
 
-def _seconds_before_retry(error: MeshError, attempts: int) -> float:
+def _seconds_before_retry(error: MeshError, counted_attempts: int) -> float:
     if isinstance(error, MeshAPIError) and error.retry_after is not None:
         return error.retry_after
     # Full jitter: callers that failed together do not come back together.
-    doublings = min(attempts - 1, _MOST_DOUBLINGS)
+    doublings = min(counted_attempts - 1, _MOST_DOUBLINGS)
     ceiling = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**doublings)
     return random.uniform(0, ceiling)  # noqa: S311 — no secret depends on it
 
@@ -179,8 +180,8 @@ def is_transient(error: MeshError) -> bool:
         return error.is_transient
     if isinstance(error, (RateLimitError, ServerError)):
         return True
-    # Here a 408 is always a MeshAPIError. Another project that takes the engine over may judge that
-    # it is a MeshResponseError.
+    # Mesh's `judge` makes each HTTP 408 a MeshAPIError. The other class is for projects that use
+    # this engine with a judge of their own.
     if isinstance(error, (MeshAPIError, MeshResponseError)):
         return error.http_status == _HTTP_REQUEST_TIMEOUT
     return False
@@ -197,7 +198,7 @@ def read_retry_after(headers: httpx.Headers) -> float | None:
 
 
 def _parse_retry_after(value: str) -> float | None:
-    """Return the seconds that a value means, a number or a date; None if it is neither."""
+    """Return the seconds to wait that a number or a date asks for; None if it is neither."""
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
         return float(value)
     try:

@@ -1,7 +1,8 @@
 """Slots limit how many calls of a client run at once. Waiting calls get them in order of arrival.
 
-A call holds a slot for as long as it has a connection. `pool` acquires and releases them. See
-`mesh_facade/engine/__init__.py` for what ends the wait for one: a deadline, or a cancelled call.
+A call holds a slot for as long as it has a connection. `pool` acquires and releases slots. The wait
+for a slot ends at the call's deadline, or when the call is cancelled: see
+`mesh_facade/engine/__init__.py`.
 """
 
 import asyncio
@@ -62,7 +63,8 @@ class _CountedSlots(Slots, Generic[TurnT]):
                 if self._free > 0 and seconds > 0:
                     self._free -= 1
                     self._in_use += 1
-                    has_slot = True  # read below if Ctrl-C comes before the return
+                    # Ctrl-C may come before the return: then the `except` block gives it back.
+                    has_slot = True
                     return
                 turn = self._make_turn()
                 self._turns.append(turn)
@@ -134,13 +136,13 @@ class ThreadSlots(_CountedSlots[Future[None]]):
         turn.result(seconds)  # blocks the thread: `waiting.run_blocking` runs this coroutine
 
     def _grant(self, turn: Future[None]) -> bool:
-        if not turn.set_running_or_notify_cancel():
+        if not turn.set_running_or_notify_cancel():  # the call has given up
             return False
         turn.set_result(None)
         return True
 
     def _give_up(self, turn: Future[None]) -> bool:
-        return not turn.cancel()
+        return not turn.cancel()  # `cancel` returns False if the turn has come
 
 
 class TaskSlots(_CountedSlots[asyncio.Future[None]]):
@@ -160,7 +162,7 @@ class TaskSlots(_CountedSlots[asyncio.Future[None]]):
         return True
 
     def _give_up(self, turn: asyncio.Future[None]) -> bool:
-        # `turn.cancel()` alone would not tell: if the task was cancelled, so was the turn, and then
-        # it returns False as well.
+        # `cancel` returns False in two cases: the turn has come, or it was cancelled together with
+        # the task. `cancelled` tells them apart.
         turn.cancel()
         return not turn.cancelled()

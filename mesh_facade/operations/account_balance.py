@@ -29,14 +29,18 @@ Broker: TypeAlias = BrokerType | str
 
 _CONTENT = WireNames(B2BBrokerAccountBalanceModelApiResult)["content"]
 
-_MODEL = WireNames(B2BBrokerAccountBalanceModel)
-_BALANCES = _MODEL["balances"]
-_TOTALS = (_MODEL["total_cash_usd_value"], _MODEL["total_buying_power_usd_value"])
+_MODEL_NAMES = WireNames(B2BBrokerAccountBalanceModel)
+_BALANCES = _MODEL_NAMES["balances"]
+_TOTALS = (_MODEL_NAMES["total_cash_usd_value"], _MODEL_NAMES["total_buying_power_usd_value"])
 _CONTENT_FIELDS = (_BALANCES, *_TOTALS)
 
-_ROW = WireNames(B2BBrokerAccountBalance)
-_CURRENCY_CODE = _ROW["currency_code"]
-_AMOUNTS = (_ROW["cash"], _ROW["buying_power"], _ROW["cryptocurrency_buying_power"])
+_ROW_NAMES = WireNames(B2BBrokerAccountBalance)
+_CURRENCY_CODE = _ROW_NAMES["currency_code"]
+_AMOUNTS = (
+    _ROW_NAMES["cash"],
+    _ROW_NAMES["buying_power"],
+    _ROW_NAMES["cryptocurrency_buying_power"],
+)
 
 
 def build_arguments(auth_token: str, broker: Broker) -> GeneratedArguments:
@@ -57,11 +61,11 @@ def build_arguments(auth_token: str, broker: Broker) -> GeneratedArguments:
 def check_and_complete(envelope: JSONObject) -> str | None:
     """Check an envelope: return what is wrong, or None if it holds a balance as the spec allows it.
 
-    One malformed field is enough, in whatever row: `"1.50"`, `true` or `[]` for an amount, a number
-    for a currency code. The call then raises MeshResponseError.
+    A single malformed field in any row is a problem of the whole answer, such as `"1.50"`, `true`
+    or `[]` for an amount, or a number for a currency code. The call then raises MeshResponseError.
 
-    Amounts and codes that Mesh left out are added to the envelope as null, which means the same, so
-    that the generated parser gives None for both.
+    If Mesh left out an amount or a code, it is added to the envelope as null, which means the same.
+    So the generated parser gives None whether the field was missing or null.
     """
     content = envelope.get(_CONTENT)
     # A content without any known field is not taken for an empty balance.
@@ -79,8 +83,9 @@ def check_and_complete(envelope: JSONObject) -> str | None:
     texts, amounts = _complete_and_collect(envelope, content, row_objects)
     if are_texts(texts) and are_amounts(amounts):  # all at once, which is fast
         return None
-    places = list(_places_of_malformed_fields(envelope, content, row_objects))
-    return _problem_at(places[0])  # there is one: the checks are the same
+    # There is one: the same checks have just failed for all fields together.
+    place = next(_places_of_malformed_fields(envelope, content, row_objects))
+    return _problem_at(place)
 
 
 def _problem_at(place: str) -> str:
@@ -90,12 +95,15 @@ def _problem_at(place: str) -> str:
 def _complete_and_collect(
     envelope: JSONObject, content: JSONObject, rows: list[JSONObject]
 ) -> tuple[list[JSON], list[JSON]]:
-    """Add the fields that Mesh left out, as null; return all texts and all amounts."""
-    texts: list[JSON] = [envelope.get(key) for key in TEXT_FIELDS]
-    texts += [row.setdefault(_CURRENCY_CODE) for row in rows]
-    amounts: list[JSON] = [content.setdefault(key) for key in _TOTALS]
+    """Add the fields that Mesh left out, as null; return all texts and all amounts.
+
+    `setdefault` adds a field if it is missing, and returns its value.
+    """
+    texts: list[JSON] = [envelope.get(key) for key in TEXT_FIELDS]  # may stay missing
+    texts += [row.setdefault(_CURRENCY_CODE, None) for row in rows]
+    amounts: list[JSON] = [content.setdefault(key, None) for key in _TOTALS]
     for key in _AMOUNTS:
-        amounts += [row.setdefault(key) for row in rows]
+        amounts += [row.setdefault(key, None) for row in rows]
     return texts, amounts
 
 
@@ -143,17 +151,17 @@ def build_result(response: Response[Any]) -> AccountBalance:
     parsed = cast("B2BBrokerAccountBalanceModelApiResult", response.parsed)
     content = cast("_ParsedContent", parsed.content)
     rows = [
-        # By position, in the order of the class: with keywords, it takes half as long again.
+        # By position, in the order of the class: keywords would take 1.5 times as long.
         CurrencyBalance(
             row.currency_code, row.cash, row.buying_power, row.cryptocurrency_buying_power
         )
         for row in content.balances or ()
     ]
     return AccountBalance(
-        tuple(rows),
-        content.total_cash_usd_value,
-        content.total_buying_power_usd_value,
-        response.content,
+        rows=tuple(rows),
+        total_cash_usd=content.total_cash_usd_value,
+        total_buying_power_usd=content.total_buying_power_usd_value,
+        body=response.content,
         request_id=find_request_id(response.headers),
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from mesh_facade.engine import pool
 from mesh_facade.engine.connection import Connection
 from mesh_facade.engine.engine import CallLoop
 from mesh_facade.engine.pool import ConnectionPool, Home
@@ -136,3 +137,45 @@ def test_slot_is_not_lost_to_an_interrupt_just_before_an_attempt(mode: Mode) -> 
 
     [home] = engine.pool._homes.values()
     assert home.slots._free == 1
+
+
+class InterruptedSlots(ThreadSlots):
+    """Slots; Ctrl-C comes when a slot was just withheld or restored, for the first time."""
+
+    was_interrupted = False
+
+    def withhold(self) -> bool:
+        has_withheld = super().withhold()
+        self._interrupt()
+        return has_withheld
+
+    def restore(self) -> bool:
+        has_restored = super().restore()
+        self._interrupt()
+        return has_restored
+
+    def _interrupt(self) -> None:
+        if not self.was_interrupted:
+            self.was_interrupted = True
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_during_a_shortage_of_descriptors_loses_no_slot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "RESTORE_AFTER", 0)
+    slots = InterruptedSlots(3)
+    home = Home(slots)
+    run_blocking(slots.acquire(1))
+    run_blocking(slots.acquire(1))
+
+    with pytest.raises(KeyboardInterrupt):
+        home.make_room()  # withholds two of the three slots
+    slots.was_interrupted = False
+    with pytest.raises(KeyboardInterrupt):
+        home.restore_slot()
+    home.restore_slot()
+
+    slots.release()
+    for _ in range(3):
+        run_blocking(slots.acquire(0.01))

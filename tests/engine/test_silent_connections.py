@@ -161,7 +161,7 @@ def test_connection_released_after_the_attempt_began_is_not_dropped() -> None:
     after = Idle()
     home.put(after)
 
-    assert home.close_idle_since_before(attempt_began_at) == 1
+    assert home.close_released_before(attempt_began_at) == 1
 
     assert before.was_closed
     assert not after.was_closed
@@ -185,7 +185,7 @@ def test_connection_released_while_another_thread_drops_is_not_dropped() -> None
 
     home._idle = FasterThread(home._idle)
 
-    assert home.close_idle_since_before(moment) == 0
+    assert home.close_released_before(moment) == 0
     assert not new.was_closed
     assert home.take() is new
 
@@ -232,5 +232,5 @@ def test_no_connection_stays_in_a_pool_that_another_thread_closes_meanwhile() ->
 
     home._idle = FasterThread(home._idle)
 
-    assert home.close_idle_since_before(moment) == 1
+    assert home.close_released_before(moment) == 1
     assert (old.was_closed, new.was_closed) == (True, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 
+import httpx
 import pytest
 
 from mesh_facade import AsyncMeshClient, MeshError
@@ -58,6 +59,22 @@ def test_async_client_closed_outside_an_event_loop_raises_mesh_error_and_is_clos
 
     with pytest.raises(MeshError, match="this client is closed"):
         asyncio.run(mesh.get_account_balance(TOKEN, "coinbase"))
+
+
+def test_custom_transport_is_closed_outside_an_event_loop_too() -> None:
+    class Transport(httpx.AsyncBaseTransport):
+        was_closed = False
+
+        async def aclose(self) -> None:
+            self.was_closed = True
+
+    transport = Transport()
+    mesh = AsyncMeshClient(**KEYS, transport=transport)
+
+    with pytest.raises(MeshError):
+        mesh.aclose().send(None)
+
+    assert transport.was_closed
 
 
 def test_run_blocking_raises_if_a_coroutine_suspends() -> None:
