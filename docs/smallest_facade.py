@@ -18,7 +18,7 @@ from mesh_connect_client.api.balance import get_account_balance
 from mesh_connect_client.models import BalanceBrokerBaseRequest  # … to here
 
 TIMEOUT = 10.0  # seconds for one network wait
-DEADLINE = 30.0  # seconds for a whole call
+DEADLINE = 30.0  # seconds after which no further attempt begins; it does not end one that runs
 MAX_ATTEMPTS = 3
 
 

@@ -105,7 +105,7 @@ def test_tests_of_the_testing_guide_pass(pytester: pytest.Pytester) -> None:
 
     done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", "guide.py")
 
-    done.assert_outcomes(passed=3 + len(FAULTS))
+    done.assert_outcomes(passed=5 + len(FAULTS))
 
 
 @pytest.mark.parametrize("page", pages_with(COMPILED_ONLY))
