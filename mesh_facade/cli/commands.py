@@ -37,7 +37,7 @@ _HOUR = 3600
 
 EPILOG = """\b
 Keys:       MESH_CLIENT_ID, MESH_CLIENT_SECRET; also MESH_ENVIRONMENT, MESH_BASE_URL.
-Exit codes: 0 fine, 1 some accounts failed, 2 usage, 3 keys refused, 4 unreachable,
+Exit codes: 0 fine, 1 an account failed, 2 usage, 3 keys probably refused, 4 unreachable,
             130 interrupted.
 Completion: eval "$(_MESH_BALANCE_COMPLETE=bash_source mesh-balance)", in the shell's start-up
             file; zsh_source and fish_source likewise.
