@@ -77,7 +77,7 @@ class _BaseClient(Generic[RunnerT, TransportT]):
             engine = attrs.evolve(engine, deadline=deadline)
         if max_attempts is not None:
             engine = attrs.evolve(engine, max_attempts=max_attempts)
-        # Not `copy.copy`, which `__reduce__` refuses.
+        # Not `copy.copy`, which would call `__reduce__` below, and raise TypeError.
         sibling = type(self).__new__(type(self))
         sibling.__dict__.update(self.__dict__)  # attributes of a caller's subclass as well
         sibling._runner = self._runner.with_engine(engine)  # noqa: SLF001 — of the same class

@@ -28,10 +28,12 @@ the call waits for the secret or for a connection. (A connection that is refused
 
 Every error can be pickled and copied. No error holds a secret, or leads to one through its cause,
 context or traceback: `mesh_facade/engine/redaction.py` sees to that. (Secrets of fewer than 8
-characters are not redacted from Mesh's texts: ordinary words would suffer.) The text of an error,
-`str(error)`, is ours. It holds the HTTP status, and Mesh's status and error type if each is a
-single word such as `badRequest`. Mesh's free text, which may name a person, is in `message` and
-`display_message`, never in `str(error)`.
+characters are not redacted from Mesh's texts: ordinary words would suffer.)
+
+The text of an error, `str(error)`, is ours. If Mesh answered, it holds the HTTP status. Mesh's
+status and Mesh's error type are added, each only if it is a single word such as `badRequest`.
+Mesh's free text, which may name a person, is in `message` and `display_message`, never in
+`str(error)`.
 """
 
 from typing import Any
@@ -52,8 +54,8 @@ class MeshError(Exception):
 class MeshConfigurationError(MeshError, ValueError):
     """A key, URL or option is missing or malformed.
 
-    It is raised when a client is built, by `with_options`, by `get_account_balances` and, for a
-    secret that a function returns, in a call.
+    The constructors of the clients, `with_options` and `get_account_balances` raise it. So does a
+    call, if your secret function returns something that cannot be a key.
     """
 
 
@@ -109,8 +111,8 @@ class MeshAPIError(MeshError):
     """Mesh answered with an error.
 
     The fields from `status` to `error_data` are those of the spec's `ApiResult`; Mesh sends
-    `team_code` beside them. All of these are None if Mesh sent null or nothing, and all but
-    `error_data` also if Mesh sent something that is not a string.
+    `team_code` beside them. Each of these is None if Mesh sent null or nothing. Each except
+    `error_data` is also None if Mesh sent something other than a string.
 
     Attributes:
         http_status: The HTTP status of the answer; it can be 200.

@@ -81,7 +81,7 @@ class RefusedKeys:
 
     A 401 without `reconnect_required` can be about the keys or about the token: Mesh does not
     document which. Only several such answers in a row, for different accounts, are evidence: as
-    many as the run has lanes, but at least `MIN_REFUSALS`. Any other answer begins the count anew:
+    many as `concurrency` says, but at least `MIN_REFUSALS`. Any other answer begins the count anew:
     in doubt, the run goes on. An account without an answer, because the network failed or its token
     could not be sent, does not change the count.
     """

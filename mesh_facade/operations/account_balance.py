@@ -61,8 +61,8 @@ def build_arguments(auth_token: str, broker: Broker) -> GeneratedArguments:
 def check_and_complete(envelope: JSONObject) -> str | None:
     """Check an envelope: return what is wrong, or None if it holds a balance as the spec allows it.
 
-    A single malformed field in any row is a problem of the whole answer, such as `"1.50"`, `true`
-    or `[]` for an amount, or a number for a currency code. The call then raises MeshResponseError.
+    One malformed field in any row makes the whole answer unusable: for example `"1.50"`, `true` or
+    `[]` for an amount, or a number for a currency code. The call then raises MeshResponseError.
 
     If Mesh left out an amount or a code, it is added to the envelope as null, which means the same.
     So the generated parser gives None whether the field was missing or null.
@@ -83,7 +83,7 @@ def check_and_complete(envelope: JSONObject) -> str | None:
     texts, amounts = _complete_and_collect(envelope, content, row_objects)
     if are_texts(texts) and are_amounts(amounts):  # all at once, which is fast
         return None
-    # There is one: the same checks have just failed for all fields together.
+    # A malformed field is always found, because the same checks have just failed for all fields.
     place = next(_places_of_malformed_fields(envelope, content, row_objects))
     return _problem_at(place)
 
