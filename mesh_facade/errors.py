@@ -19,8 +19,10 @@ Only four kinds of errors lead from one attempt to another: RateLimitError, Serv
 MeshConnectionError whose `is_transient` is true, and any error of HTTP 408, which has no class of
 its own. Even then, there is another attempt only if the operation is safe to repeat, only as far as
 `max_attempts`, the deadline and the retry budget allow, and not if the client is closed meanwhile.
-This is decided in `mesh_facade/engine/retries.py` and, for a 429 with a `Retry-After` in a bulk
-run, in `mesh_facade/pacing.py`.
+`mesh_facade/engine/retries.py` decides this and, for a 429 with a `Retry-After` in a bulk run,
+`mesh_facade/pacing.py`. Two of the conditions stand elsewhere: `mesh_facade/operations/runner.py`
+gives an operation that is not safe to repeat the policy `NeverRetry`, and
+`mesh_facade/engine/engine.py` ends a call if the client is closed during a pause.
 
 An error that comes before an attempt has begun ends the call, whatever its class. For example: the
 client is closed, the secret cannot be used, too many files are open, or the deadline passes while

@@ -65,7 +65,8 @@ def check_and_complete(envelope: JSONObject) -> str | None:
     `[]` for an amount, or a number for a currency code. The call then raises MeshResponseError.
 
     If Mesh left out an amount or a code, it is added to the envelope as null, which means the same.
-    So the generated parser gives None whether the field was missing or null.
+    The generated parser reads the same object (see `runner`), so it gives None whether the field
+    was missing or null.
     """
     content = envelope.get(_CONTENT)
     # A content without any known field is not taken for an empty balance.
