@@ -151,9 +151,9 @@ class Tally:
     def exit_code(self) -> int:
         """The exit code of a run that was not interrupted.
 
-        The codes for an unreachable Mesh and for refused keys depend on this run only. Mesh may
-        refuse the keys if this run got a 401, and no answer that shows accepted keys. The outcomes
-        of earlier runs count only as failed or not.
+        UNREACHABLE and KEYS_REFUSED depend on this run alone. The code is KEYS_REFUSED if the run
+        got a 401 that may be about the keys, and no answer that shows accepted keys. A failure of
+        an earlier run only makes the code FAILED instead of 0.
         """
         if self.failed == 0:
             return 0
@@ -204,7 +204,7 @@ class Summary:
     def _mentions_stored_outcomes(self) -> bool:
         """Return True if the first line also counts the outcomes that this run leaves as they are.
 
-        A run that reads nothing has such a line even if there are none: it has nothing else to say.
+        A run that reads no account counts them even if there are 0: it has nothing else to report.
         """
         return self.tally.stored > 0 or self.tally.selected == 0
 
@@ -303,8 +303,8 @@ class Summary:
         """Yield what the user should do, as far as the causes of the failures show it.
 
         Advice on a mistake that the user must correct is given by each later run too, as long as
-        the output holds the failures. Only the run in which it happened says that Mesh could not
-        be reached or asked to wait, because this may be over by the next run.
+        the output holds the failures. If Mesh could not be reached or asked to wait, only the run
+        in which that happened says so, because it may be over by the next one.
         """
         tally = self.tally
         if tally.failed == 0:
@@ -368,8 +368,8 @@ class Summary:
         """Return why Mesh may have answered with 401s, and what the user should do."""
         if self.tally.keys_were_accepted:
             return (
-                f"{evidence}. Mesh accepted API keys before, so either the keys are wrong now, or "
-                f"the users' tokens are: {KEYS_ADVICE}, or refresh the tokens, then {next_step}"
+                f"{evidence}. Mesh accepted API keys before, so the keys or the users' tokens are "
+                f"no longer valid: {KEYS_ADVICE}, or refresh the tokens, then {next_step}"
             )
         return f"{evidence}, so Mesh probably refuses the API keys: {KEYS_ADVICE}, then {next_step}"
 
@@ -388,9 +388,9 @@ class Summary:
         in_earlier_runs = in_all - in_this_run
         if in_this_run > 0:
             yield (
-                f"{_count(in_this_run, 'account')} got HTTP 401, which may be about the user's "
-                "token, because Mesh accepted the API keys for other accounts in this run: refresh "
-                "the token"
+                f"{_count(in_this_run, 'account')} got HTTP 401, probably because of the user's "
+                "token (Mesh accepted the API keys for other accounts in this run): refresh the "
+                "token"
             )
         if in_earlier_runs > 0:
             yield (

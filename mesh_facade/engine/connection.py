@@ -39,12 +39,12 @@ If the system takes only part of a write, httpcore begins the timeout anew for t
 small as this is normally taken whole, so that one timeout bounds it.
 """
 
-# Of an answer, as h11 reads it. It takes bare line feeds too.
-_END_OF_ANSWERS_HEAD = re.compile(rb"\n\r?\n")
-_END_OF_ANSWERS_CHUNKS = b"\r\n0\r\n\r\n"
-# Of a request, as h11 writes it.
-_END_OF_REQUESTS_HEAD = b"\r\n\r\n"
-_END_OF_REQUESTS_CHUNKS = b"0\r\n\r\n"
+# How the head and the chunks of an answer end. In the head, h11 accepts bare line feeds too.
+_ANSWER_HEAD_END = re.compile(rb"\n\r?\n")
+_ANSWER_LAST_CHUNK = b"\r\n0\r\n\r\n"
+# How the head and the chunks of a request end, as h11 writes them.
+_REQUEST_HEAD_END = b"\r\n\r\n"
+_REQUEST_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Connection:
@@ -55,8 +55,8 @@ class Connection:
             after a call; set by the pool.
         deadline_at: When the call that uses it must end, as `time.monotonic()` counts.
         heeds_deadline: Whether its own waits end at the deadline.
-        has_begun_opening: Whether a call has ever begun to open it. That can have failed, and the
-            connection can be closed by now.
+        has_begun_opening: Whether a call has ever begun to open it. The opening may have failed,
+            and the connection may be closed by now.
         is_reused: Whether an earlier attempt has used it.
         is_clean: Whether another call may use it: the answer was read to its end, and its last byte
             is the last that came in. The engine sets it to False before it sends a request.
@@ -81,8 +81,9 @@ class Connection:
     def is_nested(self) -> bool:
         """Whether it is TLS within TLS. Then it is never used again.
 
-        In a thread, what follows an answer could wait unseen in the upper TLS. In a task, only the
-        upper TLS is searched for it, and not the lower one.
+        Bytes that come in after an answer could go unnoticed. A thread does not look into the inner
+        TLS, which leads to the server. A task looks only there, and not into the outer TLS, which
+        leads to the proxy.
         """
         return False
 
@@ -125,8 +126,8 @@ class Connection:
     def check_end_of(self, response: httpx.Response) -> None:
         """Set `is_clean` if the answer's last byte is the last byte that came in.
 
-        The next call, perhaps another user's, would take what follows for its answer. Where it is
-        not certain that nothing follows, the connection is not used again.
+        If more bytes might follow, the connection is not used again: the next call, perhaps another
+        user's, would take them for its answer.
 
         After an answer with `Connection: close`, httpcore has closed the connection already. It
         may get `is_clean` all the same: `Home.take` finds it closed, and does not lend it.
@@ -135,7 +136,7 @@ class Connection:
             return
         if len(self._received) > MOST_BYTES_KEPT:
             return  # the end was not kept
-        end_of_head = _END_OF_ANSWERS_HEAD.search(self._received)
+        end_of_head = _ANSWER_HEAD_END.search(self._received)
         if end_of_head is None:
             return  # nothing was kept: this is a caller's transport
         body = self._received[end_of_head.end() :]
@@ -144,7 +145,7 @@ class Connection:
             self.is_clean = lengths == [str(len(body))]
         elif not lengths:  # with both headers, it would be doubtful where the answer ends
             # A further answer could end in a last chunk as well, but it would begin with HTTP/.
-            self.is_clean = body.endswith(_END_OF_ANSWERS_CHUNKS) and b"HTTP/" not in body
+            self.is_clean = body.endswith(_ANSWER_LAST_CHUNK) and b"HTTP/" not in body
 
     @contextlib.contextmanager
     def recording_cause(self) -> Generator[None]:
@@ -221,10 +222,10 @@ class HeadJoiner:
         at once, and the body next.) If there is no body, httpcore writes `b""` next, and that
         releases the head.
         """
-        # A piece of a body that ends like a head is held back too. The end of the message, which
-        # httpcore always writes, releases it. That end itself must not be held back, although with
-        # chunks it ends like a head: nothing follows it.
-        if data.endswith(_END_OF_REQUESTS_HEAD) and data != _END_OF_REQUESTS_CHUNKS:
+        # A piece of a body may end in a blank line too. It is held back until httpcore writes the
+        # next piece or the end of the message. The last chunk also ends in a blank line, but it is
+        # never held back, because nothing comes after it.
+        if data.endswith(_REQUEST_HEAD_END) and data != _REQUEST_LAST_CHUNK:
             self._head += data
             return b""
         joined = self._head + data
@@ -247,10 +248,10 @@ class SocketConnection(Connection):
         self._head_joiner = HeadJoiner()
 
     def _begin_opening(self) -> None:
-        """Mark the connection as opened.
+        """Record that opening has begun.
 
         Raises:
-            httpcore.ConnectError: It was opened before. Without this error, httpcore's classes for
+            httpcore.ConnectError: It had begun before. Without this error, httpcore's classes for
                 proxies would open another connection in place of one that they find closed, and
                 the pool would not know of it.
         """

@@ -48,9 +48,9 @@ class RetryBudget:
 
     Ten calls pay for one retry, and ten retries are held in reserve. So a server gets at most 10
     requests more than 1.1 times the number of calls. Two kinds of requests are not counted: resends
-    after an idle connection was found dead (the head of this module says what bounds them), and the
-    retries after a pause that extends the deadline, unless the policy that paces the run takes
-    them from the budget itself.
+    after an idle connection was found dead (the head of this module says what bounds them), and
+    retries after a `Pause` with `extends_deadline`. (The policy that returns such a pause may call
+    `take_retry` all the same.)
 
     There is no lock, because a fork could leave it held. None is needed: `next` on a count, and
     `append` and `pop` on a deque, are atomic. Each None in the deque is a retry that may be taken.
@@ -148,8 +148,8 @@ class RetryPolicy:
     def may_resend(self) -> bool:
         """Return True if a request may be sent again after an idle connection was found dead.
 
-        The request may have reached the server all the same. The head of this module says why that
-        costs no retry.
+        The request may have reached the server all the same. The head of this module says why a
+        resend costs no retry.
         """
         return True
 
@@ -180,8 +180,8 @@ def is_transient(error: MeshError) -> bool:
         return error.is_transient
     if isinstance(error, (RateLimitError, ServerError)):
         return True
-    # Mesh's `judge` makes each HTTP 408 a MeshAPIError. The other class is for projects that use
-    # this engine with a judge of their own.
+    # Mesh's `judge` makes each HTTP 408 a MeshAPIError. MeshResponseError is listed for projects
+    # that use this engine with a judge of their own.
     if isinstance(error, (MeshAPIError, MeshResponseError)):
         return error.http_status == _HTTP_REQUEST_TIMEOUT
     return False

@@ -28,8 +28,9 @@ class Slots(ABC):
 
     @abstractmethod
     def withhold(self) -> bool:
-        """Take the caller's own slot and all free slots out of use, instead of `release`.
+        """Take the caller's own slot and all free slots out of use.
 
+        A call does this in place of `release` if it found no file descriptor (`Home.make_room`).
         Afterwards there are only the slots that other calls hold, and none is free. If no other
         call holds one, return False, and change nothing.
         """
@@ -71,7 +72,7 @@ class _CountedSlots(Slots, Generic[TurnT]):
             await self._wait_for(turn, seconds)
         except BaseException:
             if turn is not None:
-                has_slot = self._give_up(turn)  # it may have come in the last moment
+                has_slot = self._give_up(turn)  # True if the slot came before that
             if has_slot:
                 self.release()
             raise

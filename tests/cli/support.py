@@ -34,12 +34,12 @@ KEYS_ARE_REFUSED = (
     "environment, then "
 )
 KEYS_MAY_BE_REFUSED = (
-    "Mesh accepted API keys before, so either the keys are wrong now, or the users' tokens are: "
+    "Mesh accepted API keys before, so the keys or the users' tokens are no longer valid: "
     "check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment, or refresh the tokens, then "
 )
 TOKENS_MAY_BE_REFUSED = (
-    "got HTTP 401, which may be about the user's token, because Mesh accepted the API keys for "
-    "other accounts in this run: refresh the token\n"
+    "got HTTP 401, probably because of the user's token (Mesh accepted the API keys for other "
+    "accounts in this run): refresh the token\n"
 )
 REFUSED_EARLIER = (
     "got HTTP 401 in an earlier run, because of that run's API keys or the user's token: read "
