@@ -409,10 +409,11 @@ def test_only_emfile_and_enfile_count_as_shortage(
 
 
 WITHOUT_DESCRIPTORS = """
-import errno, os, sys
+import errno, os
 from mesh_facade.engine.descriptors import describe_descriptor_limit
 
-sys.modules.pop("resource", None)  # to import it now would need a descriptor
+# This program does not import `resource`. If it did, the function under test could import it
+# without a descriptor.
 try:
     while True:
         os.dup(0)

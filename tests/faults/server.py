@@ -287,7 +287,7 @@ class Endpoint:
         elif self._stage is Stage.NOT_ACCEPTING:
             await self._stop_accepting()
             self._listener.listen(0)
-            self._fillers = fill_backlog(self.port)
+            self._fillers.extend(fill_backlog(self.port))
         if self._stage in {Stage.NOT_LISTENING, Stage.NOT_ACCEPTING, Stage.ON_CONNECTION}:
             await self._drop_connections()
 
