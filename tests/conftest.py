@@ -22,7 +22,7 @@ from tests.support import KEYS, TOKEN, Peer, Server
 
 Serve = Callable[..., Server]
 
-# How long an example takes says something about the machine, which may be busy, and not about us.
+# No deadline per example: on a busy machine, a slow example is not a defect.
 hypothesis.settings.register_profile(
     "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -58,7 +58,10 @@ class Caller:
         return Caller(self.client.with_options(**options), self.mode)
 
     def close(self) -> None:
-        self.mode.run(self.client.aclose() if self.mode.is_async else self.client.close())
+        if self.mode.is_async:
+            self.mode.run(self.client.aclose())
+        else:
+            self.client.close()
 
 
 class Mode:
@@ -76,8 +79,15 @@ class Mode:
         self._callers.append(caller)
         return caller
 
-    def run(self, outcome: Any) -> Any:
-        return self._runner.run(outcome) if self.is_async else outcome
+    def run(self, call: Any) -> Any:
+        """Return the result of a method that was called on a client.
+
+        An async client has returned a coroutine, which runs now. A sync client has returned the
+        result itself.
+        """
+        if self.is_async:
+            return self._runner.run(call)
+        return call
 
     def close(self) -> None:
         with contextlib.closing(self._runner):
@@ -87,8 +97,8 @@ class Mode:
 
 @pytest.fixture(params=["sync", "async"])
 def mode(request: pytest.FixtureRequest) -> Iterator[Mode]:
-    with contextlib.closing(Mode(is_async=request.param == "async")) as each:
-        yield each
+    with contextlib.closing(Mode(is_async=request.param == "async")) as mode:
+        yield mode
 
 
 @pytest.fixture
@@ -103,7 +113,7 @@ def serve() -> Iterator[Serve]:
 
 
 class Clock:
-    """Replaces the module `time`: only pauses, and tests, move it."""
+    """Replaces the module `time`: it moves only in pauses, or when a test sets `now`."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -119,20 +129,26 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Give the facade a clock that only its own pauses move."""
+    """Replace the facade's clock by one that moves only in its pauses, or when a test sets `now`.
+
+    The mock server (`mesh_facade.testing`) does not `import time`, and keeps the real clock.
+    """
     clock = Clock()
-    core = [module for name, module in sys.modules.items() if name.startswith("mesh_facade.")]
-    for module in core:
-        is_mock_server = module.__name__.startswith("mesh_facade.testing")
-        if vars(module).get("time") is time and not is_mock_server:
+    facade_modules = [
+        module for name, module in sys.modules.items() if name.startswith("mesh_facade.")
+    ]
+    for module in facade_modules:
+        if getattr(module, "time", None) is time:  # it contains `import time`
             monkeypatch.setattr(module, "time", clock)
 
-    def wait(signal: StopSignal, seconds: float) -> bool:
+    def wait(stop_signal: StopSignal, seconds: float) -> bool:
+        if stop_signal.is_set():  # the real one returns at once, too
+            return True
         clock.sleep(seconds)
-        return signal.is_set()
+        return stop_signal.is_set()
 
-    async def wait_in_task(signal: StopSignal, seconds: float) -> bool:
-        return wait(signal, seconds)
+    async def wait_in_task(stop_signal: StopSignal, seconds: float) -> bool:
+        return wait(stop_signal, seconds)
 
     monkeypatch.setattr(StopSignal, "wait", wait)
     monkeypatch.setattr(StopSignal, "wait_in_task", wait_in_task)

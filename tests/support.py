@@ -16,6 +16,7 @@ import attrs
 import httpx
 
 from mesh_facade import AccountBalance, MeshClient
+from tests.faults.server import fill_backlog
 
 if TYPE_CHECKING:
     import ssl
@@ -231,11 +232,10 @@ def silent_port() -> Generator[int]:
     """Yield a port on loopback where a connection is neither accepted nor refused."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):  # these connections fill the queue of the listener
-            client = stack.enter_context(socket.socket())
-            client.settimeout(0)
-            client.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
+        port = listener.getsockname()[1]
+        for filler in fill_backlog(port):
+            stack.enter_context(filler)
+        yield port
 
 
 class Server:

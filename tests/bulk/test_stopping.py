@@ -70,13 +70,13 @@ def give_time_for_more_calls(mode: Mode) -> None:
         time.sleep(seconds)
 
 
-@pytest.mark.parametrize("yielded", [0, 1, 25])
-def test_closing_the_generator_stops_all_lanes(mode: Mode, yielded: int) -> None:
+@pytest.mark.parametrize("outcome_count", [0, 1, 25])
+def test_closing_the_generator_stops_all_lanes(mode: Mode, outcome_count: int) -> None:
     threads = set(threading.enumerate())
     transport = CountingTransport()
 
     with open_run(mode.client(transport=transport), make_accounts(100_000)) as outcomes:
-        for _ in range(yielded):
+        for _ in range(outcome_count):
             next(outcomes)
     sent = len(transport.tokens)
     give_time_for_more_calls(mode)
@@ -85,10 +85,10 @@ def test_closing_the_generator_stops_all_lanes(mode: Mode, yielded: int) -> None
     assert count_other_tasks(mode) == 0
     assert transport.in_flight == 0
     assert len(transport.tokens) == sent
-    if yielded == 0:
+    if outcome_count == 0:
         assert sent == 0  # a run starts when its first outcome is asked for
     else:
-        assert sent <= yielded + DEFAULT_CONCURRENCY
+        assert sent <= outcome_count + DEFAULT_CONCURRENCY
 
 
 @only_sync
@@ -97,7 +97,7 @@ def test_break_out_of_the_loop_stops_all_lanes(mode: Mode) -> None:
 
     client = mode.client(transport=CountingTransport()).client
     for _ in client.get_account_balances(make_accounts(100_000)):
-        break
+        break  # nothing refers to the generator any more, so CPython closes it at once
 
     assert threads_begun_since(threads) == set()
 
@@ -110,7 +110,9 @@ def test_closing_the_generator_ends_pauses(mode: Mode) -> None:
         if token == "token-0":
             is_first_answered.set()
             return response()
-        # A rate limit pauses all lanes, so it must not come before the first account's answer.
+        # A rate limit pauses all lanes, so it must not come before the first account's answer. In
+        # asyncio this wait would block the event loop. But there the first call has been answered
+        # already, because it began first and all calls take equally long.
         is_first_answered.wait(5)
         return rate_limited(60)
 
@@ -167,15 +169,15 @@ def test_cancelling_the_iterating_task_cancels_its_lanes(mode: Mode, mesh: MockS
             if count == 4:
                 others_are_read.set()
 
-    async def cancel_while_the_first_account_is_read() -> int:
+    async def cancel_and_count_tasks_left() -> int:
         task = asyncio.create_task(read())
         await asyncio.wait_for(others_are_read.wait(), 10)
-        task.cancel()
+        task.cancel()  # while it waits for the first account
         await asyncio.wait([task])
         assert task.cancelled()
         return len(asyncio.all_tasks()) - 1
 
-    assert mode.run(cancel_while_the_first_account_is_read()) == 0
+    assert mode.run(cancel_and_count_tasks_left()) == 0
 
 
 def test_client_can_be_used_after_a_run_was_closed(mode: Mode, serve: Serve) -> None:
@@ -217,6 +219,7 @@ def test_ctrl_c_while_a_lane_starts_stops_all_lanes(
         except KeyboardInterrupt as interrupt:
             raised.append(interrupt)
 
+    # In a thread, so that a run that never ends fails the test instead of hanging it.
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     reader.join(10)
@@ -297,22 +300,21 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGALRM to time Ctrl-C with")
 @pytest.mark.parametrize("state", ["busy", "waiting"])
 def test_ctrl_c_stops_all_lanes(mode: Mode, mesh: MockServer, state: str) -> None:
     mesh.answers("slow", delay=30)
     mode_name = "sync"
     if mode.is_async:
         mode_name = "async"
-    began_at = time.monotonic()
 
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", INTERRUPTED_PROGRAM, mode_name, state],
         env=os.environ | mesh.environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=15,
         check=False,
     )
 
     assert (ran.stdout, ran.stderr) == ("interrupted 1\n", "")
-    assert time.monotonic() - began_at < 15

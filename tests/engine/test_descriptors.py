@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,27 +29,34 @@ from tests.support import TOKEN, Peer, Script, Server
 resource = pytest.importorskip("resource", reason="Windows has no such limit")
 
 LIMIT = 40
-ACCOUNTS = 300
+"""Descriptors of the program below: fewer than its 100 lanes want connections."""
+ACCOUNT_COUNT = 300
 PROGRAM = """
 import asyncio, collections, json, resource, sys
 from mesh_facade import AsyncMeshClient, LinkedAccount, MeshClient
 
-mode, url, limit, accounts = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+mode = sys.argv[1]
+url = sys.argv[2]
+limit = int(sys.argv[3])
+account_count = int(sys.argv[4])
 attempts = []
 keys = ("client-id", "client-secret")
 options = {"base_url": url, "on_attempt": attempts.append}
-linked = [LinkedAccount(f"token-{number}", "coinbase", key=number) for number in range(accounts)]
+accounts = [LinkedAccount(f"token-{key}", "coinbase", key=key) for key in range(account_count)]
 
 def run_sync():
     with MeshClient(*keys, **options) as mesh:
-        yield from mesh.get_account_balances(linked, concurrency=100)
+        return list(mesh.get_account_balances(accounts, concurrency=100))
 
 async def run_async():
     async with AsyncMeshClient(*keys, **options) as mesh:
-        return [each async for each in mesh.get_account_balances(linked, concurrency=100)]
+        return [each async for each in mesh.get_account_balances(accounts, concurrency=100)]
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-outcomes = list(run_sync()) if mode == "sync" else asyncio.run(run_async())
+if mode == "sync":
+    outcomes = run_sync()
+else:
+    outcomes = asyncio.run(run_async())
 print(json.dumps({
     "outcomes": len(outcomes),
     "errors": collections.Counter(str(each.error) for each in outcomes if each.error is not None),
@@ -65,16 +73,16 @@ def answer_slowly(peer: Peer) -> None:
         peer.answer()
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode_name", ["sync", "async"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_bulk_run_with_few_descriptors_reads_every_account(
-    serve: Serve, mode: str, host: str
+    serve: Serve, mode_name: str, host: str
 ) -> None:
     server = serve(answer_slowly)
     url = server.url.replace("127.0.0.1", host)
 
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, mode, url, str(LIMIT), str(ACCOUNTS)],
+        [sys.executable, "-c", PROGRAM, mode_name, url, str(LIMIT), str(ACCOUNT_COUNT)],
         capture_output=True,
         text=True,
         check=False,
@@ -84,8 +92,8 @@ def test_bulk_run_with_few_descriptors_reads_every_account(
 
     assert run.stderr == ""
     result = json.loads(run.stdout)
-    assert result == {"outcomes": ACCOUNTS, "errors": {}, "attempts": ACCOUNTS}
-    assert len(server.requests) == ACCOUNTS
+    assert result == {"outcomes": ACCOUNT_COUNT, "errors": {}, "attempts": ACCOUNT_COUNT}
+    assert len(server.requests) == ACCOUNT_COUNT
     assert server.connections < LIMIT
 
 
@@ -98,22 +106,30 @@ class Shortage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_short = False
         self.refusals = 0
-        real = socket.socket
+        shortage = self
 
-        class LimitedSocket(real):  # type: ignore[misc, valid-type]
-            def __init__(limited, *arguments: Any, **options: Any) -> None:  # noqa: N805
-                fileno = options.get("fileno")
-                if self.is_short and fileno is None and len(arguments) < 4:
-                    self.refusals += 1
+        class LimitedSocket(socket.socket):
+            def __init__(
+                self,
+                family: int = -1,
+                type: int = -1,  # noqa: A002 — the standard library's signature
+                proto: int = -1,
+                fileno: int | None = None,
+            ) -> None:
+                # With a `fileno`, as in `accept`, the descriptor is open already.
+                if shortage.is_short and fileno is None:
+                    shortage.refusals += 1
                     raise OSError(errno.EMFILE, "Too many open files")
-                super().__init__(*arguments, **options)
+                super().__init__(family, type, proto, fileno)
 
         monkeypatch.setattr(socket, "socket", LimitedSocket)
 
 
 @pytest.fixture
-def shortage(monkeypatch: pytest.MonkeyPatch) -> Shortage:
-    return Shortage(monkeypatch)
+def shortage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shortage]:
+    shortage = Shortage(monkeypatch)
+    yield shortage
+    shortage.is_short = False  # the test's server needs a socket to stop at once
 
 
 def test_call_without_descriptor_names_the_limit_at_once_if_nothing_is_in_use(
@@ -140,49 +156,50 @@ def test_call_without_descriptor_names_the_limit_at_once_if_nothing_is_in_use(
 
 
 @pytest.mark.parametrize(
-    "raised",
+    "error",
     [
         socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
         OSError(errno.EBUSY, "Device or resource busy"),
     ],
     ids=["no such name", "busy"],
 )
-def test_failed_look_up_of_a_name_is_recognized_as_a_shortage(
-    mode: Mode, shortage: Shortage, monkeypatch: pytest.MonkeyPatch, raised: OSError
+def test_failed_name_lookup_counts_as_shortage_only_if_descriptors_are_short(
+    mode: Mode, shortage: Shortage, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     def find_nothing(*_: object, **__: object) -> list[Any]:
-        raise raised
+        raise type(error)(*error.args)  # a new one: each raise leaves its traceback in an error
 
     monkeypatch.setattr(socket, "getaddrinfo", find_nothing)
     caller = mode.client(base_url="https://mesh.invalid", max_attempts=1)
 
-    with pytest.raises(MeshConnectionError, match=raised.strerror):
+    with pytest.raises(MeshConnectionError, match=error.strerror):
         caller.read()
     shortage.is_short = True
     with pytest.raises(MeshConnectionError, match="too many files are open"):
         caller.read()
 
 
-def read_one_after_the_other(
+def read_both_with_a_shortage_between(
     first: Caller, second: Caller, shortage: Shortage, server: Server
 ) -> list[BaseException | None]:
-    """Make a call and, as soon as its connection is open, another that finds no descriptor.
+    """Make two calls at the same time, of which the second finds no descriptor.
 
-    Return their errors.
+    The shortage begins when the server has the first request, and lasts. Return the error of each
+    call, or None.
     """
 
-    def wait_until_the_first_was_asked() -> None:
-        limit = time.monotonic() + 5
+    def wait_for_the_first_request() -> None:
+        deadline = time.monotonic() + 5
         while not server.requests:
-            assert time.monotonic() < limit
+            assert time.monotonic() < deadline
             time.sleep(0.005)
-        shortage.is_short = True
 
     if first.mode.is_async:
 
         async def read_both() -> list[Any]:
             tasks = [asyncio.create_task(first.client.get_account_balance(TOKEN, "coinbase"))]
-            await asyncio.to_thread(wait_until_the_first_was_asked)
+            await asyncio.to_thread(wait_for_the_first_request)
+            shortage.is_short = True
             tasks.append(asyncio.create_task(second.client.get_account_balance(TOKEN, "coinbase")))
             return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -191,9 +208,25 @@ def read_one_after_the_other(
 
     with ThreadPoolExecutor() as threads:
         futures = [threads.submit(first.read)]
-        wait_until_the_first_was_asked()
+        wait_for_the_first_request()
+        shortage.is_short = True
         futures.append(threads.submit(second.read))
         return [future.exception() for future in futures]
+
+
+def withholds_slots(caller: Caller) -> bool:
+    """Return True if a call without a descriptor waits for the connection of another one."""
+    homes = caller.client._runner.engine.pool._homes
+    return any(home.slots._withheld > 0 for home in list(homes.values()))
+
+
+def answer_once_slots_are_withheld(peer: Peer, caller: Caller) -> None:
+    """Answer the first request when the second call waits, and later requests at once."""
+    peer.receive()
+    while not withholds_slots(caller) and not peer.server.is_over.is_set():
+        time.sleep(0.005)
+    peer.answer()
+    peer.answer_all()
 
 
 def test_call_that_waits_for_a_descriptor_ends_at_its_deadline_and_names_the_limit(
@@ -207,7 +240,7 @@ def test_call_that_waits_for_a_descriptor_ends_at_its_deadline_and_names_the_lim
     first = mode.client(base_url=server.url, deadline=1.5, max_attempts=1)
     second = first.with_options(deadline=0.3)
 
-    _, error = read_one_after_the_other(first, second, shortage, server)
+    _, error = read_both_with_a_shortage_between(first, second, shortage, server)
 
     assert isinstance(error, MeshTimeoutError)
     assert str(error).startswith(
@@ -219,54 +252,35 @@ def test_call_that_waits_for_a_descriptor_ends_at_its_deadline_and_names_the_lim
 def test_call_without_descriptor_takes_the_connection_of_another_call(
     mode: Mode, serve: Serve, shortage: Shortage
 ) -> None:
-    pause = threading.Event()
-
-    def is_waiting() -> bool:
-        homes = caller.client._runner.engine.pool._homes
-        return any(home.slots._withheld > 0 for home in list(homes.values()))
-
-    def answer_when_the_second_waits(peer: Peer) -> None:
-        peer.receive()
-        while not is_waiting():
-            pause.wait(0.005)
-        peer.answer()
-        peer.answer_all()
-
-    server = serve(answer_when_the_second_waits)
+    server = serve(lambda peer: answer_once_slots_are_withheld(peer, caller))
     caller = mode.client(base_url=server.url)
 
-    assert read_one_after_the_other(caller, caller, shortage, server) == [None, None]
+    errors = read_both_with_a_shortage_between(caller, caller, shortage, server)
 
+    assert errors == [None, None]
     assert (server.connections, len(server.requests)) == (1, 2)
 
 
 def test_slots_come_back_when_descriptors_are_no_longer_short(
     mode: Mode, serve: Serve, shortage: Shortage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pause = threading.Event()
-
-    def handle(peer: Peer) -> None:
-        peer.receive()
-        while not shortage.refusals:
-            pause.wait(0.005)
-        peer.answer()
-        peer.answer_all()
-
-    server = serve(handle)
-    caller = mode.client(base_url=server.url)
-    read_one_after_the_other(caller, caller, shortage, server)
+    size = 100
+    server = serve(lambda peer: answer_once_slots_are_withheld(peer, caller))
+    caller = mode.client(base_url=server.url, max_connections=size)
+    monkeypatch.setattr(pool, "RESTORE_AFTER", 60.0)  # longer than the calls take on a slow machine
+    read_both_with_a_shortage_between(caller, caller, shortage, server)
     shortage.is_short = False
     [home] = caller.client._runner.engine.pool._homes.values()
-    assert home.slots._withheld > 90
+    assert home.slots._withheld == size - 1  # all but the slot of the first call
     caller.read()
-    assert home.slots._withheld > 90
+    assert home.slots._withheld == size - 1  # it is too early to restore one
     monkeypatch.setattr(pool, "RESTORE_AFTER", 0.0)
 
-    for _ in range(100):
+    for _ in range(size):  # each call restores one slot; the last one finds none left
         caller.read()
 
     assert home.slots._withheld == 0
-    assert home.slots._free == 100
+    assert home.slots._free == size
     assert home._short_at is None
 
 
@@ -275,27 +289,30 @@ def test_idle_connections_make_room_for_a_call_that_needs_a_new_one(
 ) -> None:
     caller = mode.client(base_url=serve().url)
     caller.read()
+    shortage.is_short = True
     engine = caller.client._runner.engine
     [home] = engine.pool._homes.values()
 
-    async def make_room() -> list[bool]:
-        connection = await engine.pool.acquire(time.monotonic() + 1, must_be_new=True)
-        first = engine.pool.release_for_lack_of_descriptor(connection)
-        connection = await engine.pool.acquire(time.monotonic() + 1, must_be_new=True)
-        return [first, engine.pool.release_for_lack_of_descriptor(connection)]
+    async def make_room_twice() -> list[bool]:
+        results: list[bool] = []
+        for _ in range(2):
+            connection = await engine.pool.acquire(time.monotonic() + 1, must_be_new=True)
+            results.append(engine.pool.release_for_lack_of_descriptor(connection))
+        return results
 
     run = mode.run if mode.is_async else run_blocking
+    results = run(make_room_twice())
 
-    assert run(make_room()) == [True, False]
+    assert results == [True, False]  # the idle connection was closed, and then there was none
     assert home.take() is None
     assert not shortage.refusals
 
 
-def test_shortage_that_begins_while_an_earlier_one_is_forgotten_ends_too(
+def test_all_slots_come_back_if_a_new_shortage_begins_during_restore_slot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class BusyHome(pool.Home):
-        """Another call runs short just before the earlier shortage is forgotten."""
+    class HomeThatRunsShortAgain(pool.Home):
+        """Another call runs short just before `restore_slot` clears the time of the shortage."""
 
         def __setattr__(self, name: str, value: object) -> None:
             if name == "_short_at" and value is None and may_run_short.is_set():
@@ -306,33 +323,37 @@ def test_shortage_that_begins_while_an_earlier_one_is_forgotten_ends_too(
     may_run_short = threading.Event()
     monkeypatch.setattr(pool, "RESTORE_AFTER", 0.0)
     slots = ThreadSlots(3)
-    home = BusyHome(slots)
+    home = HomeThatRunsShortAgain(slots)
+    # Two calls have slots. One of them runs short: its slot and the free one are withheld.
     for _ in range(2):
         run_blocking(slots.acquire(1))
     assert home.make_room()
+    # Both slots come back. Only the next `restore_slot` would clear the time of the shortage.
     home.restore_slot()
     home.restore_slot()
+    # Again two calls have slots, and one of them runs short during the next `restore_slot`.
     run_blocking(slots.acquire(1))
     may_run_short.set()
 
+    # Two for the withheld slots, one to clear the time, and one that has nothing left to do.
     for _ in range(4):
         home.restore_slot()
 
-    assert not may_run_short.is_set()
+    assert not may_run_short.is_set()  # the second shortage has happened
     assert slots._withheld == 0
     assert home._short_at is None
 
 
-def test_connection_that_another_thread_took_meanwhile_is_waited_for() -> None:
-    class BusyHome(pool.Home):
-        """Another thread takes the last idle connection, just before it would be closed."""
+def test_make_room_waits_if_another_thread_took_the_last_idle_connection() -> None:
+    class HomeThatLosesItsIdleConnection(pool.Home):
+        """Another thread takes the last idle connection just before it would be closed."""
 
         def close_all_idle(self) -> int:
             run_blocking(slots.acquire(1))
             return super().close_all_idle()
 
     slots = ThreadSlots(2)
-    home = BusyHome(slots)
+    home = HomeThatLosesItsIdleConnection(slots)
     run_blocking(slots.acquire(1))
 
     assert home.make_room()
@@ -347,14 +368,16 @@ def test_slot_is_withheld_only_while_another_is_in_use(slots_class: type[Slots])
     async def run() -> None:
         slots = slots_class(2)  # type: ignore[call-arg]
         await slots.acquire(1)
-        assert not slots.withhold()
+        assert not slots.withhold()  # no other slot is in use
         await slots.acquire(1)
-        assert slots.withhold()
-        assert not slots.withhold()
+        assert slots.withhold()  # one of two
+        assert not slots.withhold()  # the last one
+        # That one can still be used again, but the withheld one cannot.
         slots.release()
         await slots.acquire(1)
         with pytest.raises(TimeoutError):
             await slots.acquire(0.01)
+        # The withheld one comes back.
         assert slots.restore()
         await slots.acquire(1)
         assert not slots.restore()
@@ -375,7 +398,7 @@ def test_slot_is_withheld_only_while_another_is_in_use(slots_class: type[Slots])
         (None, False),
     ],
 )
-def test_lack_of_descriptors_is_told_from_other_errors(
+def test_only_emfile_and_enfile_count_as_shortage(
     cause: OSError | None, *, is_shortage: bool
 ) -> None:
     error = httpx.ConnectError("text")
@@ -386,14 +409,16 @@ def test_lack_of_descriptors_is_told_from_other_errors(
 
 
 WITHOUT_DESCRIPTORS = """
-import os, resource as _, sys
+import errno, os
 from mesh_facade.engine.descriptors import describe_descriptor_limit
 
-del sys.modules["resource"]
+# This program does not import `resource`. If it did, the function under test could import it
+# without a descriptor.
 try:
     while True:
         os.dup(0)
-except OSError:
+except OSError as error:
+    assert error.errno == errno.EMFILE
     text = describe_descriptor_limit()
 os.closerange(3, 64)
 print(text)
@@ -409,13 +434,13 @@ def test_limit_is_described_although_no_descriptor_is_left() -> None:
     assert done.stdout == "(ulimit -n: 64)\n"
 
 
-def test_system_without_that_limit_is_described_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limit_is_described_without_the_resource_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(descriptors, "resource", None)
 
     assert descriptors.describe_descriptor_limit() == "(the system's limit)"
 
 
-def test_transport_of_ones_own_that_lacks_descriptors_says_so_too(mode: Mode) -> None:
+def test_error_of_custom_transport_names_the_shortage(mode: Mode) -> None:
     script = Script(OSError(errno.EMFILE, "Too many open files"))
 
     with pytest.raises(MeshConnectionError, match="too many files are open"):

@@ -1,7 +1,7 @@
 """A server that misbehaves on demand: raw asyncio on loopback, with one misbehaviour for each port.
 
-A fault is a short script: the bytes that go over the wire, and when. This module runs the scripts.
-Nothing in this package depends on the client that is tested.
+A fault is a short script: steps that send bytes, wait, or end the connection. This module runs the
+scripts. Nothing in it depends on the client that is tested.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import enum
 import functools
 import itertools
 import json
-import os
 import re
 import socket
 import ssl
 import struct
 import threading
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Self, TypeVar
 
@@ -26,20 +26,17 @@ import trustme
 T = TypeVar("T")
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
-_CORK: int | None = getattr(socket, "TCP_CORK", None)
+_CORK_OPTION: int | None = getattr(socket, "TCP_CORK", None)
 """The option that holds bytes back until a packet is complete. Only Linux has it."""
-_SHARED_PORT: int = getattr(socket, "SO_REUSEPORT", socket.SO_REUSEADDR)
+_SHARE_PORT_OPTION: int = getattr(socket, "SO_REUSEPORT", socket.SO_REUSEADDR)
 """The option with which several sockets share a port. Windows has only SO_REUSEADDR."""
 _BACKLOG = 1024
 _LONGEST_WAIT = 5.0
-"""Seconds that a script, the end of a TLS connection or a command of the tests may take."""
+"""Seconds to wait for scripts to end, for a TLS shutdown, and for coroutines of other threads."""
 
 
-class Step(enum.Enum):
-    """What a script does apart from sending bytes.
-
-    After the last step of a script, the server waits for the next request.
-    """
+class Ending(enum.Enum):
+    """A step of a script that ends the connection, or waits until the client ends it."""
 
     CLOSE = "closes the connection"
     RESET = "resets the connection"
@@ -47,9 +44,9 @@ class Step(enum.Enum):
 
 
 # Short names, because most scripts of the catalogue end with one of them.
-CLOSE = Step.CLOSE
-RESET = Step.RESET
-SILENCE = Step.SILENCE
+CLOSE = Ending.CLOSE
+RESET = Ending.RESET
+SILENCE = Ending.SILENCE
 
 
 @attrs.frozen
@@ -115,22 +112,22 @@ class Answer:
         return _envelope(self.amount)
 
     @property
-    def other_users(self) -> bytes:
+    def for_another_user(self) -> bytes:
         """A complete answer that would be right for another user."""
         return _with_length(_envelope(self.amount + 1_000_000))
 
     @property
-    def whole(self) -> bytes:
-        """The right answer, with its length."""
+    def with_length(self) -> bytes:
+        """The right answer, with a Content-Length."""
         return _with_length(self.body)
 
     @property
     def chunked(self) -> bytes:
         """The right answer in three chunks."""
-        return head("Transfer-Encoding: chunked") + self.chunks
+        return head("Transfer-Encoding: chunked") + self.chunked_body
 
     @property
-    def chunks(self) -> bytes:
+    def chunked_body(self) -> bytes:
         """The body of the right answer in three chunks."""
         third = len(self.body) // 3
         parts = (self.body[:third], self.body[third : 2 * third], self.body[2 * third :], b"")
@@ -138,7 +135,7 @@ class Answer:
 
 
 def head(*headers: str, status: str = "HTTP/1.1 200 OK") -> bytes:
-    """Write the head of an answer with these headers and no others."""
+    """Return the head of an answer: the status line, Content-Type, and these headers."""
     return "\r\n".join([status, "Content-Type: application/json", *headers, "", ""]).encode()
 
 
@@ -152,9 +149,10 @@ def _with_length(body: bytes) -> bytes:
     return head(f"Content-Length: {len(body)}") + body
 
 
-Action = bytes | Step | Drip | OnePacket | Unencrypted | Endless | Pause
-"""One entry of a script."""
-Script = Callable[[Answer], Sequence[Action]]
+Step = bytes | Drip | OnePacket | Unencrypted | Endless | Pause | Ending
+"""One step of a script. Plain bytes are sent as they are."""
+Script = Callable[[Answer], Sequence[Step]]
+"""Returns the steps for a request. After the last step, the server waits for the next request."""
 
 
 class Stage(enum.Enum):
@@ -170,11 +168,11 @@ class Stage(enum.Enum):
 def _bind_to(port: int) -> socket.socket:
     """Bind a socket to a port that other sockets can share only with the same option.
 
-    SO_REUSEPORT is rarely set, so an ordinary server cannot take the port while nobody listens on
-    it. With SO_REUSEADDR, which most servers set, it could.
+    This uses SO_REUSEPORT, because few servers set it. Most servers set SO_REUSEADDR: if this used
+    that, they could take the port while nobody listens on it.
     """
     bound = socket.socket()
-    bound.setsockopt(socket.SOL_SOCKET, _SHARED_PORT, 1)
+    bound.setsockopt(socket.SOL_SOCKET, _SHARE_PORT_OPTION, 1)
     bound.bind(("127.0.0.1", port))
     return bound
 
@@ -186,13 +184,30 @@ def _listen_on(port: int) -> socket.socket:
     return listener
 
 
+def fill_backlog(port: int) -> list[socket.socket]:
+    """Return connections that fill the queue of a listener whose backlog is 0.
+
+    While they are open, the system neither accepts nor refuses a further connection. Such a queue
+    holds one connection on Linux. The others are attempts that wait, so that it is filled on a
+    system whose queue is a little longer, too.
+    """
+    fillers: list[socket.socket] = []
+    for _ in range(4):
+        filler = socket.socket()
+        filler.setblocking(False)  # noqa: FBT003 — the standard library's signature
+        filler.connect_ex(("127.0.0.1", port))
+        fillers.append(filler)
+    return fillers
+
+
 class Endpoint:
     """A port that gives right answers, except while a fault is on: then it runs its script.
 
     Attributes:
         port: The port on 127.0.0.1 at which it listens.
         script_runs: How often the script has run.
-        received: All bytes that clients have sent, decrypted.
+        received: All bytes that were read from clients, decrypted. A script at the first byte reads
+            no more than that byte, unless it stays silent.
         connections: How many connections have been accepted.
     """
 
@@ -272,16 +287,9 @@ class Endpoint:
         elif self._stage is Stage.NOT_ACCEPTING:
             await self._stop_accepting()
             self._listener.listen(0)
-            self._fill_backlog()
+            self._fillers.extend(fill_backlog(self.port))
         if self._stage in {Stage.NOT_LISTENING, Stage.NOT_ACCEPTING, Stage.ON_CONNECTION}:
             await self._drop_connections()
-
-    def _fill_backlog(self) -> None:
-        for _ in range(3):  # the kernel drops what does not fit into the queue
-            filler = socket.socket()
-            filler.setblocking(False)  # noqa: FBT003 — the standard library's signature
-            filler.connect_ex(("127.0.0.1", self.port))
-            self._fillers.append(filler)
 
     async def _end_fault(self) -> None:
         self._is_faulty = False
@@ -315,7 +323,7 @@ class Endpoint:
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
-        except OSError:  # the client has closed the connection already
+        except (BlockingIOError, ConnectionError):  # the client has closed the connection already
             return
         connection.setblocking(False)  # noqa: FBT003 — the standard library's signature
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -326,7 +334,8 @@ class Endpoint:
 
     def _forget_task(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
         self._connection_tasks.discard(task)
-        if task.cancelled():  # perhaps before its first step, which takes the connection over
+        if task.cancelled():
+            # If it was cancelled before it began, nobody else closes the connection.
             connection.close()
 
     async def _serve_connection(self, connection: socket.socket) -> None:
@@ -391,7 +400,7 @@ class Endpoint:
         self.received += request[1:]
         if self._is_faulty:
             return await self._run_script(Answer(request), reader, writer)
-        writer.write(Answer(request).whole)
+        writer.write(Answer(request).with_length)
         await writer.drain()
         return True
 
@@ -403,26 +412,26 @@ class Endpoint:
         with self._script_ended:
             self._running_scripts += 1
         try:
-            raw: socket.socket = writer.get_extra_info("socket")
-            for action in self._script(answer):
-                match action:
-                    case Step.CLOSE:
+            for step in self._script(answer):
+                match step:
+                    case Ending.CLOSE:
                         return False
-                    case Step.RESET:
+                    case Ending.RESET:
+                        raw = _socket_of(writer)
                         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
                         writer.transport.abort()
                         return False
-                    case Step.SILENCE:
-                        while await reader.read(2**16):
-                            pass
+                    case Ending.SILENCE:
+                        while not reader.at_eof():
+                            self.received += await reader.read(2**16)
                     case Pause():
-                        await asyncio.sleep(action.seconds)
+                        await asyncio.sleep(step.seconds)
                     case OnePacket():
-                        _write_one_packet(action.pieces, writer)
+                        _write_one_packet(step.pieces, writer)
                     case Unencrypted():
-                        os.write(raw.fileno(), action.data)
+                        _write_unencrypted(step.data, writer)
                     case _:
-                        await self._send(action, reader, writer)
+                        await self._send(step, reader, writer)
         finally:
             with self._script_ended:
                 self._running_scripts -= 1
@@ -431,21 +440,21 @@ class Endpoint:
 
     async def _send(
         self,
-        action: bytes | Drip | Endless,
+        step: bytes | Drip | Endless,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        """Send bytes, in parts if the action asks for that; raise EOFError if the client left."""
+        """Send bytes, in parts if the step asks for that; raise EOFError if the client left."""
         interval = 0.0
         parts: Iterable[bytes]
-        if isinstance(action, Drip):
-            interval = action.interval
-            parts = [bytes([byte]) for byte in action.data]
-        elif isinstance(action, Endless):
-            interval = action.interval
-            parts = itertools.repeat(action.data)
+        if isinstance(step, Drip):
+            interval = step.interval
+            parts = [bytes([byte]) for byte in step.data]
+        elif isinstance(step, Endless):
+            interval = step.interval
+            parts = itertools.repeat(step.data)
         else:
-            parts = [action]
+            parts = [step]
         for part in parts:
             writer.write(part)
             await writer.drain()
@@ -454,21 +463,37 @@ class Endpoint:
                 raise EOFError
 
 
+def _socket_of(writer: asyncio.StreamWriter) -> TransportSocket:
+    """Return the socket beneath a connection, which knows nothing of TLS.
+
+    asyncio lets its users set options of that socket, but not write to it.
+    """
+    raw: TransportSocket = writer.get_extra_info("socket")
+    return raw
+
+
 def _write_one_packet(pieces: Sequence[bytes], writer: asyncio.StreamWriter) -> None:
-    raw: socket.socket = writer.get_extra_info("socket")
-    if _CORK is not None:
-        raw.setsockopt(socket.IPPROTO_TCP, _CORK, 1)
+    raw = _socket_of(writer)
+    if _CORK_OPTION is not None:
+        raw.setsockopt(socket.IPPROTO_TCP, _CORK_OPTION, 1)
     for piece in pieces:
         writer.write(piece)
-    if _CORK is not None:
-        raw.setsockopt(socket.IPPROTO_TCP, _CORK, 0)
+    if _CORK_OPTION is not None:
+        raw.setsockopt(socket.IPPROTO_TCP, _CORK_OPTION, 0)
+
+
+def _write_unencrypted(data: bytes, writer: asyncio.StreamWriter) -> None:
+    # `writer` would encrypt the data. A duplicate of its socket does not, and can write.
+    with _socket_of(writer).dup() as duplicate:
+        duplicate.sendall(data)
 
 
 class LoopThread:
     """An event loop in a background thread, which runs the coroutines of other threads."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        # The default event loop of Windows lacks `add_reader`.
+        self._loop = asyncio.SelectorEventLoop()
         self._loop.set_exception_handler(_report_unexpected_error)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -478,7 +503,6 @@ class LoopThread:
 
     def stop(self) -> None:
         """Stop the loop and wait for the thread to end."""
-        self.run(self._loop.shutdown_default_executor())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -490,12 +514,12 @@ class LoopThread:
 
 def _report_unexpected_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Let asyncio log an error of the loop, unless a client has only broken a connection off."""
-    if not isinstance(context.get("exception"), OSError):
+    if not isinstance(context.get("exception"), ConnectionError | TimeoutError | ssl.SSLError):
         loop.default_exception_handler(context)
 
 
-def _answer_rightly(answer: Answer) -> Sequence[Action]:
-    return [answer.whole]
+def _answer_rightly(answer: Answer) -> Sequence[Step]:
+    return [answer.with_length]
 
 
 class FaultServer:
@@ -542,7 +566,11 @@ class FaultServer:
     ) -> Endpoint:
         """Open a port, whose fault is not on yet.
 
-        `tls` is True for a right certificate, or the SSL context of a server with another one.
+        Args:
+            script: The fault. By default, it gives right answers.
+            stage: When the fault happens.
+            tls: False for plain HTTP, True for TLS with a certificate signed by `authority`, or an
+                SSL context to use instead.
         """
         context: ssl.SSLContext | None = None
         if isinstance(tls, ssl.SSLContext):

@@ -1,7 +1,8 @@
-"""The fault server of the tests keeps its port, and reports a script that does not end."""
+"""The fault server of the tests keeps its port, records what it reads, and reports its problems."""
 
 from __future__ import annotations
 
+import errno
 import socket
 
 import pytest
@@ -52,3 +53,36 @@ def test_wait_for_scripts_raises_timeout_error_if_a_script_does_not_end(
                 endpoint.wait_for_scripts()
 
     endpoint.wait_for_scripts()
+
+
+def test_bytes_that_come_during_silence_are_recorded(fault_server: FaultServer) -> None:
+    endpoint = fault_server.open(lambda _: [b"started", SILENCE], stage=Stage.ON_CONNECTION)
+    endpoint.start_fault()
+
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as connection:
+        assert connection.recv(1) == b"s"
+        connection.sendall(b"a request")
+
+    endpoint.wait_for_scripts()
+    assert endpoint.received == b"a request"
+
+
+def test_lack_of_descriptors_in_the_fault_server_is_logged(
+    fault_server: FaultServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    accept = socket.socket.accept
+    errors = [OSError(errno.EMFILE, "Too many open files")]
+
+    def fail_once(listener: socket.socket) -> tuple[socket.socket, object]:
+        if errors:
+            raise errors.pop()
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", fail_once)
+    endpoint = fault_server.open()
+
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert connection.recv(1)
+
+    assert "Too many open files" in caplog.text

@@ -24,7 +24,7 @@ from unittest import mock
 import attrs
 
 from mesh_facade import AccountBalance, AsyncMeshClient, MeshClient, MeshError
-from tests.faults.catalogue import FAULTS, QUICK, Verdict
+from tests.faults.catalogue import FAULTS, QUICK_BOUNDS, Verdict
 from tests.faults.server import Answer, FaultServer, Stage
 
 CALLS = 100_000
@@ -35,7 +35,7 @@ KEYS: dict[str, Any] = {"client_id": "client-id", "client_secret": "client-secre
 _SCRIPTS = [
     fault.script
     for fault in FAULTS
-    if fault.stage is Stage.AFTER_REQUEST and fault.bounds is QUICK and fault.tls is None
+    if fault.stage is Stage.AFTER_REQUEST and fault.bounds is QUICK_BOUNDS and fault.tls is None
     if fault.verdict is not Verdict.ANSWER and not fault.name.startswith(("endless", "countless"))
 ]
 
@@ -49,7 +49,7 @@ def serve(pipe: Connection) -> None:
 
     def behave(answer: Answer) -> Sequence[Any]:
         if not is_at_fault(answer.amount):
-            return [answer.whole]
+            return [answer.with_length]
         return _SCRIPTS[answer.amount // 10 % len(_SCRIPTS)](answer)
 
     with FaultServer() as server:

@@ -58,8 +58,8 @@ async def _interrupt_at_random(
 def test_cancellations_cost_neither_slots_nor_descriptors(
     fault_server: FaultServer, *, tls: bool, count: int, longest: float
 ) -> None:
-    waits: list[Pause | Step] = [Pause(0.002)]
-    endpoint = fault_server.open(lambda answer: [waits[-1], answer.whole], tls=tls)
+    waits: list[Step] = [Pause(0.002)]
+    endpoint = fault_server.open(lambda answer: [waits[-1], answer.with_length], tls=tls)
     endpoint.start_fault()
 
     async def run() -> tuple[dict[str, int], int]:

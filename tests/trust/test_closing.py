@@ -27,7 +27,7 @@ def test_closing_lets_a_call_in_flight_end_and_refuses_the_next(
 
     def answer_late(answer: Answer) -> list[bytes | Pause]:
         called.set()
-        return [Pause(0.05), answer.whole]
+        return [Pause(0.05), answer.with_length]
 
     endpoint = fault_server.open(answer_late)
     endpoint.start_fault()
@@ -60,7 +60,7 @@ def test_closing_lets_a_call_in_flight_end_and_refuses_the_next(
 def test_call_that_waits_for_a_connection_is_refused_when_the_client_is_closed(
     fault_server: FaultServer,
 ) -> None:
-    endpoint = fault_server.open(lambda answer: [Pause(0.05), answer.whole])
+    endpoint = fault_server.open(lambda answer: [Pause(0.05), answer.with_length])
     endpoint.start_fault()
 
     async def run() -> list[Any]:

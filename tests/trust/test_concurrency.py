@@ -27,7 +27,7 @@ POOL = 10
 @pytest.fixture
 def slow_endpoint(fault_server: FaultServer) -> Endpoint:
     """Open an endpoint whose answers take two milliseconds while it is faulty."""
-    return fault_server.open(lambda answer: [Pause(0.002), answer.whole])
+    return fault_server.open(lambda answer: [Pause(0.002), answer.with_length])
 
 
 def test_calls_of_a_hundred_threads_each_get_their_own_answer(

@@ -36,7 +36,7 @@ from tests.trust.secret_search import (
 if TYPE_CHECKING:
     from tests.conftest import Mode
 
-BOUNDS = Bounds(0.05, 0.3)
+BOUNDS = Bounds(timeout=0.05, deadline=0.3)
 
 
 def test_search_finds_a_canary_in_each_spelling() -> None:

@@ -40,10 +40,10 @@ MARGIN = 0.25
 """Seconds by which a call may end after its deadline."""
 
 ERRORS: dict[Verdict, type[MeshError]] = {
-    Verdict.UNREACHABLE: MeshConnectionError,
+    Verdict.NO_ANSWER: MeshConnectionError,
     Verdict.LATE: MeshTimeoutError,
     Verdict.UNTRUSTED: MeshTLSError,
-    Verdict.UNUSABLE: MeshResponseError,
+    Verdict.BAD_ANSWER: MeshResponseError,
 }
 
 
