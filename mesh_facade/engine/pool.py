@@ -128,7 +128,8 @@ class Home:
 
         Return True if the call may try again, False if there is nothing to wait for.
         """
-        # First, because Ctrl-C may come after `withhold`. Without a withheld slot, it does no harm.
+        # Before `withhold`, because slots are restored only after a recorded shortage, and Ctrl-C
+        # may come between the two. A recorded shortage without a withheld slot does no harm.
         self._short_at = time.monotonic()
         if not self.slots.withhold():
             if self.close_all_idle() > 0:
@@ -143,20 +144,9 @@ class Home:
 
     def restore_slot(self) -> None:
         """Restore a slot that `make_room` withheld, if the last shortage was long enough ago."""
-        short_at = self._short_at  # read once: another thread may set it to None meanwhile
-        if short_at is None or time.monotonic() < short_at + RESTORE_AFTER:
+        if self._short_at is None or time.monotonic() < self._short_at + RESTORE_AFTER:
             return
-        # Another thread may record a new shortage at any moment. So the time is cleared before
-        # `restore`, and set back only if nobody has set it since. It is set back if more slots may
-        # be withheld. (Between the last check and the assignment, a new time can be overwritten.
-        # Then the next slot is restored up to a second too early, which does no harm.)
-        self._short_at = None
-        may_withhold_more = True  # also if Ctrl-C comes in `restore`
-        try:
-            may_withhold_more = self.slots.restore()
-        finally:
-            if may_withhold_more and self._short_at is None:
-                self._short_at = short_at
+        self.slots.restore()
 
 
 class ConnectionPool:

@@ -315,8 +315,9 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         data = self._head_joiner.feed(buffer)
         if not data:
             return
-        # Something may have come in since the connection was taken from the pool. It would be read
-        # as the answer to this request, so this is the last moment to notice it.
+        # The event loop has run since the connection was taken from the pool, because httpcore's
+        # locks give way to it even if they are free. So something may have come in, and would be
+        # read as the answer to this request.
         if self.is_reused and not self._has_written and self._holds_unread_data():
             # Not a WriteError: after one, httpcore reads an answer all the same.
             raise httpcore.ReadError("something came in before the request was sent")

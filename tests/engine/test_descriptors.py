@@ -9,7 +9,6 @@ import shlex
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -281,7 +280,6 @@ def test_slots_come_back_when_descriptors_are_no_longer_short(
 
     assert home.slots._withheld == 0
     assert home.slots._free == size
-    assert home._short_at is None
 
 
 def test_idle_connections_make_room_for_a_call_that_needs_a_new_one(
@@ -308,40 +306,29 @@ def test_idle_connections_make_room_for_a_call_that_needs_a_new_one(
     assert not shortage.refusals
 
 
-def test_all_slots_come_back_if_a_new_shortage_begins_during_restore_slot(
+def test_all_slots_come_back_if_another_call_is_released_while_one_runs_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class HomeThatRunsShortAgain(pool.Home):
-        """Another call runs short just before `restore_slot` clears the time of the shortage."""
+    class InterruptedSlots(ThreadSlots):
+        """Another thread gets the processor just before slots are withheld."""
 
-        def __setattr__(self, name: str, value: object) -> None:
-            if name == "_short_at" and value is None and may_run_short.is_set():
-                may_run_short.clear()
-                assert self.make_room()
-            super().__setattr__(name, value)
+        def withhold(self) -> bool:
+            home.restore_slot()  # the other thread has released its connection
+            return super().withhold()
 
-    may_run_short = threading.Event()
     monkeypatch.setattr(pool, "RESTORE_AFTER", 0.0)
-    slots = ThreadSlots(3)
-    home = HomeThatRunsShortAgain(slots)
+    slots = InterruptedSlots(3)
+    home = pool.Home(slots)
     # Two calls have slots. One of them runs short: its slot and the free one are withheld.
     for _ in range(2):
         run_blocking(slots.acquire(1))
     assert home.make_room()
-    # Both slots come back. Only the next `restore_slot` would clear the time of the shortage.
+    assert slots._withheld == 2
+
     home.restore_slot()
     home.restore_slot()
-    # Again two calls have slots, and one of them runs short during the next `restore_slot`.
-    run_blocking(slots.acquire(1))
-    may_run_short.set()
 
-    # Two for the withheld slots, one to clear the time, and one that has nothing left to do.
-    for _ in range(4):
-        home.restore_slot()
-
-    assert not may_run_short.is_set()  # the second shortage has happened
     assert slots._withheld == 0
-    assert home._short_at is None
 
 
 def test_make_room_waits_if_another_thread_took_the_last_idle_connection() -> None:
