@@ -477,7 +477,9 @@ class _TaskRun(_Run):
             try:
                 self._begin()
                 while self._lanes or self._drawing_task is not None:
-                    outcome = await self._take_outcome()
+                    # Awaited here, because a coroutine of its own may be collected after its event
+                    # loop was closed. Then its error, with its frame, goes to `sys.unraisablehook`.
+                    outcome = self._take_outcome(await self._result_queue.get())
                     if outcome is not None:
                         self.record(outcome)
                         yield outcome
@@ -524,32 +526,43 @@ class _TaskRun(_Run):
 
     async def _draw_all(self, accounts: AsyncIterator[LinkedAccount]) -> None:
         """Draw from an async iterable whenever a lane is free. `_drawing_task` runs this."""
+        error: BaseException | None = None
         try:
-            await self._free_lanes.acquire()
-            async for account in accounts:
-                # The iterable may have caught its cancellation, and yielded again.
-                if self.has_stopped_drawing:
-                    return  # pragma: no cover — Python 3.11 does not trace this after a throw
-                self.start_reading(account)
-                del account  # keep no token while waiting for a free lane
+            try:
                 await self._free_lanes.acquire()
-        finally:
-            if isinstance(accounts, AsyncGenerator):
-                await accounts.aclose()
+                async for account in accounts:
+                    # The iterable may have caught its cancellation, and yielded again.
+                    if self.has_stopped_drawing:
+                        break  # pragma: no cover — Python 3.11 does not trace this after a throw
+                    self.start_reading(account)
+                    del account  # keep no token while waiting for a free lane
+                    await self._free_lanes.acquire()
+            finally:
+                if isinstance(accounts, AsyncGenerator):
+                    await accounts.aclose()
+        except BaseException as raised:  # noqa: BLE001 — it is raised again below
+            error = raised
+        # This frame is in the traceback of the error, or of an error that led to it. asyncio raises
+        # KeyboardInterrupt and SystemExit out of the event loop at once, past `outcomes`.
+        del self, accounts
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
 
     def _report_end_of_drawing(self, _: asyncio.Task[None]) -> None:
         self._result_queue.put_nowait(None)
 
-    async def _take_outcome(self) -> Outcome | None:
-        """Wait for a lane to end, and return its outcome.
+    def _take_outcome(self, lane: asyncio.Task[Outcome] | None) -> Outcome | None:
+        """Return the outcome of a lane that has ended; None stands for the drawing task.
 
-        Return None if it raised TypeError instead, or if the drawing task has ended.
+        Return None if the lane raised TypeError instead, or if the drawing task has ended.
 
         Raises:
             BaseException: A lane or the async iterable raised CancelledError or SystemExit, for
                 example.
         """
-        lane = await self._result_queue.get()
         if lane is None:
             self._record_end_of_drawing()
             return None
@@ -595,11 +608,19 @@ class _TaskRun(_Run):
         began_at = time.monotonic()
         try:
             result = await self._runner.run(GET_ACCOUNT_BALANCE, account.auth_token, account.broker)
-        except Exception as raised:  # noqa: BLE001 — it is the account's outcome
+        except BaseException as raised:  # noqa: BLE001 — it is an outcome, or is raised again below
             error = raised
         else:
             return _successful_outcome(account, result, began_at)
         empty_frames(error)  # works only after the `except` block
+        if not isinstance(error, Exception):
+            # asyncio raises KeyboardInterrupt and SystemExit out of the event loop at once, past
+            # `outcomes`. This frame is in their traceback.
+            del self, account
+            try:
+                raise error
+            finally:
+                del error
         return _failed_outcome(account, _remove_own_frames(error), began_at)
 
     async def _stop(self) -> None:

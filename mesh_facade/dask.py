@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import httpx
 
 from mesh_facade import Attempt, LinkedAccount, MeshClient, MeshConfigurationError, Outcome
+from mesh_facade.engine.redaction import keeps_secrets_out_of_tracebacks
 
 if TYPE_CHECKING:
     from dask.bag import Bag
@@ -29,6 +30,7 @@ class WorkerOptions(TypedDict, total=False):
     on_attempt: Callable[[Attempt], object] | None
 
 
+@keeps_secrets_out_of_tracebacks
 def fetch_balances(
     accounts: "Bag", *, concurrency: int = 20, **options: Unpack[WorkerOptions]
 ) -> "Bag":
@@ -59,6 +61,7 @@ def fetch_balances(
     return outcomes
 
 
+@keeps_secrets_out_of_tracebacks
 def _read_partition(
     accounts: Iterable[LinkedAccount], concurrency: int, options: WorkerOptions
 ) -> list[Outcome]:

@@ -5,6 +5,7 @@ import os
 import threading
 from typing import TextIO
 
+from mesh_facade.engine.checks import describe
 from mesh_facade.errors import MeshConfigurationError
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
@@ -48,7 +49,7 @@ def configure_logging() -> None:
     if not wanted:
         return
     if wanted not in _LEVELS:
-        raise MeshConfigurationError(f"MESH_LOG must be debug or info, not {wanted!r}")
+        raise MeshConfigurationError(f"MESH_LOG must be debug or info, not {describe(wanted)}")
     logger = logging.getLogger("mesh_facade")
     with _lock:  # two clients that are built at once must not add two handlers
         if not logger.hasHandlers():

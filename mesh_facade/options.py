@@ -8,7 +8,7 @@ import os
 
 import httpx
 
-from mesh_facade.engine.checks import has_well_formed_host, is_loopback
+from mesh_facade.engine.checks import describe, has_well_formed_host, is_loopback
 from mesh_facade.errors import MeshConfigurationError
 from mesh_facade.operations.servers import PRODUCTION, SERVER_BY_ENVIRONMENT
 
@@ -28,7 +28,9 @@ def find_base_url(environment: str | None, base_url: str | httpx.URL | None) -> 
         environment = os.environ.get("MESH_ENVIRONMENT") or PRODUCTION
     if environment not in list(SERVER_BY_ENVIRONMENT):  # a list: the argument may be unhashable
         names = ", ".join(sorted(SERVER_BY_ENVIRONMENT))
-        raise MeshConfigurationError(f"{source} must be one of {names}, not {environment!r}")
+        raise MeshConfigurationError(
+            f"{source} must be one of {names}, not {describe(environment)}"
+        )
     source = "base_url"
     if base_url is None:
         source = "MESH_BASE_URL"

@@ -51,6 +51,7 @@ ALLOWED_IMPORTS = {
     "mesh_facade/engine/__init__.py": "import mesh_facade.engine.attempts",
     "mesh_facade/engine/attempts.py": "import httpx, mesh_facade.errors",
     "mesh_facade/engine/proxies.py": "import mesh_facade.errors",
+    "mesh_facade/engine/redaction.py": "import mesh_facade.errors",
     "mesh_facade/engine/thread_connection.py": "import mesh_facade.errors",
     "mesh_facade/engine/tls.py": "import mesh_facade.errors",
     "mesh_facade/operations/__init__.py": "",
@@ -70,7 +71,10 @@ ALLOWED_IMPORTS = {
         """,
     "mesh_facade/testing/__init__.py": "from mesh_facade.testing import mock_server",
     "mesh_facade/testing/mock_server.py": "from mesh_facade import MeshClient",
-    "mesh_facade/dask.py": "from mesh_facade import MeshClient",
+    "mesh_facade/dask.py": """
+        from mesh_facade import MeshClient
+        import mesh_facade.engine.redaction
+        """,
     "mesh_connect_client/__init__.py": "",
     "mesh_connect_client/api.py": "import mesh_connect_client.models",
     "mesh_connect_client/models.py": "",

@@ -21,6 +21,7 @@ from typing import IO
 import attrs
 
 from mesh_facade import LinkedAccount
+from mesh_facade.cli.broker_names import is_listed
 
 JSON = str | int | float | bool | None | list["JSON"] | dict[str, "JSON"]
 
@@ -308,11 +309,18 @@ class AccountsFile:
         """Check the fields of a row, and return its record; `number` replaces a missing key.
 
         Raises:
-            ValueError: A field is missing, empty or of the wrong type, or it holds a line break or
-                half of a surrogate pair.
+            ValueError: A field is missing, empty or of the wrong type, it holds a line break or
+                half of a surrogate pair, or the token and the broker are in the wrong fields.
         """
         auth_token = self._require_text(row, "auth_token")
         broker = self._require_text(row, "broker")
+        if is_listed(auth_token) and not is_listed(broker):
+            # Else the token would be sent, logged and written into the output as a broker.
+            raise self._error(
+                "'auth_token' is the name of a broker. Are the columns auth_token and broker in "
+                "the wrong order?",
+                row.line_number,
+            )
         key = row.fields.get("key")
         if isinstance(key, bool | list | dict):
             raise self._error("'key' must be a string or a number.", row.line_number)

@@ -28,7 +28,7 @@ from mesh_facade.engine.connection import Connection
 from mesh_facade.engine.descriptors import describe_descriptor_limit, is_out_of_descriptors
 from mesh_facade.engine.failures import connection_error
 from mesh_facade.engine.pool import ConnectionPool, Home
-from mesh_facade.engine.redaction import redact
+from mesh_facade.engine.redaction import forget_frames, redact
 from mesh_facade.engine.retries import CallState, Pause, RetryPolicy
 from mesh_facade.engine.waiting import Authentication, StopSignal, Waiting
 from mesh_facade.errors import MeshConnectionError, MeshError, MeshTimeoutError
@@ -306,10 +306,11 @@ class CallLoop:
             await self.engine.waiting.sign(request, authentication, seconds)
             # A secret function that blocks is not interrupted: it may come back too late.
             is_late = authentication.has_secret_function and _has_passed(deadline_at)
-        except TimeoutError:
+        except TimeoutError as error:
             is_late = _has_passed(deadline_at)
             if not is_late:  # the caller's secret function has raised it
                 raise
+            forget_frames(error)  # the function may keep it
         if is_late:
             raise self._deadline_error("client_secret")
 
@@ -408,7 +409,8 @@ class CallLoop:
         try:
             return self._translate_failure(failure, connection)
         finally:
-            del failure  # its traceback leads to this frame, and so to the request
+            forget_frames(failure)  # a caller's transport may keep it, and they lead to the request
+            del failure
 
     def _translate_failure(
         self, failure: httpx.HTTPError | OSError, connection: Connection

@@ -1,7 +1,10 @@
-"""Makes a fork wait, for a second at most, until no other thread is in a TLS handshake.
+"""Counts forks, and makes a fork wait until no other thread is in a TLS handshake.
+
+A child must know that it is one, and use no connection of its parent: see `waiting.HomeKey`.
 
 A child has none of its parent's threads, but it has OpenSSL's locks as these threads held them: its
-own first handshake would then hang for ever, beyond the reach of any deadline.
+own first handshake would then hang for ever, beyond the reach of any deadline. So a fork waits for
+handshakes, for a second at most.
 """
 
 import os
@@ -9,6 +12,17 @@ import threading
 
 LONGEST_WAIT = 1.0
 """Seconds that a fork waits for handshakes to end; then it goes on all the same."""
+
+
+class ForkCounter:
+    """Counts the forks that led from the process that imported this module to this one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def after_fork_in_child(self) -> None:
+        """Count a fork. The parent's count stays as it is."""
+        self.count += 1
 
 
 class HandshakeGuard:
@@ -53,8 +67,10 @@ class HandshakeGuard:
         return all(thread == threading.get_ident() for thread in self._threads)
 
 
+fork_counter = ForkCounter()
 handshake_guard = HandshakeGuard()
 if hasattr(os, "register_at_fork"):  # pragma: no branch — Windows has no fork
+    os.register_at_fork(after_in_child=fork_counter.after_fork_in_child)
     os.register_at_fork(
         before=handshake_guard.before_fork,
         after_in_parent=handshake_guard.after_fork_in_parent,

@@ -8,10 +8,14 @@ import math
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+import types
+import weakref
+from collections.abc import Callable, Coroutine, Iterable
 from decimal import Decimal
-from typing import ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 from urllib.parse import quote, quote_plus
+
+import httpx
 
 from mesh_facade.errors import MeshError
 
@@ -23,6 +27,8 @@ _BITS_OF_BYTE = 8
 _BITS_OF_BASE64_LETTER = 6
 _BYTES_OF_BASE64_GROUP = 3
 _ANY_BASE64_LETTER = "[A-Za-z0-9+/_-]?"
+# System.Text.Json of .NET escapes these characters too.
+_ESCAPES_OF_DOTNET = {ord(character): f"\\u{ord(character):04X}" for character in "+&'<>`"}
 
 Container: TypeAlias = dict[str, object] | list[object] | tuple[object, ...]
 
@@ -94,11 +100,18 @@ class _Redactor:
 
 
 def _spellings(secret: str) -> set[str]:
-    """Return a secret as it is, URL-quoted, JSON-escaped and in base64."""
+    """Return a secret as it is, without outer spaces, URL-quoted, JSON-escaped and in base64."""
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
     url_safe = encoded.replace("+", "-").replace("/", "_")
-    in_json = json.dumps(secret)[1:-1]
-    return {secret, quote(secret, ""), quote_plus(secret), in_json, encoded, url_safe}
+    spellings = {secret, quote(secret, ""), quote(secret), quote_plus(secret), encoded, url_safe}
+    for in_json in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+        spellings.add(in_json)
+        spellings.add(in_json.replace("/", "\\/"))  # as PHP writes it
+        spellings.add(in_json.translate(_ESCAPES_OF_DOTNET))
+    stripped = secret.strip()
+    if stripped != secret:
+        spellings |= _spellings(stripped)
+    return spellings
 
 
 def _patterns_within_base64(secret: str) -> dict[str, str]:
@@ -139,6 +152,47 @@ def _pattern(spelling: str) -> str:
     return re.escape(spelling[:_LONGEST_PATTERN]) + ".*"
 
 
+class _Ticket:
+    """Stands for the arguments of a coroutine that has not begun."""
+
+
+_arguments: weakref.WeakKeyDictionary[_Ticket, tuple[tuple[Any, ...], dict[str, Any]]] = (
+    weakref.WeakKeyDictionary()
+)
+"""The arguments of coroutines that have not begun, by their tickets."""
+
+
+class _CoroutineFunction:
+    """A coroutine function whose coroutines hold a ticket, and no arguments, until they begin.
+
+    A coroutine that is cancelled before its first step raises an error whose traceback holds its
+    frame, and no code can empty that frame. An ordinary function would do to make the coroutine,
+    but `inspect.iscoroutinefunction` would not recognize it. This class has what `inspect` asks of
+    an object that is like a function.
+    """
+
+    def __init__(
+        self,
+        method: Callable[..., object],
+        run: Callable[[_Ticket], Coroutine[object, object, object]],
+    ) -> None:
+        functools.update_wrapper(self, method)
+        self.__code__ = method.__code__
+        self.__defaults__ = method.__defaults__
+        self.__kwdefaults__ = method.__kwdefaults__
+        self._run = run
+
+    def __get__(self, instance: object, _owner: type | None = None) -> object:
+        if instance is None:
+            return self
+        return types.MethodType(self, instance)
+
+    def __call__(self, *args: object, **kwargs: object) -> Coroutine[object, object, object]:
+        ticket = _Ticket()
+        _arguments[ticket] = (args, kwargs)
+        return self._run(ticket)
+
+
 def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
     """Decorate a public method, sync or async, whose arguments or whose `self` lead to secrets.
 
@@ -148,8 +202,8 @@ def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
     """
     if inspect.iscoroutinefunction(method):
 
-        @functools.wraps(method)
-        async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> object:
+        async def guarded_async(ticket: _Ticket) -> object:
+            args, kwargs = _arguments.pop(ticket)
             try:
                 return await method(*args, **kwargs)
             except BaseException as raised:  # noqa: BLE001 — it is raised again below
@@ -163,7 +217,9 @@ def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
             finally:
                 del error  # else the error would hold this frame, and this frame the error
 
-        return cast("Callable[P, T]", guarded_async)
+        guarded_async.__name__ = method.__name__  # the name of its coroutines
+        guarded_async.__qualname__ = method.__qualname__
+        return cast("Callable[P, T]", _CoroutineFunction(method, guarded_async))
 
     @functools.wraps(method)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -179,6 +235,15 @@ def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
             del error  # as above
 
     return guarded
+
+
+def forget_frames(error: BaseException) -> None:
+    """Remove the traceback of an error that is not raised again, and empty its frames.
+
+    A function of the caller's may have raised it, and may keep it.
+    """
+    traceback.clear_frames(error.__traceback__)
+    error.with_traceback(None)
 
 
 def empty_frames(error: BaseException) -> None:
@@ -204,6 +269,11 @@ def empty_frames(error: BaseException) -> None:
     errors_of_caller = _errors_reachable_from(sys.exception(), without=[error])
     for reachable in _errors_reachable_from(error, without=errors_of_caller):
         traceback.clear_frames(reachable.__traceback__)
+        # A caller's transport may have wrapped an error of httpx, which has the request.
+        if isinstance(reachable, httpx.HTTPError):
+            reachable.request = cast("httpx.Request", None)
+        if isinstance(reachable, httpx.HTTPStatusError):
+            reachable.response.request = cast("httpx.Request", None)
 
 
 def _errors_reachable_from(

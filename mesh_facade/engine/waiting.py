@@ -22,6 +22,7 @@ import httpx
 
 from mesh_facade.engine.bodies import Answer, BodyReader
 from mesh_facade.engine.connection import Connection
+from mesh_facade.engine.forks import fork_counter
 from mesh_facade.engine.slots import Slots, TaskSlots, ThreadSlots
 from mesh_facade.errors import MeshError
 
@@ -172,16 +173,20 @@ class HomeKey(NamedTuple):
     A NamedTuple, because each call creates and hashes one.
 
     Attributes:
-        process: The id of the process. A forked child has a copy of its parent's event loop.
-        loop: The event loop; None for connections of threads.
+        process: The id of the process. A fork that Python does not notice changes only this.
+        forks: How many forks led to the process. Two processes may have the same id: in containers,
+            for example, both a parent and its child can be process 1.
+        loop: The event loop; None for connections of threads. A forked child has a copy of its
+            parent's loop.
     """
 
     process: int
+    forks: int
     loop: asyncio.AbstractEventLoop | None = None
 
     def is_gone(self) -> bool:
         """Return True if the key is of another process, or if its event loop is closed."""
-        if self.process != os.getpid():
+        if (self.process, self.forks) != (os.getpid(), fork_counter.count):
             return True
         return self.loop is not None and self.loop.is_closed()
 
@@ -243,7 +248,7 @@ class ThreadWaiting(Waiting):
     """Waits by blocking the thread."""
 
     def current_home_key(self) -> HomeKey:
-        return HomeKey(os.getpid())
+        return HomeKey(os.getpid(), fork_counter.count)
 
     def make_slots(self, size: int) -> Slots:
         return ThreadSlots(size)
@@ -281,7 +286,7 @@ class TaskWaiting(Waiting):
     """Waits by suspending the task."""
 
     def current_home_key(self) -> HomeKey:
-        return HomeKey(os.getpid(), _require_running_loop())
+        return HomeKey(os.getpid(), fork_counter.count, _require_running_loop())
 
     def make_slots(self, size: int) -> Slots:
         return TaskSlots(size)

@@ -8,12 +8,13 @@ import sys
 import threading
 import traceback
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 import pytest
 
-from mesh_facade import LinkedAccount, MeshError
+from mesh_facade import AsyncMeshClient, LinkedAccount, MeshError
 from tests.bulk.support import (
     Accounts,
     CountingTransport,
@@ -110,6 +111,60 @@ def test_error_of_an_async_input_leads_to_no_secret(mode: Mode) -> None:
 
     assert leaks_in(error) == {}
     assert "fail_after_one_account_in_a_task" in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_interruption_by_a_callback_or_an_input_leads_to_no_secret(
+    kind: type[BaseException],
+) -> None:
+    def interrupt(_: object) -> None:
+        raise kind
+
+    async def fail() -> AsyncIterator[LinkedAccount]:
+        yield LinkedAccount(TOKEN, "coinbase")
+        raise kind
+
+    async def read(accounts: Any, on_attempt: Any) -> None:
+        mesh = AsyncMeshClient(
+            CLIENT_ID, CLIENT_SECRET, transport=CountingTransport(), on_attempt=on_attempt
+        )
+        async for _ in mesh.get_account_balances(accounts):
+            pass
+
+    for accounts, on_attempt in (([LinkedAccount(TOKEN, "coinbase")], interrupt), (fail(), None)):
+        with pytest.raises(kind) as caught:
+            asyncio.run(read(accounts, on_attempt))
+
+        assert leaks_in(caught.value) == {}
+
+
+def test_error_of_an_input_that_cannot_be_closed_leads_to_no_secret() -> None:
+    class Input:
+        def __aiter__(self) -> Self:
+            return self
+
+        async def __anext__(self) -> LinkedAccount:
+            raise LookupError("no account")
+
+    class Generator(Input, AsyncGenerator[LinkedAccount, None]):
+        async def asend(self, _: object) -> LinkedAccount:
+            raise NotImplementedError
+
+        async def athrow(self, *_: object) -> LinkedAccount:  # type: ignore[override]
+            raise NotImplementedError
+
+        async def aclose(self) -> None:
+            raise OSError("cannot be closed")
+
+    async def read() -> None:
+        mesh = AsyncMeshClient(CLIENT_ID, CLIENT_SECRET, transport=CountingTransport())
+        async for _ in mesh.get_account_balances(Generator()):
+            pass
+
+    with pytest.raises(OSError, match="cannot be closed") as caught:
+        asyncio.run(read())
+
+    assert leaks_in(caught.value) == {}
 
 
 def test_error_about_an_option_of_a_run_leads_to_no_secret(mode: Mode) -> None:

@@ -58,6 +58,13 @@ def test_blank_key_in_json_is_none(mesh: MockServer, tmp_path: Path) -> None:
         ("\n \n", "holds no account"),
         ("auth_token,broker\n", "holds no account: CSV or JSON lines are expected"),
         (",\n ,\n", "missing columns 'auth_token' and 'broker'"),
+        (
+            "auth_token,broker\ncoinbase,a-secret-token\n",
+            (
+                "line 2: 'auth_token' is the name of a broker. Are the columns auth_token and "
+                "broker in the wrong order?\n"
+            ),
+        ),
         ("auth_token,broker\n\n,\n", "holds no account: CSV or JSON lines are expected"),
         (
             "token,broker\nt,coinbase\n",

@@ -118,7 +118,7 @@ def test_two_threads_that_find_a_home_gone_close_it_once() -> None:
 
     class Waiting(ThreadWaiting):
         def current_home_key(self) -> HomeKey:
-            return KeyOfHomeThatIsGone(os.getpid())
+            return KeyOfHomeThatIsGone(os.getpid(), 0)
 
     pool = ConnectionPool(Waiting(), Connection, 1)
     run_blocking(pool.acquire(float("inf"), must_be_new=False))

@@ -74,6 +74,27 @@ def test_pool_is_new_in_a_process_with_another_id(monkeypatch: pytest.MonkeyPatc
         assert mesh.get_account_balance(TOKEN, "coinbase")
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # which is tested here
+def test_forked_child_with_the_id_of_its_parent_opens_its_own_connections(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In containers, a parent and its child can both be process 1.
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    server = serve(answer_with_number_in_token)
+    with MeshClient(**KEYS, base_url=server.url) as mesh:
+        assert mesh.get_account_balance("token-1", "coinbase").cash("USD") == 1
+        child = os.fork()
+        if child == 0:  # pragma: no cover — measured in the parent alone
+            try:
+                is_right = mesh.get_account_balance("token-2", "coinbase").cash("USD") == 2
+                os._exit(0 if is_right else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    assert server.connections == 2
+
+
 def run_in_thread(run: Callable[[], object]) -> threading.Event:
     """Run a function in a thread of its own; return an event that is set when it is done."""
     done = threading.Event()

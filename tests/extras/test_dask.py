@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import dask.bag
+import httpx
 import pytest
 
 from mesh_facade import AuthenticationError, LinkedAccount, MeshClient, MeshConfigurationError
 from mesh_facade.dask import WorkerOptions, fetch_balances
 from mesh_facade.testing import MockServer
+from tests.trust.secret_search import CLIENT_ID, CLIENT_SECRET, TOKEN, leaks_in
 
 COUNT = 2000
 
@@ -53,6 +55,22 @@ def test_the_graph_holds_no_client_key(keys: MockServer) -> None:
     assert keys.client_id.encode() not in graph
     assert keys.client_secret.encode() not in graph
     assert keys.calls == []
+
+
+def test_errors_lead_to_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESH_CLIENT_ID", CLIENT_ID)
+    monkeypatch.setenv("MESH_CLIENT_SECRET", CLIENT_SECRET)
+    accounts = [LinkedAccount(f"{TOKEN}{number}", "coinbase", number) for number in range(60)]
+    bag = dask.bag.from_sequence(accounts, partition_size=60)
+    refuse = httpx.MockTransport(lambda _: httpx.Response(401))
+
+    with pytest.raises(MeshConfigurationError) as of_options:
+        fetch_balances(bag, client_secret=CLIENT_SECRET)  # type: ignore[call-arg]
+    with pytest.raises(AuthenticationError) as of_partition:
+        fetch_balances(bag, transport=refuse).compute(scheduler="sync")
+
+    assert leaks_in(of_options.value) == {}
+    assert leaks_in(of_partition.value) == {}
 
 
 def test_options_are_those_of_the_client_without_the_keys() -> None:

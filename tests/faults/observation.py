@@ -73,6 +73,8 @@ SECOND_USER = "auth-token-000022"
 THIRD_USER = "auth-token-000033"
 OWN_AMOUNT = {FIRST_USER: 11, SECOND_USER: 22, THIRD_USER: 33}
 
+_MOST_CALLS_BEFORE = 5
+"""How often a client may call before the fault, until it has got an answer."""
 _PATIENCE = 2.0
 """Seconds that a client may take longer than its bounds before it counts as hanging."""
 
@@ -142,7 +144,7 @@ def _make_calls(
     try:
         with build() as call:
             if reused:
-                call(FIRST_USER)
+                _call_until_answered(call)
             endpoint.start_fault()
             outcomes.put(try_call(call, SECOND_USER))
             endpoint.wait_for_scripts()
@@ -150,6 +152,14 @@ def _make_calls(
             outcomes.put(try_call(call, THIRD_USER))
     except BaseException as error:  # noqa: BLE001 — `observe` raises it
         outcomes.put(error)
+
+
+def _call_until_answered(call: Call) -> None:
+    """Call before the fault; on a busy machine, an answer may take longer than a client waits."""
+    for _ in range(_MOST_CALLS_BEFORE - 1):
+        if try_call(call, FIRST_USER).error is None:
+            return
+    call(FIRST_USER)
 
 
 def try_call(call: Call, token: str) -> Outcome:

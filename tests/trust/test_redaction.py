@@ -30,7 +30,12 @@ def _spellings_of(sent: str) -> dict[str, str]:
         "plain": sent,
         "quoted": urllib.parse.quote(sent, safe=""),
         "quoted for a form": urllib.parse.quote_plus(sent),
+        "quoted by Python": urllib.parse.quote(sent),
         "escaped": json.dumps(sent),
+        "escaped, with letters as they are": json.dumps(sent, ensure_ascii=False),
+        "escaped by PHP": json.dumps(sent).replace("/", "\\/"),
+        "escaped by .NET": json.dumps(sent).replace("+", "\\u002B").replace("&", "\\u0026"),
+        "stripped": sent.strip(),
         "base64": base64.b64encode(raw).decode(),
         "base64 for URLs": base64.urlsafe_b64encode(raw).decode(),
     }

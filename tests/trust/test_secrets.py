@@ -20,7 +20,8 @@ import attrs
 import httpx
 import pytest
 
-from mesh_facade import AsyncMeshClient, MeshClient, MeshError
+from mesh_facade import AsyncMeshClient, MeshClient, MeshError, MeshTimeoutError
+from mesh_facade.engine import engine
 from tests.faults.catalogue import Bounds, Fault
 from tests.faults.observation import Call, ClientFactory, Observation, try_call
 from tests.faults.server import SILENCE, Answer, FaultServer, Step
@@ -36,7 +37,7 @@ from tests.trust.secret_search import (
 if TYPE_CHECKING:
     from tests.conftest import Mode
 
-BOUNDS = Bounds(timeout=0.05, deadline=0.3)
+BOUNDS = Bounds(timeout=0.1, deadline=0.4)
 
 
 def test_search_finds_a_canary_in_each_spelling() -> None:
@@ -196,6 +197,105 @@ def test_error_about_a_limit_of_a_sibling_client_leads_to_no_key(mode: Mode) -> 
         caller.client.with_options(timeout=-1)
 
     assert leaks_in(caught.value) == {}
+
+
+def test_call_that_is_cancelled_before_its_first_step_leads_to_no_secret() -> None:
+    async def cancel_before_the_first_step() -> list[BaseException]:
+        mesh = AsyncMeshClient(CLIENT_ID, CLIENT_SECRET)
+        errors: list[BaseException] = []
+        call = asyncio.create_task(mesh.get_account_balance(TOKEN, "coinbase"))
+        closing = asyncio.create_task(mesh.aclose())
+        call.cancel()
+        closing.cancel()
+        for task in (call, closing):
+            try:
+                await task
+            except asyncio.CancelledError as error:
+                errors.append(error)
+        try:
+            await asyncio.wait_for(mesh.get_account_balance(TOKEN, "coinbase"), 0)
+        except TimeoutError as error:
+            errors.append(error)
+        return errors
+
+    errors = asyncio.run(cancel_before_the_first_step())
+
+    assert len(errors) == 3
+    assert [leaks_in(error) for error in errors] == [{}, {}, {}]
+
+
+def test_coroutine_that_never_begins_names_the_method(recwarn: pytest.WarningsRecorder) -> None:
+    mesh = AsyncMeshClient(CLIENT_ID, CLIENT_SECRET)
+
+    mesh.get_account_balance(TOKEN, "coinbase")
+
+    [warning] = recwarn
+    assert str(warning.message) == (
+        "coroutine 'AsyncMeshClient.get_account_balance' was never awaited"
+    )
+
+
+def test_error_that_a_transport_keeps_leads_to_no_secret(mode: Mode) -> None:
+    kept = httpx.ConnectError("down")
+
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise kept
+
+    transport = httpx.MockTransport(fail)
+    mesh = mode.client(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, transport=transport)
+
+    assert try_call(mesh.read, TOKEN).error
+
+    assert leaks_in(kept) == {}
+
+
+def test_timeout_error_that_a_secret_function_keeps_leads_to_no_secret(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = TimeoutError("the vault is slow")
+
+    def fail_late() -> str:
+        monkeypatch.setattr(engine, "_has_passed", lambda _: True)
+        raise kept
+
+    mesh = mode.client(client_id=CLIENT_ID, client_secret=fail_late)
+
+    assert type(try_call(mesh.read, TOKEN).error) is MeshTimeoutError
+    assert leaks_in(kept) == {}
+
+
+def test_request_of_an_error_within_a_group_is_dropped(mode: Mode) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        status_error = httpx.HTTPStatusError(
+            "bad", request=request, response=httpx.Response(500, request=request)
+        )
+        raise ExceptionGroup("failed", [httpx.ConnectError("down", request=request), status_error])
+
+    transport = httpx.MockTransport(respond)
+    mesh = mode.client(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, transport=transport)
+
+    error = try_call(mesh.read, TOKEN).error
+
+    assert isinstance(error, ExceptionGroup)
+    connect_error, status_error = error.exceptions
+    assert isinstance(status_error, httpx.HTTPStatusError)
+    for stripped in (connect_error, status_error, status_error.response):
+        with pytest.raises(RuntimeError):
+            _ = stripped.request  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("option", ["environment", "timeout", "deadline", "max_attempts"])
+def test_error_about_an_option_quotes_no_object_that_may_hold_a_secret(
+    mode: Mode, option: str
+) -> None:
+    keys = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+
+    for value in (keys, CLIENT_SECRET, f"sk_sandbox_{'0' * 8}"):
+        with pytest.raises(MeshError) as caught:
+            mode.client_class(**keys, **{option: value})
+
+        assert canaries_in(str(caught.value)) == set()
+        assert "sandbox_0" not in str(caught.value)
 
 
 class UnclosableTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
