@@ -87,8 +87,8 @@ class AccountsFile:
     Args:
         name: The name of the file, for error messages.
         content: The accounts, in a file that can be rewound.
-        source: The file or the pipe that the user named. For a pipe, `content` is a copy of it;
-            for a file, `content` and `source` are the same.
+        source: The file or the pipe that the user named. For stdin or a pipe, `content` is a copy
+            of it; for another file, `content` and `source` are the same.
     """
 
     def __init__(self, name: str, content: IO[bytes], source: IO[bytes]) -> None:
@@ -114,8 +114,8 @@ class AccountsFile:
         try:
             yield from self._read_records_with_unique_keys()
         except UnicodeDecodeError as error:
-            # The message leaves out the position that the error names: it counts from the start of
-            # the part that was read last, not from that of the file.
+            # The message leaves out the error's position, because Python counts it from the start
+            # of the part that it has read last, and not from the start of the file.
             problem = (
                 f"it is not {error.encoding} ({error.reason}). Save it as CSV or JSON lines, in "
                 "UTF-8 or UTF-16."
@@ -230,17 +230,17 @@ class AccountsFile:
         with self._open_text() as text:
             reader = csv.reader(text, delimiter=delimiter, strict=True)
             columns: list[str] = []
-            line_number = 1  # of the line where the next row starts
+            row_start = 1  # the number of the line where the row of this turn starts
             try:
                 for cells in reader:
                     if not columns:
                         columns = _normalize_column_names(cells)
                         self._check_column_names(columns)
                     elif any(cell.strip() for cell in cells):
-                        yield _Row(line_number, self._name_cells(columns, cells, line_number))
-                    line_number = reader.line_num + 1
+                        yield _Row(row_start, self._name_cells(columns, cells, row_start))
+                    row_start = reader.line_num + 1
             except csv.Error as error:
-                raise self._error(f"{error}. Check the quotation marks.", line_number) from None
+                raise self._error(f"{error}. Check the quotation marks.", row_start) from None
 
     def _detect_delimiter(self, first_line: str) -> str:
         """Return the delimiter that separates the column names.

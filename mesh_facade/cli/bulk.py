@@ -170,8 +170,8 @@ class BulkRun:
         outcomes are held back until a later answer shows that Mesh accepts the keys. They are not
         written if the run is interrupted or raises an exception first, and the next run reads their
         accounts again. If the run ends normally, they are written. But if no answer showed that
-        Mesh accepts the keys, a 401 that was held back does not replace an older failure with
-        another cause.
+        Mesh accepts the keys, an older failure that has another cause stays in the output: a 401
+        that was held back does not replace it.
 
         Raises:
             AuthenticationError: Mesh evidently refuses the API keys.

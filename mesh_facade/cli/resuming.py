@@ -122,7 +122,10 @@ class Resumption:
         return any(outcome.shows_accepted_api_keys for outcome in self.outcomes.values())
 
     def _is_selected(self, outcome: StoredOutcome | None) -> bool:
-        """Return True if this run reads the account that has this outcome, or None for none yet."""
+        """Return True if this run reads an account with this outcome.
+
+        `outcome` is None if the account has none yet.
+        """
         if self.retry_failed:
             return outcome is not None and outcome.failure is not None
         return outcome is None
