@@ -409,7 +409,8 @@ class CallLoop:
         try:
             return self._translate_failure(failure, connection)
         finally:
-            forget_frames(failure)  # a caller's transport may keep it, and they lead to the request
+            # A caller's transport may keep the error, whose frames lead to the request.
+            forget_frames(failure)
             del failure
 
     def _translate_failure(
@@ -431,9 +432,10 @@ class CallLoop:
         return connection_error(failure, connection.opening_cause, self.engine.timeout)
 
     def _may_resend(self, exchange: _Exchange, error: MeshError) -> bool:
-        """Return True if a reused connection was found dead, and the policy allows to send again.
+        """Return True if a reused connection was found dead, and the policy allows a resend.
 
-        That it was dead shows if the exchange failed without a timeout before anything came back.
+        A connection counts as dead if the exchange failed, but not by a timeout, before anything
+        came back.
         """
         return (
             type(error) is MeshConnectionError  # and not a subclass, such as a timeout

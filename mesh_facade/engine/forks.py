@@ -28,7 +28,7 @@ class ForkCounter:
 class HandshakeGuard:
     """Surrounds each handshake, as a context manager, and knows the threads that are in one.
 
-    A handshake of a task does not wait for the network within it: each of its steps is surrounded.
+    A task enters it for each step of its handshake, and is outside while it waits for the network.
     """
 
     def __init__(self) -> None:

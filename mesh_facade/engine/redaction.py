@@ -26,7 +26,7 @@ _REDACTED = "[redacted]"
 _BITS_OF_BYTE = 8
 _BITS_OF_BASE64_LETTER = 6
 _BYTES_OF_BASE64_GROUP = 3
-_ANY_BASE64_LETTER = "[A-Za-z0-9+/_-]?"
+_OPTIONAL_BASE64_LETTER = "[A-Za-z0-9+/_-]?"
 # System.Text.Json of .NET escapes these characters too.
 _ESCAPES_OF_DOTNET = {ord(character): f"\\u{ord(character):04X}" for character in "+&'<>`"}
 
@@ -44,7 +44,7 @@ def redact(error: MeshError, secrets: Iterable[str]) -> None:
     redactor = _Redactor(long_enough)
     error.args = tuple(redactor.redact_value(argument) for argument in error.args)
     for name, value in list(vars(error).items()):
-        # A container that is the field's own value is the first level, not the zeroth.
+        # A container that is the value of a field is the first of its 100 levels.
         setattr(error, name, redactor.redact_value(value, depth=1))
 
 
@@ -100,7 +100,7 @@ class _Redactor:
 
 
 def _spellings(secret: str) -> set[str]:
-    """Return a secret as it is, without outer spaces, URL-quoted, JSON-escaped and in base64."""
+    """Return the spellings of a secret: unchanged, stripped, URL-quoted, in JSON and in base64."""
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
     url_safe = encoded.replace("+", "-").replace("/", "_")
     spellings = {secret, quote(secret, ""), quote(secret), quote_plus(secret), encoded, url_safe}
@@ -119,9 +119,9 @@ def _patterns_within_base64(secret: str) -> dict[str, str]:
 
     The keys are the letters that a text must contain before its pattern is tried.
 
-    Base64 makes four letters of three bytes. So the letters depend on how many bytes of the same
-    three come before the secret: none, one or two. A letter at either end can hold bits of the text
-    around the secret too, so any letter matches there.
+    Base64 makes four letters of each group of three bytes. So the letters of a secret depend on
+    where in a group it begins: after none, one or two other bytes. A letter at either end can hold
+    bits of the text around the secret too, so any letter matches there.
     """
     patterns: dict[str, str] = {}
     secret_bytes = secret.encode()
@@ -135,9 +135,9 @@ def _patterns_within_base64(secret: str) -> dict[str, str]:
         url_safe = letters.replace("+", "-").replace("/", "_")
         letter_before = ""
         if bytes_before > 0:
-            letter_before = _ANY_BASE64_LETTER
+            letter_before = _OPTIONAL_BASE64_LETTER
         for spelling in (letters, url_safe):
-            pattern = letter_before + _pattern(spelling) + _ANY_BASE64_LETTER
+            pattern = letter_before + _pattern(spelling) + _OPTIONAL_BASE64_LETTER
             patterns[spelling[:_LONGEST_PATTERN]] = pattern
     return patterns
 
@@ -166,9 +166,9 @@ class _CoroutineFunction:
     """A coroutine function whose coroutines hold a ticket, and no arguments, until they begin.
 
     A coroutine that is cancelled before its first step raises an error whose traceback holds its
-    frame, and no code can empty that frame. An ordinary function would do to make the coroutine,
-    but `inspect.iscoroutinefunction` would not recognize it. This class has what `inspect` asks of
-    an object that is like a function.
+    frame, and no code can empty that frame. An ordinary function could return such a coroutine just
+    as well, but `inspect.iscoroutinefunction` would not recognize it. This class has what `inspect`
+    asks of an object that is like a function.
     """
 
     def __init__(
@@ -209,7 +209,8 @@ def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
             except BaseException as raised:  # noqa: BLE001 — it is raised again below
                 error = raised
             # After the `except` block, because `empty_frames` and `raise` look at the error that is
-            # being handled: within the block it is `error`, after it the caller's, if any.
+            # being handled. Within the block, that is `error`. After the block, it is the error
+            # that the caller is handling, if there is one.
             empty_frames(error)
             del args, kwargs
             try:
@@ -263,9 +264,10 @@ def empty_frames(error: BaseException) -> None:
         traceback.clear_frames(error.__traceback__)
         error.with_traceback(None)
         error.__context__ = None
-    # The caller may be handling `error` itself, or one that leads to it, if a function of the
-    # caller's has raised it again. So the search for the caller's errors stops at `error`: it, and
-    # what only it leads to, are emptied all the same.
+    # A function of the caller's, such as `on_attempt`, may raise an error again that the caller is
+    # already handling. Then `error` is that error, or that error leads to it. So the search for the
+    # caller's errors stops at `error`, which is emptied like any other, with the errors that only
+    # it leads to.
     errors_of_caller = _errors_reachable_from(sys.exception(), without=[error])
     for reachable in _errors_reachable_from(error, without=errors_of_caller):
         traceback.clear_frames(reachable.__traceback__)

@@ -220,8 +220,8 @@ class Waiting(ABC):
 
         Raises:
             TimeoutError: The caller's async secret function did not return within `seconds`.
-            MeshError: That function returned something that cannot be a key. Or it is async, and no
-                event loop is running.
+            MeshError: That function returned something that cannot be a key. Or an async client is
+                used outside of an event loop.
         """
 
     @abstractmethod
