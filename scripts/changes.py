@@ -39,15 +39,15 @@ REDOCLY = Path(sys.prefix, "node_modules/@redocly/cli/bin/cli.js")
 _KINDS = ("breaking", "additive", "cosmetic")
 """The kinds of findings, in the order in which a report lists them.
 
-A breaking change makes callers adapt. An additive change lets them do or receive something new; a
-change of which no rule says what it means for callers also counts as additive. A cosmetic change
-has no effect on them.
+A breaking change makes callers adapt. An additive change lets them do or receive something new. If
+a keyword has another value, and no rule says what that means for callers, that also counts as
+additive. A cosmetic change has no effect on them.
 """
 
 _IMPACTS = ("major", "minor", "patch")
 """redocly's ratings of a change: the part of the version number that must rise."""
 
-_ROOT = "the document"
+_WHOLE_DOCUMENT = "the document"
 """The place of a change that concerns the document as a whole."""
 
 _TEXT_KEYWORDS = {"description", "summary", "title", "externalDocs"}
@@ -276,8 +276,8 @@ def _compare_python(old: Path, new: Path, package: str) -> list[Finding]:
 def compare_wire(old: Path, new: Path) -> tuple[list[Finding], str]:
     """Compare two OpenAPI documents with redocly.
 
-    Return the findings, and the reason why the documents were not compared: it is empty if they
-    were. They are not if redocly is missing or fails.
+    Return the findings, and a reason, which is empty if the documents were compared. If redocly is
+    missing or fails, there are no findings, and the reason says so.
     """
     if old.read_bytes() == new.read_bytes():
         return [], ""
@@ -323,7 +323,7 @@ def _read_wire_change(entry: JSONObject, place: str) -> _WireChange:
     elif keys:
         subject = keys[-1]
     else:
-        subject = _ROOT
+        subject = _WHOLE_DOCUMENT
     impact = expect_text(entry.get("impact"), f"{place}.impact")
     if impact not in _IMPACTS:
         raise SpecError(f"{place}.impact: expected {', '.join(_IMPACTS)}, not '{impact:.60}'")
@@ -355,7 +355,7 @@ def _wire_finding(change: _WireChange) -> Finding:
     sentence = "; ".join(message.rstrip(".") for message in change.messages)
     if not sentence:
         sentence = f"`{change.subject}` was {change.action}"
-    place = " > ".join(change.keys) or _ROOT
+    place = " > ".join(change.keys) or _WHOLE_DOCUMENT
     return Finding(_classify(change), "wire", place, sentence)
 
 

@@ -280,9 +280,8 @@ def _failure_reason(run: subprocess.CompletedProcess[str]) -> str:
 def put_in_place(target: Path, new: Path) -> None:
     """Replace `target`, a file or folder that need not exist, by `new`.
 
-    An earlier file or folder is moved to the folder of `new`, and named like `new` with `.old`
-    after it; the caller deletes it. If a move fails or is interrupted, `target` is as it was
-    before.
+    An earlier file or folder is moved beside `new`, under the name of `new` plus `.old`. The caller
+    deletes it. If a move fails or is interrupted, `target` is as it was before.
     """
     old = new.with_name(f"{new.name}.old")
     try:
@@ -290,7 +289,8 @@ def put_in_place(target: Path, new: Path) -> None:
             target.rename(old)
         new.rename(target)
     finally:
-        # This is so only after a failure: the earlier one was moved away, and nothing replaced it.
+        # Both are true only if a move failed: the earlier one was moved away, and nothing replaced
+        # it.
         if old.exists() and not target.exists():
             old.rename(target)
 

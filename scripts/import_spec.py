@@ -127,7 +127,7 @@ def check_source(openapi: Path = OPENAPI) -> None:
     file, content = read_kept_source(openapi / "source")
     spec = import_source(content, read_settings(openapi / "import.yaml"))
     if mesh.read_bytes() != spec.encode():
-        raise SpecError(f"{mesh} is not what importing {file} gives: run `make spec`")
+        raise SpecError(f"{mesh} differs from the spec that {file} gives: run `make spec`")
 
 
 def import_file(

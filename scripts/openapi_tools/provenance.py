@@ -71,8 +71,8 @@ def read_kept_source(folder: Path) -> tuple[str, bytes]:
 def keep_source(source: str, content: bytes, suffix: str, folder: Path) -> Path:
     """Keep a source with its record, in place of the last one; return its path.
 
-    `suffix` is that of its file. If the last source had the same, the file keeps its name, whatever
-    the name of the new source is: the documentation names that file. The record of a source that
+    `suffix` is the suffix of the kept file. If the last source had the same suffix, the kept file
+    keeps its name, because the documentation names it. The record of a source that
     has not changed stays as it is.
     """
     last: Provenance | None = None

@@ -1,8 +1,8 @@
 """Compares the public names of two versions of a Python package, for `make changes`.
 
 griffe's own check sees neither annotations nor new names. The rule here: the type of a value that
-callers give may only become wider, and the type of a value that they get only narrower. It assumes
-that constructors are called with keywords.
+callers give may only become wider, and the type of a value that they get may only become narrower.
+It assumes that constructors are called with keywords.
 """
 
 import re
@@ -12,6 +12,10 @@ from typing import NamedTuple
 
 import griffe
 from attrs import frozen
+
+# A field of attrs or dataclasses, and the arguments with which callers need not give its value.
+_FIELD_CALL = re.compile(r"(\w+\.)*(field|ib)\(")
+_DEFAULT_OF_FIELD = re.compile(r"\b(default|factory|default_factory)=|\binit=False")
 
 
 class Change(NamedTuple):
@@ -30,8 +34,11 @@ class _Role:
     is_gotten: bool
 
 
-# The roles of all kinds but attributes, whose role depends on their class. A class is compared by
-# its bases: callers may rely on each, so it may only get more, like a type that they give. What an
+# The role of an attribute depends on its class (`_find_role`). Of an alias or a module, only the
+# name and the kind are compared, so its role makes no difference.
+#
+# What is compared of a class is its bases. Callers may rely on each of them, so a class may gain
+# bases but not lose one, as a type that callers give may become wider but not narrower. What an
 # operation returns is left to the wire view.
 _ROLES = {
     "parameter": _Role(is_given=True, is_gotten=False),
@@ -48,15 +55,23 @@ class _Name:
 
     kind: str
     content: str
-    """The type of a parameter, an attribute or a result, the value of an attribute without a type,
-    or the bases of a class, written like a union.
+    """The type of a parameter, an attribute or a result; the value of an attribute without a type;
+    or the bases of a class, written like a union, and empty if it has none.
     """
     is_required: bool = False
     """Whether callers must give a value."""
 
     def alternatives(self) -> set[str]:
-        """Return the members of a union, or the one type."""
+        """Return the members of a union, or the one type; the bases of a class."""
+        if not self.content:
+            return set()
         return set(self.content.split(" | "))
+
+    def describe_content(self) -> str:
+        """Return the content for a sentence: "`A | B`", or "without a base"."""
+        if not self.content:
+            return "without a base"
+        return f"`{self.content}`"
 
 
 def compare_packages(old: Path, new: Path, package: str) -> Iterator[Change]:
@@ -96,7 +111,10 @@ def _last_word(path: str) -> str:
 
 
 def _find_role(class_name: str, given: set[str], gotten: set[str]) -> _Role:
-    """Return the role of a class's attributes; `given` and `gotten` are of `_mentioned_words`."""
+    """Return the role of a class's attributes.
+
+    `given` and `gotten` are results of `_mentioned_words`.
+    """
     is_given = class_name in given
     is_gotten = class_name in gotten
     if not is_given and not is_gotten:
@@ -131,7 +149,8 @@ def _compare_contents(path: str, was: _Name, now: _Name, role: _Role) -> Iterato
     is_narrower = bool(old - new)
     if (is_wider or is_narrower) and (role.is_given or role.is_gotten):
         breaks = (role.is_given and is_narrower) or (role.is_gotten and is_wider)
-        yield _change(path, f"is `{now.content}`, and was `{was.content}`", breaks=breaks)
+        sentence = f"is {now.describe_content()}, and was {was.describe_content()}"
+        yield _change(path, sentence, breaks=breaks)
     if now.is_required and not was.is_required:
         yield _change(path, "is now required", breaks=role.is_given)
     if was.is_required and not now.is_required:
@@ -143,7 +162,7 @@ def _change(path: str, sentence: str, *, breaks: bool) -> Change:
 
 
 def _mentioned_words(kinds: set[str], names: Mapping[str, _Name]) -> set[str]:
-    """Return the words in the types of some kinds of names.
+    """Return all words in the types of the names whose kind is in `kinds`.
 
     If a word names a class, the words in the types of its attributes are included, and so on.
     """
@@ -205,7 +224,7 @@ def _walk_definition(
 def _is_required(attribute: griffe.Attribute) -> bool:
     """Return True if the constructor of the class must be given a value for the attribute."""
     holder = attribute.parent
-    if attribute.value is not None or "property" in attribute.labels:
+    if _has_default(attribute) or "property" in attribute.labels:
         return False
     if not isinstance(holder, griffe.Class):  # a module, which nobody constructs
         return False
@@ -213,6 +232,16 @@ def _is_required(attribute: griffe.Attribute) -> bool:
         return False
     # A constructor that is written out has parameters, which are compared themselves.
     return "__init__" not in holder.members
+
+
+def _has_default(attribute: griffe.Attribute) -> bool:
+    """Return True if an attribute has a value, which is not a call of `field` without a default."""
+    if attribute.value is None:
+        return False
+    value = str(attribute.value)
+    if not _FIELD_CALL.match(value):
+        return True
+    return _DEFAULT_OF_FIELD.search(value) is not None
 
 
 def _walk_function(path: str, function: griffe.Function) -> Iterator[tuple[str, _Name]]:

@@ -116,7 +116,7 @@ def test_only_the_pinned_operations_can_be_adopted(openapi: Path) -> None:
                 "run `git restore PATH`. To take this one as the new source, run `make spec`"
             ),
         ),
-        ("mesh.yaml", f"mesh.yaml is not what importing {PAGE.name} gives: run `make spec`"),
+        ("mesh.yaml", f"mesh.yaml differs from the spec that {PAGE.name} gives: run `make spec`"),
     ],
 )
 def test_an_edited_file_is_reported(openapi: Path, file: str, problem: str) -> None:

@@ -30,6 +30,8 @@ def changes(tmp_path: Path, old: str, new: str) -> list[tuple[bool, str, str]]:
         ("x = 1", "x = 2", [(True, "x", "is `2`, and was `1`")]),
         ("class A(B, C): ...", "class A(B): ...", [(True, "A", "is `B`, and was `B | C`")]),
         ("class A(B): ...", "class A(B, C): ...", [(False, "A", "is `B | C`, and was `B`")]),
+        ("class A: ...", "class A(B): ...", [(False, "A", "is `B`, and was without a base")]),
+        ("class A(B): ...", "class A: ...", [(True, "A", "is without a base, and was `B`")]),
         # What callers give.
         ("def f(a: X): 1", "def f(a: X | Y): 1", [(False, "f(0: a)", "is `X | Y`, and was `X`")]),
         ("def f(a: X | Y): 1", "def f(a: X): 1", [(True, "f(0: a)", "is `X`, and was `X | Y`")]),
@@ -159,3 +161,26 @@ def test_change_in_a_public_base_is_reported_once(tmp_path: Path) -> None:
     found = changes(tmp_path, source, source.replace("a=1", "a"))
 
     assert [place for _, place, _ in found] == ["Base.f(a)"]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_required"),
+    [
+        ("attrs.field(repr=False)", True),
+        ("field()", True),
+        ("attrs.field(default=None)", False),
+        ("attrs.field(factory=list)", False),
+        ("dataclasses.field(default_factory=list)", False),
+        ("field(init=False)", False),
+        ("make_field()", False),
+    ],
+)
+def test_field_without_a_default_is_required(
+    tmp_path: Path, value: str, *, is_required: bool
+) -> None:
+    start = "def f(a: A): ...\nclass A:\n  x: int\n"
+
+    found = changes(tmp_path, start, f"{start}  y: int = {value}\n")
+
+    sentence = "is new, and required" if is_required else "is new"
+    assert found == [(is_required, "A.y", sentence)]
