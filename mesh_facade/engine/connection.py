@@ -113,7 +113,7 @@ class Connection:
         raise NotImplementedError
 
     def has_unread_data(self) -> bool:
-        """Return True if anything came in since the last answer, or if the server has closed it.
+        """Return True if anything came in since the last answer, or if either side has closed it.
 
         Raises:
             httpcore.ConnectError: It was never opened.

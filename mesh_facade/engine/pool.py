@@ -7,7 +7,7 @@ been closed by the server. Each process and each event loop has a `Home`: a stac
 own.
 
 An idle connection is used again if its last answer ended cleanly (`Connection.check_end_of`), if it
-has been idle for less than `KEEP_IDLE`, and if nothing came in since (`Home.take`). But after a
+was released less than `KEEP_IDLE` ago, and if nothing came in since (`Home.take`). But after a
 fault or a timeout on a reused connection, `engine.CallLoop` closes all that were idle when the
 attempt began. If `retries` lets it send the request again, it does so on a new connection, unless
 no descriptor is free for one.
@@ -60,7 +60,7 @@ class Home:
         self._idle.append(connection)
 
     def take(self) -> Connection | None:
-        """Return the most recently used idle connection, or None.
+        """Return the most recently released idle connection, or None.
 
         Connections with unread data are closed on the way: the server has closed them, or has sent
         something that nobody asked for.
@@ -132,7 +132,12 @@ class Home:
         # may come between the two. A recorded shortage without a withheld slot does no harm.
         self._short_at = time.monotonic()
         if not self.slots.withhold():
-            if self.close_all_idle() > 0:
+            try:
+                closed = self.close_all_idle()
+            except BaseException:  # Ctrl-C: nothing else would ever give the slot back
+                self.slots.release()
+                raise
+            if closed > 0:
                 self.slots.release()
                 return True
             # No connection was idle. But another thread may have taken the last idle one after the

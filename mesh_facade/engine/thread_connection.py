@@ -46,6 +46,7 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         return self._httpx_transport.handle_request(request)
 
     def has_unread_data(self) -> bool:
+        # A socket that this side has closed counts as readable too.
         return bool(self._require_stream().get_extra_info("is_readable"))
 
     def close(self) -> None:

@@ -72,8 +72,8 @@ def keep_source(source: str, content: bytes, suffix: str, folder: Path) -> Path:
     """Keep a source with its record, in place of the last one; return its path.
 
     `suffix` is the suffix of the kept file. If the last source had the same suffix, the kept file
-    keeps its name, because the documentation names it. The record of a source that
-    has not changed stays as it is.
+    keeps its name, because the documentation names it. The record of a source that has not changed
+    stays as it is.
     """
     last: Provenance | None = None
     if (folder / RECORD).exists():

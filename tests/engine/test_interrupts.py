@@ -179,3 +179,15 @@ def test_ctrl_c_during_a_shortage_of_descriptors_loses_no_slot(
     slots.release()
     for _ in range(3):
         run_blocking(slots.acquire(0.01))
+
+
+def test_ctrl_c_while_idle_connections_make_room_loses_no_slot() -> None:
+    slots = ThreadSlots(1)
+    home = Home(slots)
+    home.put(InterruptedConnection("close"))
+    run_blocking(slots.acquire(1))
+
+    with pytest.raises(KeyboardInterrupt):
+        home.make_room()
+
+    run_blocking(slots.acquire(0.01))
