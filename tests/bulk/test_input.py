@@ -175,6 +175,28 @@ def test_async_generator_is_closed_in_the_task_that_drew_from_it(mode: Mode) -> 
     assert tasks[0] is tasks[1]
 
 
+class FewAccounts:
+    """An async iterator that is not a generator, and that ends."""
+
+    def __init__(self) -> None:
+        self._accounts = iter(make_accounts(3))
+
+    def __aiter__(self) -> FewAccounts:
+        return self
+
+    async def __anext__(self) -> LinkedAccount:
+        for account in self._accounts:
+            return account
+        raise StopAsyncIteration
+
+
+@only_async
+def test_accounts_may_come_from_an_async_iterator_that_is_not_a_generator(mode: Mode) -> None:
+    outcomes = read_all(mode.client(transport=CountingTransport()), FewAccounts())
+
+    assert sorted(each.account.key for each in outcomes) == [0, 1, 2]
+
+
 class EndlessAccounts:
     """An async iterator that is not a generator."""
 

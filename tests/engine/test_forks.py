@@ -14,7 +14,7 @@ import pytest
 
 from mesh_facade import AsyncMeshClient, MeshClient
 from mesh_facade.engine import forks
-from mesh_facade.engine.forks import HandshakeGuard
+from mesh_facade.engine.forks import ForkCounter, HandshakeGuard
 from mesh_facade.engine.waiting import StopSignal
 from tests.conftest import Serve
 from tests.engine.support import answer_with_number_in_token
@@ -93,6 +93,14 @@ def test_forked_child_with_the_id_of_its_parent_opens_its_own_connections(
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
     assert server.connections == 2
+
+
+def test_fork_is_counted_in_the_child() -> None:
+    counter = ForkCounter()
+
+    counter.after_fork_in_child()
+
+    assert counter.count == 1
 
 
 def run_in_thread(run: Callable[[], object]) -> threading.Event:
