@@ -87,8 +87,6 @@ def client_factories() -> Mapping[str, ClientFactory]:
     return {"sync": call_with_canaries, "async": call_async_with_canaries}
 
 
-# Python's own: a reset just before a handshake makes it forget a socket, unclosed.
-@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @pytest.mark.usefixtures("no_backoff")
 def test_no_fault_reveals_a_secret(
     fault: Fault,

@@ -54,8 +54,6 @@ def test_there_are_at_least_sixty_faults_with_unique_names() -> None:
     assert len(FAULTS) >= 60
 
 
-# CPython leaks the socket if the peer resets just before the TLS handshake.
-@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @pytest.mark.usefixtures("no_backoff")
 def test_each_fault_ends_in_time_as_documented_and_the_next_call_gets_its_own_answer(
     fault: Fault, observe_all: Callable[[Fault], dict[str, Observation]]
