@@ -21,19 +21,24 @@ from tests.engine.support import answer_with_number_in_token
 from tests.support import KEYS, OK, TOKEN, Peer, Script
 
 
+def reads_own_balance_in_a_child(mesh: MeshClient) -> bool:
+    """Fork, and return True if the child's call gets its own answer."""
+    child = os.fork()
+    if child == 0:  # pragma: no cover — measured in the parent alone
+        try:
+            is_right = mesh.get_account_balance("token-2", "coinbase").cash("USD") == 2
+            os._exit(0 if is_right else 1)
+        finally:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # which is tested here
 def test_forked_child_opens_its_own_connections(serve: Serve) -> None:
     server = serve(answer_with_number_in_token)
     with MeshClient(**KEYS, base_url=server.url) as mesh:
         assert mesh.get_account_balance("token-1", "coinbase").cash("USD") == 1
-        child = os.fork()
-        if child == 0:  # pragma: no cover — measured in the parent alone
-            try:
-                is_right = mesh.get_account_balance("token-2", "coinbase").cash("USD") == 2
-                os._exit(0 if is_right else 1)
-            finally:
-                os._exit(2)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert reads_own_balance_in_a_child(mesh)
         assert mesh.get_account_balance("token-3", "coinbase").cash("USD") == 3
 
     assert server.connections == 2
@@ -83,14 +88,7 @@ def test_forked_child_with_the_id_of_its_parent_opens_its_own_connections(
     server = serve(answer_with_number_in_token)
     with MeshClient(**KEYS, base_url=server.url) as mesh:
         assert mesh.get_account_balance("token-1", "coinbase").cash("USD") == 1
-        child = os.fork()
-        if child == 0:  # pragma: no cover — measured in the parent alone
-            try:
-                is_right = mesh.get_account_balance("token-2", "coinbase").cash("USD") == 2
-                os._exit(0 if is_right else 1)
-            finally:
-                os._exit(2)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert reads_own_balance_in_a_child(mesh)
 
     assert server.connections == 2
 
