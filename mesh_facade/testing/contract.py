@@ -7,6 +7,7 @@ the first mock server is made and not before.
 import functools
 import importlib.resources
 from collections.abc import Mapping
+from typing import Protocol, cast
 
 import httpx
 import yaml
@@ -14,11 +15,29 @@ from openapi_core import Config, OpenAPI
 from openapi_core.templating.paths.exceptions import PathError
 from openapi_core.templating.paths.finders import APICallPathFinder
 from openapi_core.testing import MockRequest
+from openapi_core.validation.request.exceptions import (
+    MissingParameterError,
+    MissingRequestBodyError,
+)
+from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
 
 from mesh_facade.testing.answers import JSON, NOWHERE, Answer, envelope, write_json
 
-# Validating the document takes longer than most tests, and it was done when it was generated.
+# Validating a document takes longer than most tests. The document that ships with the generated
+# client was validated when the client was generated; a user's own document is not validated.
 _WITHOUT_VALIDATION = Config(spec_validator_cls=None)  # pyright: ignore[reportArgumentType] — as its docs say
+
+
+class _SchemaError(Protocol):
+    """A validation error of jsonschema.
+
+    Attributes:
+        message: What is wrong.
+        validator: The keyword of the schema that is not met, such as `required`.
+    """
+
+    message: str
+    validator: str
 
 
 @functools.cache
@@ -38,6 +57,7 @@ class Contract:
     """
 
     def __init__(self, document: Mapping[str, JSON], *, client_id: str, client_secret: str) -> None:
+        # This `servers` replaces the document's own, so a path is found whatever the host.
         self._openapi = OpenAPI.from_dict(
             {**document, "servers": [{"url": "/"}]}, config=_WITHOUT_VALIDATION
         )
@@ -60,11 +80,10 @@ class Contract:
             return None
         if isinstance(problem, PathError):
             return Answer(status=404, body=envelope("notFound", message=str(problem)))
-        reason = _describe(problem)
-        # openapi-core has this word in its messages about anything that is missing.
-        is_missing = "required" in reason.lower()
-        error_type = "missingField" if is_missing else "badRequest"
-        return Answer(status=400, body=envelope("badRequest", error_type, reason))
+        error_type = "badRequest"
+        if _lacks_something(problem):
+            error_type = "missingField"
+        return Answer(status=400, body=envelope("badRequest", error_type, _describe(problem)))
 
     def find_example(self, request: httpx.Request, status: int) -> bytes:
         """Return the document's example of an answer with this status; empty if it has none."""
@@ -101,7 +120,7 @@ def _as_openapi_request(request: httpx.Request) -> MockRequest:
     """Translate a request for openapi-core."""
     parameters = request.url.params
     return MockRequest(
-        NOWHERE,  # openapi-core asks for a host; the document names none
+        NOWHERE,  # openapi-core asks for a host, and any will do
         request.method,
         request.url.path,
         args={name: parameters.get_list(name) for name in parameters},
@@ -111,12 +130,27 @@ def _as_openapi_request(request: httpx.Request) -> MockRequest:
     )
 
 
+def _lacks_something(problem: Exception) -> bool:
+    """Return True if a request lacks a body, a parameter or a field that is required."""
+    if isinstance(problem, (MissingRequestBodyError, MissingParameterError)):
+        return True
+    return any(error.validator == "required" for error in _schema_errors(problem))
+
+
 def _describe(problem: Exception) -> str:
     """Return what is wrong with a request, in the validator's words where it has some."""
-    cause = problem.__cause__
-    if cause is None:
-        return repr(problem)
-    schema_errors = getattr(cause, "schema_errors", ())
+    schema_errors = _schema_errors(problem)
     if schema_errors:
         return "; ".join([error.message for error in schema_errors])
-    return repr(cause)
+    if problem.__cause__ is not None:
+        return repr(problem.__cause__)
+    return repr(problem)
+
+
+def _schema_errors(problem: Exception) -> list[_SchemaError]:
+    """Return what a schema forbids in a request; empty if something else is wrong with it."""
+    cause = problem.__cause__
+    if not isinstance(cause, InvalidSchemaValue):
+        return []
+    # openapi-core declares plain exceptions, but they are jsonschema's.
+    return [cast("_SchemaError", error) for error in cause.schema_errors]

@@ -23,8 +23,8 @@ _NO_CONTENT = 204
 _NOT_MODIFIED = 304
 _READ_SIZE = 65536
 _BACKLOG = 1024  # connections that may wait to be accepted
-_ACCEPT_PAUSE = 0.1  # seconds without accepting after the system has refused to accept a connection
-_LINGER = 1.0  # seconds in which the rest of a refused request is read and dropped
+_ACCEPT_PAUSE = 0.1  # seconds to wait before accepting again after `accept` has failed
+_DRAIN_SECONDS = 1.0  # seconds in which the rest of a refused request is read and dropped
 
 # The value of SO_LINGER with which closing resets the connection: switched on, for 0 seconds.
 _LINGER_FORMAT = "hh" if sys.platform == "win32" else "ii"
@@ -54,6 +54,7 @@ class HTTPServer:
     def __init__(self, respond: Responder) -> None:
         self._respond = respond
         self._portal: BlockingPortal | None = None
+        self._listener: socket.socket | None = None
         self._resources = contextlib.ExitStack()  # closing it stops the server
         self._connections: set[asyncio.Task[None]] = set()
         self._end_of_pause: asyncio.TimerHandle | None = None
@@ -80,6 +81,7 @@ class HTTPServer:
             portal.call(self._start_accepting, listener)
             stack.callback(portal.call, self._stop_accepting, listener)
             self._portal = portal
+            self._listener = listener
             self._resources = stack.pop_all()
             _, port = listener.getsockname()
         return f"http://127.0.0.1:{port}"
@@ -87,15 +89,16 @@ class HTTPServer:
     def stop(self) -> None:
         """Stop listening, drop all connections and end the thread."""
         self._portal = None
+        self._listener = None
         self._resources.close()
 
     def drop_connections(self) -> None:
         """Drop all connections, answered or not, and go on listening."""
-        if self._portal is not None:
-            self._portal.call(self._cancel_connections)
+        if self._portal is not None and self._listener is not None:
+            self._portal.call(self._drop_connections, self._listener)
 
-    # `asyncio.start_server` would be shorter. But when its server is closed, those connections stay
-    # open that it has accepted and not begun to serve.
+    # `asyncio.start_server` would be shorter. But closing its server leaves open the connections
+    # that it has accepted but not yet begun to serve.
 
     async def _start_accepting(self, listener: socket.socket) -> None:
         asyncio.get_running_loop().add_reader(listener, self._accept, listener)
@@ -119,7 +122,7 @@ class HTTPServer:
         task.add_done_callback(functools.partial(self._forget, connection))
 
     def _pause_accepting(self, listener: socket.socket) -> None:
-        """Stop accepting for a moment, because the process may open no more files, for example.
+        """Stop accepting for a moment, because the process has too many files open, for example.
 
         The connection goes on waiting. Without a pause, the event loop would call `_accept` again
         and again meanwhile.
@@ -133,6 +136,20 @@ class HTTPServer:
     def _forget(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
         self._connections.discard(task)
         connection.close()  # if the task was cancelled before it began, nobody else does
+
+    async def _drop_connections(self, listener: socket.socket) -> None:
+        """Drop the accepted connections, and those that wait to be accepted.
+
+        A program that was killed may have left a request on a waiting connection. If it were
+        accepted later, its request would be answered and recorded then.
+        """
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                break  # usually BlockingIOError: no connection is waiting
+            connection.close()
+        await self._cancel_connections()
 
     async def _cancel_connections(self) -> None:
         connections = list(self._connections)
@@ -163,6 +180,7 @@ class _Connection:
         self._writer = writer
         self._respond = respond
         self._http = h11.Connection(h11.SERVER)
+        self._method = ""  # of the request that is being read, once its head has been read
 
     async def serve(self) -> None:
         """Answer requests until one side wants to close."""
@@ -188,9 +206,11 @@ class _Connection:
 
     async def _receive_request(self) -> httpx.Request | None:
         """Wait for a request and return it; None if the client has closed the connection."""
+        self._method = ""
         head = await self._next_event()
         if not isinstance(head, h11.Request):
             return None
+        self._method = head.method.decode("ascii")
         body = bytearray()
         while True:
             event = await self._next_event()
@@ -198,7 +218,7 @@ class _Connection:
                 break
             body += event.data
         request = httpx.Request(
-            head.method.decode("ascii"),
+            self._method,
             self._read_target(head.target.decode("ascii")),
             headers=list(head.headers),
             stream=httpx.ByteStream(bytes(body)),
@@ -243,11 +263,14 @@ class _Connection:
                 ("Connection", "close"),
             ],
         )
-        await self._send([head, h11.Data(data=message), h11.EndOfMessage()])
+        if self._method == "HEAD":  # HTTP forbids a body in the answer
+            await self._send([head, h11.EndOfMessage()])
+        else:
+            await self._send([head, h11.Data(data=message), h11.EndOfMessage()])
         # Closing while the client still sends would reset the connection and lose the answer.
         self._writer.write_eof()
         try:
-            async with asyncio.timeout(_LINGER):
+            async with asyncio.timeout(_DRAIN_SECONDS):
                 while await self._reader.read(_READ_SIZE):
                     pass
         except TimeoutError:
@@ -283,7 +306,8 @@ class _Connection:
 
     async def _send(self, events: Sequence[h11.Event]) -> None:
         data = [self._http.send(event) or b"" for event in events]
-        # In one write: the system holds a small second one back until the first is acknowledged.
+        # One write, because a small second one would be held back until the client has acknowledged
+        # the first (Nagle's algorithm).
         self._writer.write(b"".join(data))
         await self._writer.drain()
 

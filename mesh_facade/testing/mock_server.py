@@ -238,7 +238,8 @@ class MockServer:
     def reset(self) -> None:
         """Forget answers, faults and calls, and drop all connections.
 
-        Clients stay open: their next call opens a new connection.
+        Requests that clients sent before are not recorded afterwards. Clients stay open: their next
+        call opens a new connection.
         """
         self._server.drop_connections()
         with self._lock:
@@ -285,9 +286,10 @@ class MockServer:
         `content`, or the whole `body`. By default, the body is the example that the OpenAPI
         document has for the status.
 
-        A balance gets one row for each currency that a mapping names. The row has a field for each
-        of the mappings that name the currency. An amount of None is sent as `null`, and so is a
-        total of None.
+        `cash`, `buying_power` and `cryptocurrency_buying_power` map currencies to amounts. The
+        balance has one row for each currency in any of them, and a row has a field for each of them
+        that contains its currency. An amount of None is sent as `null`. A total that is not given,
+        or is None, is sent as `null`, too.
 
         Args:
             token: The user's token. Any field of a request may hold it.
@@ -398,7 +400,7 @@ class MockServer:
             httpx.TransportError: The answer takes too long, or the connection is to fail.
         """
         answer, body = self._respond(request)
-        _raise_for_failure(request, answer, body)
+        _raise_timeout_or_failure(request, answer, body)
         return httpx.Response(
             answer.status,
             headers=response_headers(answer, body),
@@ -419,12 +421,12 @@ def _read_fields(request: httpx.Request) -> dict[str, JSON]:
     return fields
 
 
-def _raise_for_failure(request: httpx.Request, answer: Answer, body: bytes) -> None:
+def _raise_timeout_or_failure(request: httpx.Request, answer: Answer, body: bytes) -> None:
     """Raise the exception with which a call over a network would end, if it would end with one.
 
-    Over a network, no byte of an answer that comes byte by byte takes longer than the read timeout,
-    so it is the client's deadline that ends the call. In process nothing waits, so the time of the
-    whole answer is compared with the read timeout instead.
+    Over a network, the read timeout does not end an answer that is sent byte by byte: each byte
+    arrives in time, and only the client's deadline ends the call. In process nothing waits, so the
+    time of the whole answer is compared with the read timeout instead.
 
     Raises:
         httpx.ReadTimeout: The whole answer takes longer than the read timeout.

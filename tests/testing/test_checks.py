@@ -38,9 +38,15 @@ def test_wrong_or_missing_keys_are_answered_with_401(
         (b'{"authToken": "", "type": "coinbase"}', "badRequest", "should be non-empty"),
         (b'{"authToken": "a-token", "type": 1}', "badRequest", "not of type 'string'"),
         (b'{"authToken": "a-token", "type": "x", "y": 1}', "badRequest", "('y' was unexpected)"),
+        (
+            b'{"authToken": "a-token", "type": "x", "isRequired": 1}',
+            "badRequest",
+            "('isRequired' was unexpected)",
+        ),
         (b"[]", "badRequest", "not of type 'object'"),
         (b'"a-token"', "badRequest", "not of type 'object'"),
         (b"no JSON", "badRequest", "MediaTypeDeserializeError("),
+        (b"required", "badRequest", "MediaTypeDeserializeError("),
         (b"\xff", "badRequest", "MediaTypeDeserializeError("),
     ],
 )

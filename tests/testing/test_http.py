@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -56,10 +60,74 @@ def test_malformed_http_is_answered_with_its_status_and_ends_only_its_own_connec
     assert caplog.records == []
 
 
+def test_a_malformed_head_request_is_answered_without_a_body(
+    mesh: MockServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(mesh) as connection:
+        connection.sendall(b"HEAD http://here:port/ HTTP/1.1\r\nHost: here\r\n\r\n")
+        answer = read_to_end(connection)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"\r\n\r\n")
+    assert caplog.records == []
+
+
+def test_dropping_connections_drops_those_that_wait_to_be_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths: list[str] = []
+    are_dropped = threading.Event()
+
+    def drop_connections() -> None:
+        server.drop_connections()
+        are_dropped.set()
+
+    with contextlib.ExitStack() as stack:
+
+        def let_others_wait(request: httpx.Request) -> tuple[Answer, bytes]:
+            """Keep the event loop busy until others wait, and the connections are to be dropped."""
+            paths.append(request.url.path)
+            if request.url.path == "/first":
+                for _ in range(5):
+                    request_path(b"/waiting")
+                drop_connections_next()
+            return Answer(), b""
+
+        def request_path(path: bytes) -> None:
+            connection = socket.create_connection(("127.0.0.1", httpx.URL(url).port))
+            stack.enter_context(connection)
+            connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: here\r\n\r\n")
+
+        def drop_connections_next() -> None:
+            loop = asyncio.get_running_loop()
+            call_soon_threadsafe = loop.call_soon_threadsafe
+            is_scheduled = threading.Event()
+
+            def schedule(*arguments: Any, **options: Any) -> asyncio.Handle:
+                handle = call_soon_threadsafe(*arguments, **options)
+                is_scheduled.set()
+                return handle
+
+            monkeypatch.setattr(loop, "call_soon_threadsafe", schedule)
+            thread = threading.Thread(target=drop_connections)
+            stack.callback(thread.join)
+            thread.start()
+            assert is_scheduled.wait(10)
+
+        server = HTTPServer(let_others_wait)
+        url = server.start(0)
+        stack.callback(server.stop)
+        request_path(b"/first")
+        assert are_dropped.wait(10)
+
+        assert httpx.get(url + "/after").status_code == 200
+        assert paths == ["/first", "/after"]
+
+
 def test_a_refused_client_that_stays_connected_is_disconnected(
     mesh: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh_facade.testing.http_server._LINGER", 0.05)
+    monkeypatch.setattr("mesh_facade.testing.http_server._DRAIN_SECONDS", 0.05)
 
     with connect(mesh) as connection:
         connection.sendall(b"hello\r\n\r\n")
