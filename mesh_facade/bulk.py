@@ -43,7 +43,7 @@ from mesh_facade.engine.waiting import StopSignal
 from mesh_facade.errors import MeshError
 from mesh_facade.operations.account_balance import GET_ACCOUNT_BALANCE, Broker
 from mesh_facade.operations.runner import CallResult, Runner, TaskRunner, ThreadRunner
-from mesh_facade.pacing import BulkRetryPolicy, RefusedKeys
+from mesh_facade.pacing import BulkRetryPolicy, KeyRefusalDetector
 
 
 @attrs.frozen
@@ -166,8 +166,9 @@ class _Run(ABC):
         policy: Decides about retries and pauses.
         engine: The client's engine, with `stop_signal` in place of the client's signal.
         has_stopped_drawing: No more accounts are drawn. Those in flight still get their outcomes.
-        error: The error to raise after the last outcome: one of the input, or the refusal of the
-            API keys. None if there is none.
+        error: The error to raise after the last outcome: an error that the input raised, a
+            TypeError about an item of the input, or the refusal of the API keys. None if there is
+            no error.
     """
 
     def __init__(self, runner: Runner, concurrency: int, max_pause: float | None) -> None:
@@ -180,7 +181,7 @@ class _Run(ABC):
         self.engine = attrs.evolve(runner.engine, stop_signal=self.stop_signal)
         self.has_stopped_drawing = False
         self.error: Exception | None = None
-        self._refused_keys = RefusedKeys(concurrency)
+        self._key_refusal_detector = KeyRefusalDetector(concurrency)
 
     @abstractmethod
     def count_busy_lanes(self) -> int:
@@ -217,7 +218,7 @@ class _Run(ABC):
     def record(self, outcome: Outcome) -> None:
         """Count an outcome; draw no more accounts if the API keys are evidently refused."""
         account = outcome.account
-        if self._refused_keys.record(account.auth_token, account.broker, outcome.error):
+        if self._key_refusal_detector.record(account.auth_token, account.broker, outcome.error):
             self.stop_drawing(outcome.error)
 
 
@@ -409,10 +410,11 @@ class _ThreadRun(_Run):
     def _stop(self) -> None:
         """End pauses, wait for calls in flight, and drop their outcomes.
 
-        The wait ends a second after the deadline. By then all calls have ended, unless one is in
-        something that cannot be interrupted, such as a transport of the caller's. It must end,
-        because the garbage collector may close a forgotten generator in any thread, even in one
-        that holds a lock that a lane waits for. Else the two would wait for each other for ever.
+        The wait lasts at most one second longer than the client's `deadline`. By then all calls
+        have ended, unless one is in something that cannot be interrupted, such as a transport of
+        the caller's. The wait needs a limit, because the garbage collector may close a forgotten
+        generator in any thread, even in one that holds a lock that a lane waits for. Without a
+        limit, the two would wait for each other for ever.
         """
         self.has_stopped_drawing = True
         self._is_stopped = True
@@ -477,9 +479,10 @@ class _TaskRun(_Run):
             try:
                 self._begin()
                 while self._lanes or self._drawing_task is not None:
-                    # The queue is awaited here, and not in `_take_outcome`. If that were a
-                    # coroutine, it could be collected after the event loop is closed. Then Python
-                    # would pass its error, which leads to its frame, to `sys.unraisablehook`.
+                    # The queue is awaited here, and not in `_take_outcome`. If `_take_outcome` were
+                    # a coroutine that awaits the queue, it could be garbage-collected after the
+                    # event loop is closed. `get` would then raise RuntimeError, and Python would
+                    # pass that error, with the frames in its traceback, to `sys.unraisablehook`.
                     outcome = self._take_outcome(await self._result_queue.get())
                     if outcome is not None:
                         self.record(outcome)
@@ -537,16 +540,21 @@ class _TaskRun(_Run):
                     if self.has_stopped_drawing:
                         del account  # pragma: no cover
                         break  # pragma: no cover
-                    self.start_reading(account)
-                    del account  # keep no token while waiting for a free lane
+                    try:
+                        self.start_reading(account)
+                    finally:
+                        del account  # keep no token while waiting for a free lane
                     await self._free_lanes.acquire()
             finally:
                 if isinstance(accounts, AsyncGenerator):
                     await accounts.aclose()
         except BaseException as raised:  # noqa: BLE001 — it is raised again below
             error = raised
-        # This frame is in the traceback of the error, or of an error that led to it. asyncio raises
-        # KeyboardInterrupt and SystemExit out of the event loop at once, past `outcomes`.
+        # asyncio raises KeyboardInterrupt and SystemExit out of the event loop at once, past
+        # `outcomes`, which would empty the frames.
+        if error is not None and not isinstance(error, Exception):
+            empty_frames(error)
+        # This frame is in the traceback of the error, or of its cause or context.
         del self, accounts
         if error is not None:
             try:
@@ -558,9 +566,9 @@ class _TaskRun(_Run):
         self._result_queue.put_nowait(None)
 
     def _take_outcome(self, lane: asyncio.Task[Outcome] | None) -> Outcome | None:
-        """Return the outcome of a lane that has ended; None stands for the drawing task.
+        """Return the outcome of a lane that has ended, or None if it raised TypeError.
 
-        Return None if the lane raised TypeError instead, or if the drawing task has ended.
+        If `lane` is None, the drawing task has ended. Record that, and return None.
 
         Raises:
             BaseException: A lane or the async iterable raised CancelledError or SystemExit, for
@@ -635,6 +643,7 @@ class _TaskRun(_Run):
             lane.cancel()
             tasks.append(lane)
         if self._drawing_task is not None:
-            self._drawing_task.cancel()
+            if not self._drawing_task.cancelling():  # see `stop_drawing`
+                self._drawing_task.cancel()
             tasks.append(self._drawing_task)
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -150,13 +150,13 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         _check_transport(transport, httpx.BaseTransport, proxy, verify)
-        open_caller_connection = None
+        make_caller_connection = None
         if transport is not None:
-            open_caller_connection = functools.partial(CallerThreadConnection, transport)
+            make_caller_connection = functools.partial(CallerThreadConnection, transport)
         engine = _build_engine(
             ThreadWaiting(),
             ThreadConnection,
-            open_caller_connection,
+            make_caller_connection,
             client_id,
             client_secret,
             environment=environment,
@@ -302,13 +302,13 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         _check_transport(transport, httpx.AsyncBaseTransport, proxy, verify)
-        open_caller_connection = None
+        make_caller_connection = None
         if transport is not None:
-            open_caller_connection = functools.partial(CallerTaskConnection, transport)
+            make_caller_connection = functools.partial(CallerTaskConnection, transport)
         engine = _build_engine(
             TaskWaiting(),
             TaskConnection,
-            open_caller_connection,
+            make_caller_connection,
             client_id,
             client_secret,
             environment=environment,
@@ -405,7 +405,7 @@ def _check_transport(
 def _build_engine(  # noqa: PLR0913 — one keyword for each option
     waiting: Waiting,
     connection_class: type[ThreadConnection] | type[TaskConnection],
-    open_caller_connection: Callable[[], Connection] | None,
+    make_caller_connection: Callable[[], Connection] | None,
     client_id: str | None,
     client_secret: AsyncClientSecret | None,
     *,
@@ -422,20 +422,20 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
     """Check the options of a client, and return the engine that they describe.
 
     (The engine checks `timeout`, `deadline` and `max_attempts` when it is made.) `waiting` and
-    `connection_class` are those of threads or of tasks. `open_caller_connection` returns the
+    `connection_class` are those of threads or of tasks. `make_caller_connection` returns the
     caller's transport as a connection, in the place of `connection_class`; it is None if the caller
     has given none.
     """
     logs.configure_logging()
     url = find_base_url(environment, base_url)
     check_count("max_connections", max_connections)
-    if open_caller_connection is not None:
-        open_connection = open_caller_connection
+    if make_caller_connection is not None:
+        make_connection = make_caller_connection
     else:
         found_proxy = find_proxy(url, proxy)
         ssl_context = find_ssl_context(verify, is_tls=uses_tls(url, found_proxy))
-        open_connection = functools.partial(connection_class, url, ssl_context, found_proxy)
-    pool = ConnectionPool(waiting, open_connection, max_connections)
+        make_connection = functools.partial(connection_class, url, ssl_context, found_proxy)
+    pool = ConnectionPool(waiting, make_connection, max_connections)
     return Engine(
         base_url=str(url),
         waiting=waiting,

@@ -19,10 +19,10 @@ Only four kinds of errors lead from one attempt to another: RateLimitError, Serv
 MeshConnectionError whose `is_transient` is true, and any error of HTTP 408, which has no class of
 its own. Even then, there is another attempt only if the operation is safe to repeat, only as far as
 `max_attempts`, the deadline and the retry budget allow, and not if the client is closed meanwhile.
-`mesh_facade/engine/retries.py` decides this and, for a 429 with a `Retry-After` in a bulk run,
-`mesh_facade/pacing.py`. Two of the conditions stand elsewhere: `mesh_facade/operations/runner.py`
-gives an operation that is not safe to repeat the policy `NeverRetry`, and
-`mesh_facade/engine/engine.py` ends a call if the client is closed during a pause.
+`mesh_facade/engine/retries.py` decides this. In a bulk run, a 429 with a `Retry-After` has bounds
+of its own instead, in `mesh_facade/pacing.py`. Two of the conditions stand elsewhere:
+`mesh_facade/operations/runner.py` gives an operation that is not safe to repeat the policy
+`NeverRetry`, and `mesh_facade/engine/engine.py` ends a call if the client is closed during a pause.
 
 An error that comes before an attempt has begun ends the call, whatever its class. For example: the
 client is closed, the secret cannot be used, too many files are open, or the deadline passes while
@@ -87,7 +87,7 @@ class MeshTLSError(MeshConnectionError):
 
 
 class MeshResponseError(MeshError):
-    """The answer is not what Mesh's spec allows, so nothing in it can be trusted.
+    """The answer is not what Mesh's spec allows, or holds no result, so nothing in it can be used.
 
     Attributes:
         http_status: The HTTP status of the answer.

@@ -76,7 +76,7 @@ class BulkRetryPolicy(RetryPolicy):
             return True
 
 
-class RefusedKeys:
+class KeyRefusalDetector:
     """Notices when the API keys are evidently refused, rather than one user's token.
 
     A 401 without `reconnect_required` can be about the keys or about the token: Mesh does not

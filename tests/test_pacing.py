@@ -149,11 +149,9 @@ def test_pause_that_max_pause_forbids_holds_no_lane_back(clock: Clock) -> None:
 def test_refusals_in_a_row_end_a_run_after_as_many_as_lanes_but_at_least_five(
     concurrency: int, needed: int
 ) -> None:
-    refused_keys = pacing.RefusedKeys(concurrency)
+    detector = pacing.KeyRefusalDetector(concurrency)
 
-    ended = [
-        refused_keys.record(f"token-{account}", "coinbase", REFUSED) for account in range(needed)
-    ]
+    ended = [detector.record(f"token-{account}", "coinbase", REFUSED) for account in range(needed)]
 
     assert ended == [False] * (needed - 1) + [True]
 
@@ -176,25 +174,25 @@ def test_refusals_in_a_row_end_a_run_after_as_many_as_lanes_but_at_least_five(
 def test_answer_of_mesh_resets_the_count_of_refusals_and_a_missing_answer_does_not(
     error: Exception | None, *, resets: bool
 ) -> None:
-    refused_keys = pacing.RefusedKeys(1)
+    detector = pacing.KeyRefusalDetector(1)
 
     for account in range(4):
-        refused_keys.record(f"token-{account}", "coinbase", REFUSED)
-    refused_keys.record("another token", "coinbase", error)
+        detector.record(f"token-{account}", "coinbase", REFUSED)
+    detector.record("another token", "coinbase", error)
 
-    assert refused_keys.record("the fifth token", "coinbase", REFUSED) is not resets
+    assert detector.record("the fifth token", "coinbase", REFUSED) is not resets
 
 
 def test_refusals_of_one_account_count_once() -> None:
-    refused_keys = pacing.RefusedKeys(1)
+    detector = pacing.KeyRefusalDetector(1)
 
-    assert not any(refused_keys.record("the same token", "coinbase", REFUSED) for _ in range(50))
+    assert not any(detector.record("the same token", "coinbase", REFUSED) for _ in range(50))
 
 
 def test_refused_keys_hold_no_account() -> None:
-    refused_keys = pacing.RefusedKeys(1)
+    detector = pacing.KeyRefusalDetector(1)
 
-    refused_keys.record("canary-account", "coinbase", MeshError())
-    refused_keys.record("canary-account", "coinbase", REFUSED)
+    detector.record("canary-account", "coinbase", MeshError())
+    detector.record("canary-account", "coinbase", REFUSED)
 
-    assert "canary" not in repr(vars(refused_keys))
+    assert "canary" not in repr(vars(detector))

@@ -44,8 +44,7 @@ def redact(error: MeshError, secrets: Iterable[str]) -> None:
     redactor = _Redactor(long_enough)
     error.args = tuple(redactor.redact_value(argument) for argument in error.args)
     for name, value in list(vars(error).items()):
-        # A container that is the value of a field is the first of its 100 levels.
-        setattr(error, name, redactor.redact_value(value, depth=1))
+        setattr(error, name, redactor.redact_value(value))
 
 
 class _Redactor:
@@ -61,8 +60,11 @@ class _Redactor:
         alternatives = "|".join(_pattern(spelling) for spelling in longest_first)
         self._pattern = re.compile(alternatives, re.IGNORECASE | re.DOTALL)
 
-    def redact_value(self, value: object, depth: int = 0) -> object:
-        """Return a copy of a value in which the secrets are replaced in all texts."""
+    def redact_value(self, value: object, depth: int = 1) -> object:
+        """Return a copy of a value in which the secrets are replaced in all texts.
+
+        A container in a container has the depth 2, and so on. Too deep ones are replaced.
+        """
         if isinstance(value, str):
             return self._redact_text(value)
         if isinstance(value, Decimal):
@@ -166,9 +168,11 @@ class _CoroutineFunction:
     """A coroutine function whose coroutines hold a ticket, and no arguments, until they begin.
 
     A coroutine that is cancelled before its first step raises an error whose traceback holds its
-    frame, and no code can empty that frame. An ordinary function could return such a coroutine just
-    as well, but `inspect.iscoroutinefunction` would not recognize it. This class has what `inspect`
-    asks of an object that is like a function.
+    frame, and no code can empty that frame. So the frame holds a ticket in place of the arguments.
+
+    An ordinary function could return a coroutine with a ticket, too, but
+    `inspect.iscoroutinefunction` would return False for it. This class has what `inspect` asks of
+    an object that is like a function.
     """
 
     def __init__(
@@ -250,6 +254,9 @@ def forget_frames(error: BaseException) -> None:
 def empty_frames(error: BaseException) -> None:
     """Remove local variables from all frames that an error leads to.
 
+    An error leads to its cause, its context and, if it is a group, its members, and to the frames
+    in its own traceback and in theirs.
+
     An error of this package loses its traceback and its context altogether: they only show the
     inside of the package. Any other error, such as KeyboardInterrupt or a bug, keeps its traceback.
 
@@ -265,9 +272,9 @@ def empty_frames(error: BaseException) -> None:
         error.with_traceback(None)
         error.__context__ = None
     # A function of the caller's, such as `on_attempt`, may raise an error again that the caller is
-    # already handling. Then `error` is that error, or that error leads to it. So the search for the
-    # caller's errors stops at `error`, which is emptied like any other, with the errors that only
-    # it leads to.
+    # already handling, or the cause or context of that error. Then `error` itself is among the
+    # caller's errors. It is emptied all the same, and so is each error that can be reached only
+    # through it. That is why the search for the caller's errors does not go past `error`.
     errors_of_caller = _errors_reachable_from(sys.exception(), without=[error])
     for reachable in _errors_reachable_from(error, without=errors_of_caller):
         traceback.clear_frames(reachable.__traceback__)
@@ -281,7 +288,10 @@ def empty_frames(error: BaseException) -> None:
 def _errors_reachable_from(
     start: BaseException | None, without: list[BaseException]
 ) -> list[BaseException]:
-    """Return an error and all that it leads to, without some errors and what only they lead to."""
+    """Return an error and the errors that it leads to.
+
+    Leave out the errors in `without`, and those that can be reached only through them.
+    """
     reachable: list[BaseException] = []
     # Errors can lead to each other in circles. They are told apart by their ids, because the class
     # of an error may define `__eq__`.

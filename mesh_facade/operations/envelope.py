@@ -7,10 +7,10 @@ Every other answer becomes one error. The first rule that applies decides its cl
    Mesh sends such a status with HTTP 200 too.
 2. If the HTTP status is not 2xx, the HTTP status decides. From 500 it means ServerError. A 4xx
    without a class of its own means MeshAPIError. Anything below 400 means MeshResponseError.
-3. If the status is `ok`, the content is not as the spec allows it: MeshResponseError.
-4. If the envelope has another status, it means MeshAPIError; if it has none, MeshResponseError.
+3. If the status is `ok`, but the operation's check finds a problem, that means MeshResponseError.
+4. If the envelope has another status, that means MeshAPIError; if it has none, MeshResponseError.
 
-The case of a known status does not matter, because Mesh has changed the case of its enums before.
+A known status may be in upper or lower case, because Mesh has changed that in its enums before.
 Only `ok` must be spelled exactly so, because a doubtful answer counts as an error.
 """
 
@@ -49,7 +49,9 @@ It returns what is wrong with the envelope, or None if nothing is. The text ends
 
 @attrs.frozen
 class _Rule:
-    """An error class, and the two things that each mean it on their own.
+    """An error class, with the HTTP status and the envelope's status that mean it.
+
+    Either of the two is enough.
 
     Attributes:
         http_status: The HTTP status that means it.

@@ -49,7 +49,7 @@ class Operation(Generic[P, Result_co]):
     """An operation of Mesh's API.
 
     Attributes:
-        generated: The generated module that runs it.
+        generated_module: The generated module whose functions run it.
         build_arguments: Checks a call's arguments, and turns them into those of the generated
             function. Raises TypeError or ValueError if they cannot be sent.
         check_and_complete: Checks an envelope with the status `ok`, and adds fields that Mesh left
@@ -58,7 +58,7 @@ class Operation(Generic[P, Result_co]):
         is_safe_to_repeat: True for a read. If False, no request is ever sent twice.
     """
 
-    generated: GeneratedModule
+    generated_module: GeneratedModule
     build_arguments: Callable[P, GeneratedArguments]
     check_and_complete: envelope.CheckAndComplete
     build_result: Callable[[Response[Any]], Result_co]

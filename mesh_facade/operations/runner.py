@@ -73,7 +73,7 @@ class ThreadRunner(Runner):
         arguments = operation.build_arguments(*args, **kwargs)
         client = self._client(operation)
         try:
-            response = operation.generated.sync_detailed(client=client, **arguments.keywords)
+            response = operation.generated_module.sync_detailed(client=client, **arguments.keywords)
         except MeshError as error:
             redact(error, arguments.secrets)
             raise
@@ -93,7 +93,7 @@ class TaskRunner(Runner):
         arguments = operation.build_arguments(*args, **kwargs)
         client = self._client(operation)
         try:
-            response = await operation.generated.asyncio_detailed(
+            response = await operation.generated_module.asyncio_detailed(
                 client=client, **arguments.keywords
             )
         except MeshError as error:

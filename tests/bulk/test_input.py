@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 import traceback
@@ -152,6 +153,39 @@ def test_refused_keys_do_not_interrupt_the_end_of_an_async_generator(mode: Mode)
         read_all(caller, draw(), concurrency=20)
 
     assert len(transport.tokens) >= 20
+    assert ends == ["closed"]
+
+
+@only_async
+def test_leaving_a_run_with_refused_keys_does_not_interrupt_the_end_of_an_async_generator(
+    mode: Mode,
+) -> None:
+    async def draw() -> AsyncIterator[LinkedAccount]:
+        try:
+            for account in make_accounts(100):
+                yield account
+        finally:
+            is_ending.set()
+            await asyncio.sleep(0.2)  # such as the closing of a database
+            ends.append("closed")
+
+    async def leave_at_the_end_of_drawing() -> None:
+        async with contextlib.aclosing(caller.client.get_account_balances(draw())) as outcomes:
+            async for _ in outcomes:
+                if is_ending.is_set():
+                    break
+
+    def take_longer_each_time(token: str) -> float:
+        return 0.005 * int(token.removeprefix("token-"))
+
+    is_ending = asyncio.Event()
+    ends: list[str] = []
+    transport = CountingTransport(lambda _: response(401, b""), take_longer_each_time)
+    caller = mode.client(transport=transport)
+
+    mode.run(leave_at_the_end_of_drawing())
+
+    assert is_ending.is_set()
     assert ends == ["closed"]
 
 

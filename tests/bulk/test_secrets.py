@@ -138,6 +138,32 @@ def test_interruption_by_a_callback_or_an_input_leads_to_no_secret(
         assert leaks_in(caught.value) == {}
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_interruption_of_the_start_of_a_lane_leads_to_no_secret(kind: type[BaseException]) -> None:
+    def interrupt_lanes(
+        loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
+    ) -> asyncio.Task[Any]:
+        """Do as `asyncio.eager_task_factory` does if the first step of a lane is interrupted."""
+        if getattr(coroutine, "__name__", "") != "_read":
+            return asyncio.Task(coroutine, loop=loop, **options)
+        coroutine.close()
+        raise kind
+
+    async def draw() -> AsyncIterator[LinkedAccount]:
+        yield LinkedAccount(TOKEN, "coinbase")
+
+    async def read() -> None:
+        asyncio.get_running_loop().set_task_factory(interrupt_lanes)
+        mesh = AsyncMeshClient(CLIENT_ID, CLIENT_SECRET, transport=CountingTransport())
+        async for _ in mesh.get_account_balances(draw()):
+            pass
+
+    with pytest.raises(kind) as caught:
+        asyncio.run(read())
+
+    assert leaks_in(caught.value) == {}
+
+
 def test_error_of_an_input_that_cannot_be_closed_leads_to_no_secret() -> None:
     class Input:
         def __aiter__(self) -> Self:

@@ -135,7 +135,6 @@ def test_request_id_of_a_balance_comes_from_the_headers(
 @pytest.mark.parametrize(
     ("body", "place"),
     [
-        (b'{"status": "ok", "content": 5}', "content"),
         (b'{"status": "ok", "content": {"balances": 5}}', "content.balances"),
         (b'{"status": "ok", "content": {"balances": [{}, 5]}}', "content.balances[1]"),
         (
@@ -160,4 +159,14 @@ def test_error_names_the_place_of_the_malformed_field(body: bytes, place: str) -
 
     assert str(caught.value) == (
         f"Mesh's answer (HTTP 200) cannot be used: its {place} is not what Mesh's spec allows"
+    )
+
+
+@pytest.mark.parametrize("content", [b"null", b"{}", b"5", b'{"ofTomorrow": 1}'])
+def test_error_says_that_the_content_holds_no_balance(content: bytes) -> None:
+    with pytest.raises(MeshResponseError) as caught:
+        read(b'{"status": "ok", "content": %b}' % content)
+
+    assert str(caught.value) == (
+        "Mesh's answer (HTTP 200) cannot be used: its content holds no balance"
     )

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Protocol, cast
 
 import attrs
-from mesh_connect_client.api.token import refresh_token as generated_refresh_token
+from mesh_connect_client.api.token import refresh_token as generated_module
 from mesh_connect_client.models import (
     B2BBrokerRefreshTokenResponse,
     B2BBrokerRefreshTokenResponseApiResult,
@@ -155,7 +155,7 @@ def build_result(response: Response[Any]) -> RefreshedTokens:
 
 
 REFRESH_TOKEN = Operation(
-    generated=generated_refresh_token,
+    generated_module=generated_module,
     build_arguments=build_arguments,
     check_and_complete=check_and_complete,
     build_result=build_result,
