@@ -11,7 +11,6 @@ server or the proxy speaks TLS; on that a second one, if both do.
 
 import asyncio
 import contextlib
-import os
 import selectors
 import socket
 import ssl
@@ -25,6 +24,7 @@ from mesh_facade.engine.connection import SocketConnection, format_address
 from mesh_facade.engine.socks import Negotiation, Step, advance, negotiate
 from mesh_facade.engine.tls_in_memory import AsyncRawStream, AsyncTlsStream
 from mesh_facade.engine.transports import TaskTransport
+from mesh_facade.engine.waiting import HomeKey, TaskWaiting
 
 if TYPE_CHECKING:
     from mesh_facade.engine.pool import Home
@@ -172,8 +172,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         self._is_nested = False
         self._is_closed = False
         self._has_written = False  # since it was lent
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._process: int | None = None
+        self._home_key: HomeKey | None = None  # of the process and event loop that opened it
 
     @property
     def is_nested(self) -> bool:
@@ -200,7 +199,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         transport = self._socket_stream.transport
         if transport is None:
             return
-        if self._loop is None or self._loop.is_closed() or self._process != os.getpid():
+        if self._home_key is None or self._home_key.is_gone():
             self._abandon(transport)
         else:
             transport.abort()
@@ -232,8 +231,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
     ) -> Self:
         del local_address, socket_options  # never set here
         self._begin_opening()
-        self._loop = asyncio.get_running_loop()
-        self._process = os.getpid()
+        self._home_key = TaskWaiting().current_home_key()
         first_host, first_port = self._first_hop(host, port)
         await self._connect(first_host, first_port, timeout)
         if self._socks_proxy is not None:
