@@ -1,9 +1,9 @@
-"""The connection of `AsyncMeshClient`, on asyncio's transports, within the call's deadline.
+"""The connection of `AsyncMeshClient`: it suspends the task, at most until the call's deadline.
 
 Like its sibling for threads, it implements both of httpcore's interfaces: the network backend, and
-the stream on the one connection that the backend opens. httpcore's own backend uses anyio's
-streams, on which a call takes three times as long. See `mesh_facade/engine/__init__.py` for all
-that ends a call.
+the stream on the one connection that the backend opens. Beneath, it uses asyncio's transports:
+httpcore's own backend uses anyio's streams, on which a call takes three times as long. See
+`mesh_facade/engine/__init__.py` for all that ends a call.
 
 It reads and writes in layers: at the bottom a `_SocketStream`; on it an `AsyncTlsStream`, if the
 server or the proxy speaks TLS; on that a second one, if both do.
@@ -98,12 +98,12 @@ class _SocketStream(asyncio.BufferedProtocol):
         """
         try:
             self.require_transport().write(data)
-        except RuntimeError as error:  # as uvloop has it
+        except RuntimeError as error:
+            # From uvloop, if the transport is closed. asyncio's own transports do not raise then.
             raise httpcore.WriteError("the connection is closed") from error
 
-    @property
     def has_unread_data(self) -> bool:
-        """Whether asyncio has reported anything that was not read, such as the connection's end."""
+        """Return True if asyncio has reported something that was not read, or the end."""
         return bool(self.unread) or self._has_ended
 
     def is_readable(self) -> bool:
@@ -178,8 +178,8 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
     def is_nested(self) -> bool:
         return self._is_nested
 
-    def begin(self, deadline_at: float, home: "Home") -> None:
-        super().begin(deadline_at, home)
+    def lend_to_call(self, deadline_at: float, home: "Home") -> None:
+        super().lend_to_call(deadline_at, home)
         self._has_written = False
 
     async def send_async(self, request: httpx.Request) -> httpx.Response:
@@ -190,9 +190,9 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
 
     def _holds_unread_data(self) -> bool:
         """Return True if something that asyncio has reported was not read."""
-        if self._tls is not None and self._tls.memory.has_unread_data:
+        if self._tls is not None and self._tls.memory.has_unread_data():
             return True
-        return self._socket_stream.has_unread_data
+        return self._socket_stream.has_unread_data()
 
     def close(self) -> None:
         self._is_closed = True
@@ -350,7 +350,8 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
                 async with asyncio.timeout(seconds):
                     return await awaitable
             except (OSError, UnicodeError) as error:  # UnicodeError: no host can have that name
-                # The system has timeouts of its own, which have a number.
+                # The TimeoutError of `asyncio.timeout` has no errno. One with an errno is the
+                # system's own (ETIMEDOUT), and means that connecting failed.
                 if isinstance(error, TimeoutError) and error.errno is None:
                     raise httpcore.ConnectTimeout("connecting took too long") from error
                 raise httpcore.ConnectError("connecting failed") from error

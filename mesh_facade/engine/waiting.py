@@ -210,7 +210,7 @@ class Waiting(ABC):
     async def call_at_end(self, close: Callable[[], None]) -> EndOfLoop | None:
         """For tasks, arrange that `close` is called when the running event loop ends.
 
-        Return that arrangement. For threads, do nothing, and return None.
+        Return an object that can call it earlier. For threads, do nothing and return None.
         """
 
     @abstractmethod
