@@ -36,7 +36,7 @@ import attrs
 
 from mesh_facade import link_payload
 from mesh_facade.balances import AccountBalance
-from mesh_facade.engine.attempts import current_key
+from mesh_facade.engine.attempts import current_account_key
 from mesh_facade.engine.checks import check_count, check_seconds
 from mesh_facade.engine.redaction import empty_frames, keeps_secrets_out_of_tracebacks
 from mesh_facade.engine.waiting import StopSignal
@@ -396,7 +396,7 @@ class _ThreadRun(_Run):
     def _read(self, account: LinkedAccount) -> Outcome:
         """Read an account and return its outcome; raise TypeError if it is not a LinkedAccount."""
         _check_account(account)
-        current_key.set(account.key)
+        current_account_key.set(account.key)
         began_at = time.monotonic()
         try:
             result = self._runner.run(GET_ACCOUNT_BALANCE, account.auth_token, account.broker)
@@ -615,7 +615,7 @@ class _TaskRun(_Run):
     async def _read(self, account: LinkedAccount) -> Outcome:
         """Read an account and return its outcome; raise TypeError if it is not a LinkedAccount."""
         _check_account(account)
-        current_key.set(account.key)
+        current_account_key.set(account.key)
         began_at = time.monotonic()
         try:
             result = await self._runner.run(GET_ACCOUNT_BALANCE, account.auth_token, account.broker)

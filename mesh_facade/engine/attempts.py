@@ -8,7 +8,7 @@ import attrs
 
 from mesh_facade.errors import MeshError
 
-current_key: ContextVar[object] = ContextVar("mesh_facade_key", default=None)
+current_account_key: ContextVar[object] = ContextVar("mesh_facade_key", default=None)
 """The caller's own name for the call under way, which reports carry; None outside of bulk runs."""
 
 _logger = logging.getLogger("mesh_facade")
@@ -87,6 +87,6 @@ def log_call(attempts: int, elapsed: float, error: MeshError | None) -> None:
             "mesh_call_elapsed": elapsed,
             "mesh_call_error": error_name,
             "mesh_call_http_status": getattr(error, "http_status", None),
-            "mesh_call_key": current_key.get(),
+            "mesh_call_key": current_account_key.get(),
         },
     )

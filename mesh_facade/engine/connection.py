@@ -92,7 +92,7 @@ class Connection:
         """Whether anything of an answer has come in since it was lent."""
         return bool(self._received)
 
-    def begin(self, deadline_at: float, home: "Home") -> None:
+    def lend_to_call(self, deadline_at: float, home: "Home") -> None:
         """Lend it to a call, for one attempt: set the deadline, and forget what came in before."""
         self.deadline_at = deadline_at
         self.home = home

@@ -17,7 +17,7 @@ import httpx
 from mesh_facade.engine.attempts import (
     Attempt,
     OnAttempt,
-    current_key,
+    current_account_key,
     log_call,
     logs_calls,
     report,
@@ -114,7 +114,8 @@ class _Exchange:
         result: The answer, or the error if there is none.
         began_at: When the attempt began, before its connection was opened, as `time.monotonic()`
             counts.
-        home: Where its connection came from.
+        home: The slots and idle connections, of one process or event loop, that its connection
+            belongs to.
         was_reused: Whether its connection was an idle one.
         has_received: Whether anything came back.
     """
@@ -189,7 +190,8 @@ class CallLoop:
         Raises:
             MeshError: The error of the last attempt, or the reason why the next one could not
                 begin: the deadline passed while the call waited for the secret or for a connection,
-                the secret cannot be a key, too many files are open, or the client is closed.
+                the secret function returned something that cannot be a key, too many files are
+                open, or the client is closed.
         """
         if not logs_calls():
             return await self._call(request)
@@ -422,7 +424,8 @@ class CallLoop:
             _OutOfDescriptorsError: The connection could not be opened.
         """
         lacks_descriptor = is_out_of_descriptors(failure, connection.opening_cause)
-        # A transport of the caller's has no `opening_cause`: it may have sent something.
+        # Without an `opening_cause`, something may have been sent: the connection was open, or it
+        # is a transport of the caller's.
         if lacks_descriptor and connection.opening_cause is not None:
             raise _OutOfDescriptorsError
         if _has_passed(connection.deadline_at):
@@ -468,7 +471,7 @@ class CallLoop:
             error=None,
             http_status=None,
             pause=None,
-            key=current_key.get(),
+            key=current_account_key.get(),
         )
         report(attempt, self.engine.on_attempt)
 
@@ -484,7 +487,7 @@ class CallLoop:
             error=type(error).__name__,
             http_status=getattr(error, "http_status", None),
             pause=seconds,
-            key=current_key.get(),
+            key=current_account_key.get(),
         )
         report(attempt, self.engine.on_attempt)
 

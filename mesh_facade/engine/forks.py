@@ -15,7 +15,7 @@ LONGEST_WAIT = 1.0
 
 
 class ForkCounter:
-    """Counts the forks that led from the process that imported this module to this one."""
+    """Counts the forks between the process that imported this module and the current process."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -112,8 +112,8 @@ class Home:
     def close(self) -> None:
         """Close all idle connections now, and each connection that is released later.
 
-        This is called when the pool is closed, and when the event loop ends or is found closed, or
-        its process was another one.
+        This is called when the pool is closed, when the event loop ends, when the loop is found
+        closed, and, in a forked child, for the homes of its parent.
         """
         self._is_closed = True
         self.close_all_idle()
@@ -189,7 +189,7 @@ class ConnectionPool:
         connection: Connection | None = None
         try:
             connection = self._take_or_make(home, must_be_new=must_be_new)
-            connection.begin(deadline_at, home)
+            connection.lend_to_call(deadline_at, home)
         except BaseException:  # Ctrl-C too: nothing else would ever give the slot back
             home.slots.release()  # first: Ctrl-C in `close` would lose it
             if connection is not None:

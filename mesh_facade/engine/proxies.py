@@ -122,7 +122,8 @@ def _find_configured_proxy(url: httpx.URL) -> httpx.Proxy | None:
         try:
             return _parse_proxy(value)
         except ValueError as error:
-            _logger.warning("%s is ignored: it %s", variable, error)
+            # Not `error` itself: a handler may keep it, and its cause may hold a password.
+            _logger.warning("%s is ignored: it %s", variable, str(error))
     if is_any_set:
         return None
     return _find_in_system_settings(url)
@@ -131,12 +132,13 @@ def _find_configured_proxy(url: httpx.URL) -> httpx.Proxy | None:
 def _find_in_system_settings(url: httpx.URL) -> httpx.Proxy | None:
     """Return the proxy in the settings of macOS or Windows; None on other systems."""
     value = _read_system_proxies().get("https", "").strip()
-    if not value or _is_excluded_by_system(url.host):
+    if not value or _is_excluded_by_system(url):
         return None
     try:
         return _parse_proxy(value)
     except ValueError as error:
-        _logger.warning("the system's proxy is ignored: it %s", error)
+        # Not `error` itself, as above.
+        _logger.warning("the system's proxy is ignored: it %s", str(error))
         return None
 
 
@@ -154,12 +156,13 @@ def _read_system_proxies() -> dict[str, str]:
     return {}
 
 
-def _is_excluded_by_system(host: str) -> bool:
-    """Return True if the system's settings say that a host is reached directly."""
+def _is_excluded_by_system(url: httpx.URL) -> bool:
+    """Return True if the system's settings say that a server is reached directly."""
     for name in ("proxy_bypass_macosx_sysconf", "proxy_bypass_registry"):
         find_bypass: Callable[[str], bool] | None = getattr(urllib.request, name, None)
         if find_bypass is not None:
-            return bool(find_bypass(host))
+            # The settings may name the host in letters of any script, or encoded (`xn--…`).
+            return bool(find_bypass(url.host) or find_bypass(_encoded_host(url)))
     return False
 
 
@@ -209,7 +212,7 @@ def _check_proxy(proxy: httpx.Proxy) -> None:
 
 def _has_valid_host(url: httpx.URL) -> bool:
     """Return True if a URL has a host that can exist."""
-    # httpx writes a character that no host may have as an escape, such as `%20` for a space.
+    # httpx percent-encodes characters that are not allowed in a host: a space becomes `%20`.
     return b"%" not in url.raw_host and has_well_formed_host(url)
 
 
@@ -254,7 +257,8 @@ def _matches(entry: str, url: httpx.URL) -> bool:
         scheme, _, host = entry.partition("://")
         if scheme not in {"https", "all"}:
             return False
-    address = _parse_address(url.host)
+    server = _encoded_host(url)
+    address = _parse_address(server)
     if "/" in host:
         block = ipaddress.ip_network(host.replace("[", "").replace("]", ""), strict=False)
         return address is not None and address in block
@@ -263,7 +267,7 @@ def _matches(entry: str, url: httpx.URL) -> bool:
         return False
     if address is not None:
         return _parse_address(name) == address
-    return _is_in_domain(url.host, name)
+    return _is_in_domain(server, name)
 
 
 def _split_port(entry: str) -> tuple[str, int | None]:
@@ -296,12 +300,43 @@ def _parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address |
 
 
 def _is_in_domain(host: str, domain: str) -> bool:
-    """Return True if a host is a domain or in it; `*.domain` means only hosts within it."""
+    """Return True if a host is a domain or in it; `*.domain` means only hosts within it.
+
+    Args:
+        host: The host, encoded.
+        domain: The domain, encoded or not.
+
+    Raises:
+        ValueError: No domain can have that name.
+    """
     host = host.lower().rstrip(".")
     domain = domain.lower().rstrip(".")
     if domain.startswith("*."):
-        return host.endswith(domain[1:])
+        return host.endswith("." + _encode_domain(domain[2:]))
     domain = domain.lstrip(".")
     if not domain:
         return False
+    domain = _encode_domain(domain)
     return host == domain or host.endswith("." + domain)
+
+
+def _encoded_host(url: httpx.URL) -> str:
+    """Return the host of a URL in ASCII: with `xn--…` for other letters.
+
+    `url.host` has either spelling: httpx decodes it only if the first label is encoded.
+    """
+    return url.raw_host.decode("ascii")
+
+
+def _encode_domain(domain: str) -> str:
+    """Return a domain in ASCII, encoded as httpx encodes the host of a URL.
+
+    Raises:
+        ValueError: No domain can have that name.
+    """
+    if domain.isascii():
+        return domain
+    try:
+        return _encoded_host(httpx.URL(scheme="https", host=domain))
+    except httpx.InvalidURL as error:
+        raise ValueError(domain) from error

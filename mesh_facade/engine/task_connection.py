@@ -1,9 +1,9 @@
-"""The connection of `AsyncMeshClient`, on asyncio's transports, within the call's deadline.
+"""The connection of `AsyncMeshClient`: it suspends the task, at most until the call's deadline.
 
 Like its sibling for threads, it implements both of httpcore's interfaces: the network backend, and
-the stream on the one connection that the backend opens. httpcore's own backend uses anyio's
-streams, on which a call takes three times as long. See `mesh_facade/engine/__init__.py` for all
-that ends a call.
+the stream on the one connection that the backend opens. Beneath, it uses asyncio's transports:
+httpcore's own backend uses anyio's streams, on which a call takes three times as long. See
+`mesh_facade/engine/__init__.py` for all that ends a call.
 
 It reads and writes in layers: at the bottom a `_SocketStream`; on it an `AsyncTlsStream`, if the
 server or the proxy speaks TLS; on that a second one, if both do.
@@ -11,7 +11,6 @@ server or the proxy speaks TLS; on that a second one, if both do.
 
 import asyncio
 import contextlib
-import os
 import selectors
 import socket
 import ssl
@@ -25,6 +24,7 @@ from mesh_facade.engine.connection import SocketConnection, format_address
 from mesh_facade.engine.socks import Negotiation, Step, advance, negotiate
 from mesh_facade.engine.tls_in_memory import AsyncRawStream, AsyncTlsStream
 from mesh_facade.engine.transports import TaskTransport
+from mesh_facade.engine.waiting import HomeKey, TaskWaiting
 
 if TYPE_CHECKING:
     from mesh_facade.engine.pool import Home
@@ -98,12 +98,12 @@ class _SocketStream(asyncio.BufferedProtocol):
         """
         try:
             self.require_transport().write(data)
-        except RuntimeError as error:  # as uvloop has it
+        except RuntimeError as error:
+            # From uvloop, if the transport is closed. asyncio's own transports do not raise then.
             raise httpcore.WriteError("the connection is closed") from error
 
-    @property
     def has_unread_data(self) -> bool:
-        """Whether asyncio has reported anything that was not read, such as the connection's end."""
+        """Return True if asyncio has reported something that was not read, or the end."""
         return bool(self.unread) or self._has_ended
 
     def is_readable(self) -> bool:
@@ -172,15 +172,14 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         self._is_nested = False
         self._is_closed = False
         self._has_written = False  # since it was lent
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._process: int | None = None
+        self._home_key: HomeKey | None = None  # of the process and event loop that opened it
 
     @property
     def is_nested(self) -> bool:
         return self._is_nested
 
-    def begin(self, deadline_at: float, home: "Home") -> None:
-        super().begin(deadline_at, home)
+    def lend_to_call(self, deadline_at: float, home: "Home") -> None:
+        super().lend_to_call(deadline_at, home)
         self._has_written = False
 
     async def send_async(self, request: httpx.Request) -> httpx.Response:
@@ -191,16 +190,16 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
 
     def _holds_unread_data(self) -> bool:
         """Return True if something that asyncio has reported was not read."""
-        if self._tls is not None and self._tls.memory.has_unread_data:
+        if self._tls is not None and self._tls.memory.has_unread_data():
             return True
-        return self._socket_stream.has_unread_data
+        return self._socket_stream.has_unread_data()
 
     def close(self) -> None:
         self._is_closed = True
         transport = self._socket_stream.transport
         if transport is None:
             return
-        if self._loop is None or self._loop.is_closed() or self._process != os.getpid():
+        if self._home_key is None or self._home_key.is_gone():
             self._abandon(transport)
         else:
             transport.abort()
@@ -232,8 +231,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
     ) -> Self:
         del local_address, socket_options  # never set here
         self._begin_opening()
-        self._loop = asyncio.get_running_loop()
-        self._process = os.getpid()
+        self._home_key = TaskWaiting().current_home_key()
         first_host, first_port = self._first_hop(host, port)
         await self._connect(first_host, first_port, timeout)
         if self._socks_proxy is not None:
@@ -352,7 +350,8 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
                 async with asyncio.timeout(seconds):
                     return await awaitable
             except (OSError, UnicodeError) as error:  # UnicodeError: no host can have that name
-                # The system has timeouts of its own, which have a number.
+                # The TimeoutError of `asyncio.timeout` has no errno. One with an errno is the
+                # system's own (ETIMEDOUT), and means that connecting failed.
                 if isinstance(error, TimeoutError) and error.errno is None:
                     raise httpcore.ConnectTimeout("connecting took too long") from error
                 raise httpcore.ConnectError("connecting failed") from error

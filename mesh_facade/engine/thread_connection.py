@@ -1,9 +1,10 @@
-"""A connection that a thread waits for: httpcore's own stream, within the call's deadline.
+"""The connection of `MeshClient`: it blocks the thread, at most until the call's deadline.
 
-It is httpcore's network backend and stream in one. So every connect, handshake, read and write of a
-call passes through here, whether a proxy is in between or not, and none waits for longer than is
-left until the deadline. Only the system's look-up of a host's name cannot be cut short. See
-`mesh_facade/engine/__init__.py` for all that ends a call.
+It implements both of httpcore's interfaces: the network backend, and the stream on the one
+connection that the backend opens. Beneath, it uses httpcore's own stream. So every connect,
+handshake, read and write of a call passes through here, whether a proxy is in between or not, and
+none waits for longer than is left until the deadline. Only the system's look-up of a host's name
+cannot be cut short. See `mesh_facade/engine/__init__.py` for all that ends a call.
 """
 
 import contextlib
@@ -76,8 +77,8 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
         """Connect to the first address of a host that answers.
 
-        Each has an equal share of the time, which is the timeout, or what the look-up of the host's
-        name has left until the deadline, if that is less.
+        Each address gets an equal share of the time. The time is `timeout`, or what is left until
+        the deadline after the look-up, if that is less.
         """
         with self.recording_cause():
             addresses = _look_up(host, port)

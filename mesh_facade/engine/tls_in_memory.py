@@ -60,9 +60,8 @@ class TlsInMemory:
         )
         self._records = RecordFollower()
 
-    @property
     def has_unread_data(self) -> bool:
-        """Whether anything that was fed has not been read, or is not a complete record yet."""
+        """Return True if something that was fed was not read, or is no complete record yet."""
         return (
             self._incoming.pending > 0 or self.tls.pending() > 0 or self._records.is_within_a_record
         )
@@ -82,7 +81,7 @@ class TlsInMemory:
 
 @contextlib.contextmanager
 def _handshake_errors() -> Generator[None]:
-    """Turn errors of TLS, and timeouts, into httpcore's errors of connecting."""
+    """Turn errors of TLS, and timeouts of reading, into httpcore's errors of connecting."""
     try:
         yield
     except ssl.SSLError as error:
@@ -92,7 +91,7 @@ def _handshake_errors() -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _exchange_errors() -> Generator[None]:
+def _read_and_write_errors() -> Generator[None]:
     """Turn errors of TLS into httpcore's error of a connection that breaks.
 
     It is a ReadError for writes too: after a WriteError, httpcore would still read an answer.
@@ -139,9 +138,11 @@ class TlsStream:
 
         Raises:
             httpcore.ReadError: The connection broke, or what came in is not TLS.
-            httpcore.ReadTimeout: Nothing came in for too long.
+            httpcore.ReadTimeout: Nothing came in for too long, or the deadline has passed.
+            httpcore.WriteError: The connection broke when TLS had a reply to send.
+            httpcore.WriteTimeout: The proxy did not take that reply in time.
         """
-        with _exchange_errors():
+        with _read_and_write_errors():
             try:
                 return self._run(lambda: self._memory.tls.read(max_bytes), timeout)
             except ssl.SSLEOFError:  # it ended without close_notify: an SSLSocket returns this too
@@ -152,11 +153,12 @@ class TlsStream:
 
         Raises:
             httpcore.ReadError: TLS cannot be used any more.
+            httpcore.ReadTimeout: The deadline has passed.
             httpcore.WriteError: The connection broke.
             httpcore.WriteTimeout: The proxy took nothing for too long.
         """
         rest = memoryview(buffer)
-        with _exchange_errors():
+        with _read_and_write_errors():
             while rest:
                 written = self._run(functools.partial(self._memory.tls.write, rest), timeout)
                 rest = rest[written:]
@@ -211,6 +213,7 @@ class AsyncTlsStream:
             httpcore.ConnectError: The server's certificate was refused, or the server refuses.
             httpcore.ConnectTimeout: A wait of the handshake took too long.
             httpcore.ReadError: The connection broke in the handshake.
+            httpcore.WriteError: The connection was closed in the handshake; with uvloop only.
         """
         with _handshake_errors():
             await self._run(self._continue_handshake, timeout)
@@ -225,8 +228,9 @@ class AsyncTlsStream:
         Raises:
             httpcore.ReadError: The connection broke, or what came in is not TLS.
             httpcore.ReadTimeout: Nothing came in for too long.
+            httpcore.WriteError: The connection was closed when TLS had a reply to send.
         """
-        with _exchange_errors():
+        with _read_and_write_errors():
             try:
                 return await self._run(lambda: self.memory.tls.read(max_bytes), timeout)
             except ssl.SSLEOFError:  # it ended without close_notify: an SSLSocket returns this too
@@ -237,9 +241,11 @@ class AsyncTlsStream:
 
         Raises:
             httpcore.ReadError: TLS cannot be used any more.
+            httpcore.WriteError: The connection has been closed; with uvloop only, because asyncio's
+                own transports drop the bytes.
         """
         rest = memoryview(data)
-        with _exchange_errors():
+        with _read_and_write_errors():
             while rest:
                 written = await self._run(functools.partial(self.memory.tls.write, rest), None)
                 rest = rest[written:]

@@ -208,7 +208,10 @@ class Waiting(ABC):
 
     @abstractmethod
     async def call_at_end(self, close: Callable[[], None]) -> EndOfLoop | None:
-        """Arrange that `close` is called when the running event loop ends, if there is one."""
+        """For tasks, arrange that `close` is called when the running event loop ends.
+
+        Return an object that can call it earlier. For threads, do nothing and return None.
+        """
 
     @abstractmethod
     async def sign(

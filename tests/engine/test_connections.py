@@ -173,7 +173,7 @@ def test_closed_connection_is_readable_and_does_not_open_again(
     connection = connection_class(httpx.URL(server.url), ssl.create_default_context(), None)
 
     async def open_it() -> None:
-        connection.begin(time.monotonic() + 5, Home(ThreadSlots(1)))
+        connection.lend_to_call(time.monotonic() + 5, Home(ThreadSlots(1)))
         await finish(connection.connect_tcp("127.0.0.1", server.port))
 
     async def open_and_close_it() -> None:
@@ -199,7 +199,7 @@ def test_large_request_is_written_in_pieces_within_the_deadline(clock: Clock) ->
     url = httpx.URL("https://mesh.example")
     connection = ThreadConnection(url, ssl.create_default_context(), None)
     connection._stream = Stream()
-    connection.begin(clock.now + 60, Home(ThreadSlots(1)))
+    connection.lend_to_call(clock.now + 60, Home(ThreadSlots(1)))
     request = bytes(range(256)) * 1000
 
     connection.write(b"head")
@@ -222,7 +222,7 @@ def test_write_to_a_server_that_reads_slowly_ends_at_the_deadline() -> None:
 
     is_over = threading.Event()
     connection = ThreadConnection(httpx.URL("http://127.0.0.1"), ssl.create_default_context(), None)
-    connection.begin(time.monotonic() + 0.3, Home(ThreadSlots(1)))
+    connection.lend_to_call(time.monotonic() + 0.3, Home(ThreadSlots(1)))
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as executor:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         executor.submit(read_slowly)
@@ -252,7 +252,7 @@ def test_reset_between_two_reads_is_not_taken_for_the_end_of_the_answer(
         has_reset.set()
 
     async def read_around_the_reset() -> bytes:
-        connection.begin(time.monotonic() + 5, Home(ThreadSlots(1)))
+        connection.lend_to_call(time.monotonic() + 5, Home(ThreadSlots(1)))
         await finish(connection.connect_tcp("127.0.0.1", server.port))
         received = await finish(connection.read(1))
         may_reset.set()
@@ -364,13 +364,13 @@ def test_bytes_that_come_just_before_a_request_are_not_taken_for_its_answer(
             connection = home.take()
             assert isinstance(connection, TaskConnection)
             home.put(connection)
-            begin = connection.begin
+            lend_to_call = connection.lend_to_call
 
             def receive_a_stray_answer(deadline_at: float, home: Home) -> None:
-                begin(deadline_at, home)
+                lend_to_call(deadline_at, home)
                 connection._socket_stream.unread += message(cash_body("666"))
 
-            monkeypatch.setattr(connection, "begin", receive_a_stray_answer)
+            monkeypatch.setattr(connection, "lend_to_call", receive_a_stray_answer)
             balance = await mesh.get_account_balance(TOKEN, "coinbase")
             return [str(balance["USD"].cash)]
 
@@ -383,7 +383,7 @@ def test_idle_connection_that_asyncio_is_closing_is_not_used_again(serve: Serve)
     connection = TaskConnection(httpx.URL(server.url), ssl.create_default_context(), None)
 
     async def connect_and_close() -> list[bool]:
-        connection.begin(time.monotonic() + 5, Home(ThreadSlots(1)))
+        connection.lend_to_call(time.monotonic() + 5, Home(ThreadSlots(1)))
         await connection.connect_tcp("127.0.0.1", server.port)
         before = connection.has_unread_data()
         connection._socket_stream.require_transport().close()

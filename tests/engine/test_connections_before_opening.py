@@ -134,7 +134,7 @@ def test_connection_is_not_opened_after_the_deadline(connection_class: Any) -> N
     connection = connection_class(
         httpx.URL("http://127.0.0.1:1"), ssl.create_default_context(), None
     )
-    connection.begin(time.monotonic() - 1, Home(ThreadSlots(1)))
+    connection.lend_to_call(time.monotonic() - 1, Home(ThreadSlots(1)))
 
     async def open_it() -> None:
         opening = connection.connect_tcp("127.0.0.1", 1)
@@ -162,7 +162,7 @@ def test_connecting_gets_the_time_that_the_name_look_up_has_left(
     connection = ThreadConnection(
         httpx.URL("https://mesh.example"), ssl.create_default_context(), None
     )
-    connection.begin(time.monotonic() + 30, Home(ThreadSlots(1)))
+    connection.lend_to_call(time.monotonic() + 30, Home(ThreadSlots(1)))
     monkeypatch.setattr(httpcore, "SyncBackend", Backend)
     monkeypatch.setattr(thread_connection, "_look_up", look_up_slowly)
 
@@ -179,7 +179,7 @@ def test_name_that_no_host_can_have_fails_like_an_unknown_host(
 ) -> None:
     url = httpx.URL("https://mesh.example")
     connection = connection_class(url, ssl.create_default_context(), None)
-    connection.begin(time.monotonic() + 5, Home(ThreadSlots(1)))
+    connection.lend_to_call(time.monotonic() + 5, Home(ThreadSlots(1)))
 
     async def open_it() -> None:
         opening = connection.connect_tcp(host, 443)

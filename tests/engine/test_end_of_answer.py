@@ -19,7 +19,7 @@ def is_clean_after(received: bytes) -> bool:
     head = re.split(rb"\n\r?\n", received)[0]
     lines = [line.partition(b": ") for line in head.splitlines()[1:]]
     connection = Connection()
-    connection.begin(math.inf, Home(ThreadSlots(1)))
+    connection.lend_to_call(math.inf, Home(ThreadSlots(1)))
     connection._keep(received)
     connection.check_end_of(
         httpx.Response(200, headers=[(name, value) for name, _, value in lines])

@@ -208,9 +208,16 @@ def wait_for_child(child: int) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="it counts descriptors in /proc")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # it is what is tested
 @pytest.mark.parametrize("uses_the_same_loop", [True, False])
+@pytest.mark.parametrize("has_the_id_of_its_parent", [True, False])
 def test_async_child_of_a_fork_keeps_no_connection_of_its_parent(
-    server: tuple[Server, dict[str, Any]], *, uses_the_same_loop: bool
+    server: tuple[Server, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    uses_the_same_loop: bool,
+    has_the_id_of_its_parent: bool,
 ) -> None:
+    if has_the_id_of_its_parent:  # in containers, both can be process 1
+        monkeypatch.setattr(os, "getpid", lambda: 1)
     mesh = AsyncMeshClient(**KEYS, **server[1])
     with asyncio.Runner() as runner:
         runner.run(call(mesh))

@@ -48,9 +48,9 @@ class InterruptedConnection(Connection):
         self.is_closed = False
         self._interrupted_method = interrupted_method
 
-    def begin(self, deadline_at: float, home: Home) -> None:
-        super().begin(deadline_at, home)
-        self._interrupt("begin")
+    def lend_to_call(self, deadline_at: float, home: Home) -> None:
+        super().lend_to_call(deadline_at, home)
+        self._interrupt("lend_to_call")
 
     def close(self) -> None:
         self.is_closed = True
@@ -102,7 +102,7 @@ def test_turn_is_not_lost_to_an_interrupt_when_it_was_just_taken(
 
 
 def test_slot_is_not_lost_to_an_interrupt_while_the_connection_is_lent() -> None:
-    connections = [InterruptedConnection("begin"), InterruptedConnection("begin")]
+    connections = [InterruptedConnection("lend_to_call"), InterruptedConnection("lend_to_call")]
     pool = ConnectionPool(ThreadWaiting(), iter(connections).__next__, 1)
 
     for connection in connections:  # with the slot lost, the second would wait and time out

@@ -199,6 +199,39 @@ def test_default_port_counts_in_no_proxy(monkeypatch: pytest.MonkeyPatch) -> Non
     assert find_proxy(url, None) is None
 
 
+@pytest.mark.parametrize("label", ["bücher", "xn--bcher-kva"])
+@pytest.mark.parametrize(
+    ("subdomain", "entry"),
+    [
+        ("", "bücher.example"),
+        ("", "xn--bcher-kva.example"),
+        ("", "BÜCHER.example"),
+        ("", "XN--BCHER-KVA.example."),
+        ("api.", ".bücher.example"),
+        ("api.", "xn--bcher-kva.example"),
+        ("api.", "*.bücher.example"),
+        ("api.", "*.xn--bcher-kva.example"),
+    ],
+)
+def test_no_proxy_names_an_international_host_in_either_spelling(
+    monkeypatch: pytest.MonkeyPatch, label: str, subdomain: str, entry: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", entry)
+
+    assert find_proxy(httpx.URL(f"https://{subdomain}{label}.example"), None) is None
+
+
+@pytest.mark.parametrize("entry", ["büche.example", "xn--bche-hra.example", "*.bücher.example"])
+def test_no_proxy_does_not_name_another_international_host(
+    monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", entry)
+
+    assert find_proxy(httpx.URL("https://bücher.example"), None) is not None
+
+
 @pytest.mark.parametrize(
     "entry",
     [
@@ -210,6 +243,7 @@ def test_default_port_counts_in_no_proxy(monkeypatch: pytest.MonkeyPatch) -> Non
         "[::1]]",
         "[mesh.example]",
         "fd00::/x",
+        "*.bü_cher.example",
     ],
 )
 def test_unreadable_entry_of_no_proxy_is_skipped_with_one_warning(
@@ -269,6 +303,17 @@ def test_unusable_variable_is_skipped_with_a_warning(
 
     [record] = caplog.records
     assert record.getMessage() == f"HTTPS_PROXY is ignored: it {problem}"
+
+
+def test_warning_of_an_unusable_variable_hands_the_log_no_error_that_quotes_a_password(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy.example:port")
+
+    find_proxy(httpx.URL("https://mesh.example"), None)
+
+    [record] = caplog.records
+    assert record.args == ("HTTPS_PROXY", MUST_LOOK_LIKE)
 
 
 @pytest.mark.parametrize(("value", "problem"), UNUSABLE_PROXIES)
@@ -339,6 +384,23 @@ def test_exception_of_the_system_lets_a_call_connect_directly(
     assert find_proxy(httpx.URL("https://mesh.example"), None) is None
 
 
+@pytest.mark.parametrize("exception", ["bücher.example", "xn--bcher-kva.example"])
+@pytest.mark.parametrize("host", ["bücher.example", "xn--bcher-kva.example"])
+def test_exception_of_the_system_names_an_international_host_in_either_spelling(
+    set_system_proxy: SetSystemProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    exception: str,
+) -> None:
+    set_system_proxy("http://proxy.example:3128")
+    for system in SYSTEMS:
+        monkeypatch.setattr(
+            urllib.request, f"proxy_bypass_{system}", lambda host: host == exception, raising=False
+        )
+
+    assert find_proxy(httpx.URL(f"https://{host}"), None) is None
+
+
 @pytest.mark.parametrize("value", ["ftp://proxy.example", ""])
 def test_unusable_or_empty_setting_of_the_system_lets_a_call_connect_directly(
     set_system_proxy: SetSystemProxy, value: str
@@ -367,6 +429,7 @@ def test_unusable_setting_of_the_system_is_skipped_with_a_warning(
 
     [record] = caplog.records
     assert record.getMessage() == f"the system's proxy is ignored: it {MUST_LOOK_LIKE}"
+    assert record.args == (MUST_LOOK_LIKE,)  # not an error, whose cause may hold a password
 
 
 @pytest.mark.parametrize("variable", ["NO_PROXY", "http_proxy", "ftp_proxy"])

@@ -72,7 +72,7 @@ def test_body_in_chunks_is_written_to_its_end(mode: Mode, serve: Serve) -> None:
     connection: Any = (TaskConnection if mode.is_async else ThreadConnection)(
         url, ssl.create_default_context(), None
     )
-    connection.begin(time.monotonic() + 2, Home(ThreadSlots(1)))
+    connection.lend_to_call(time.monotonic() + 2, Home(ThreadSlots(1)))
 
     async def send() -> bytes:
         response = await connection.send_async(request)

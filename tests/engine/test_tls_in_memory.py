@@ -159,13 +159,31 @@ def test_wait_that_takes_too_long_is_a_timeout(stream: Stream) -> None:
         stream.read()
 
 
+@pytest.mark.parametrize(
+    ("is_async", "failure"),
+    [
+        (False, httpcore.WriteError),
+        (False, httpcore.WriteTimeout),
+        (False, httpcore.ReadTimeout),
+        (True, httpcore.WriteError),
+    ],
+    ids=["broken", "too slow", "deadline passed", "async and closed"],
+)
+def test_failed_write_beneath_propagates(failure: type[Exception], *, is_async: bool) -> None:
+    stream = Stream(is_async=is_async)
+    stream.server.refusal = failure("not sent")
+
+    with pytest.raises(failure, match="not sent"):
+        stream.write(b"request")
+
+
 def test_nothing_is_unread_after_all_was_read() -> None:
     stream = Stream(is_async=True)
     stream.server.tls.write(b"answer")
 
     assert stream.read() == b"answer"
 
-    assert not stream.stream.memory.has_unread_data
+    assert not stream.stream.memory.has_unread_data()
 
 
 @pytest.mark.parametrize("size", [1, 5, 20, None], ids=["1 byte", "head", "half", "whole"])
@@ -179,10 +197,10 @@ def test_record_behind_an_answer_counts_as_unread_however_much_of_it_came(size: 
     memory.feed(answer + more[:size])
 
     assert memory.tls.read(65536) == b"answer"
-    assert memory.has_unread_data
+    assert memory.has_unread_data()
     with contextlib.suppress(ssl.SSLWantReadError):
         memory.tls.read(1)
-    assert memory.has_unread_data
+    assert memory.has_unread_data()
 
 
 def test_rest_of_a_record_counts_as_unread() -> None:
@@ -192,4 +210,4 @@ def test_rest_of_a_record_counts_as_unread() -> None:
     stream.stream.memory.feed(stream.server.read_raw(65536, None))
 
     assert stream.stream.memory.tls.read(3) == b"ans"
-    assert stream.stream.memory.has_unread_data
+    assert stream.stream.memory.has_unread_data()
