@@ -113,7 +113,7 @@ def _places_of_malformed_fields(
 ) -> Iterator[str]:
     """Check the completed fields one by one, and yield the place of each that is malformed.
 
-    (Only the first place is asked for, so the last loop never ends in the tests.)
+    (The caller takes only the first place, so in the tests the last loop never runs to its end.)
     """
     for key in TEXT_FIELDS:
         if not are_texts([envelope.get(key)]):

@@ -7,7 +7,7 @@ Every other answer becomes one error. The first rule that applies decides its cl
    Mesh sends such a status with HTTP 200 too.
 2. If the HTTP status is not 2xx, the HTTP status decides. From 500 it means ServerError. A 4xx
    without a class of its own means MeshAPIError. Anything below 400 means MeshResponseError.
-3. If the status is `ok`, the content is not as the spec allows it: MeshResponseError.
+3. If the status is `ok`, a field is malformed (otherwise it is a result): MeshResponseError.
 4. If the envelope has another status, it means MeshAPIError; if it has none, MeshResponseError.
 
 The case of a known status does not matter, because Mesh has changed the case of its enums before.
@@ -49,7 +49,7 @@ It returns what is wrong with the envelope, or None if nothing is. The text ends
 
 @attrs.frozen
 class _Rule:
-    """An error class, and the two things that each mean it on their own.
+    """An error class, with the HTTP status and the envelope's status that mean it: one is enough.
 
     Attributes:
         http_status: The HTTP status that means it.
@@ -88,7 +88,10 @@ _ERROR_DATA = _WIRE.get_or_guess("error_data")
 _TEAM_CODE = _WIRE.get_or_guess("team_code")
 
 TEXT_FIELDS = (_MESSAGE, _DISPLAY_MESSAGE, _ERROR_HASH, _ERROR_TYPE)
-"""The fields beside `status` that are strings or null in the spec, which has no `teamCode`."""
+"""The fields beside `status` that the spec declares as strings or null.
+
+`teamCode` is missing, because the spec does not declare it.
+"""
 
 _REQUEST_ID_HEADERS = ("x-request-id", "cf-ray")
 _OK = "ok"
