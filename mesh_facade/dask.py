@@ -34,7 +34,7 @@ class WorkerOptions(TypedDict, total=False):
 def fetch_balances(
     accounts: "Bag", *, concurrency: int = 20, **options: Unpack[WorkerOptions]
 ) -> "Bag":
-    """Return a bag with an outcome for each account of a bag, which is read when it is computed.
+    """Return a bag with an outcome for each account; computing the bag reads the balances.
 
     A partition is read by one worker, with the API keys of its own environment. Accounts, and so
     their tokens, travel to the workers and back: use TLS between them. If a worker dies, its

@@ -26,9 +26,9 @@ def read_account_tokens(payload: Mapping[str, object]) -> Iterator[tuple[str, st
             "payload holds no access token yet, but delayedAuth: the institution grants access "
             "later; wait until Mesh reports that, then use the payload or token it gives you"
         )
-    access = _object(payload, "accessToken", "")
-    broker = _text(access, "brokerType", "accessToken.")
-    account_tokens = _present(access, "accountTokens", "accessToken.")
+    access = _require_object(payload, "accessToken", "")
+    broker = _require_text(access, "brokerType", "accessToken.")
+    account_tokens = _require_field(access, "accountTokens", "accessToken.")
     if not isinstance(account_tokens, list):
         raise _wrong_type("accessToken.accountTokens", "a list", account_tokens)
     if not account_tokens:
@@ -38,12 +38,12 @@ def read_account_tokens(payload: Mapping[str, object]) -> Iterator[tuple[str, st
         if not isinstance(account_token, Mapping):
             raise _wrong_type(place, "an object", account_token)
         fields = cast("Mapping[str, object]", account_token)
-        token = _text(fields, "accessToken", f"{place}.")
-        account = _object(fields, "account", f"{place}.")
-        yield token, broker, _text(account, "accountId", f"{place}.account.")
+        token = _require_text(fields, "accessToken", f"{place}.")
+        account = _require_object(fields, "account", f"{place}.")
+        yield token, broker, _require_text(account, "accountId", f"{place}.account.")
 
 
-def _present(holder: Mapping[str, object], name: str, prefix: str) -> object:
+def _require_field(holder: Mapping[str, object], name: str, prefix: str) -> object:
     """Return a field; raise ValueError if it is missing or null.
 
     Args:
@@ -57,17 +57,27 @@ def _present(holder: Mapping[str, object], name: str, prefix: str) -> object:
     return value
 
 
-def _object(holder: Mapping[str, object], name: str, prefix: str) -> Mapping[str, object]:
-    """Return a field that is an object; else raise as `_present`, or TypeError."""
-    value = _present(holder, name, prefix)
+def _require_object(holder: Mapping[str, object], name: str, prefix: str) -> Mapping[str, object]:
+    """Return a field that is an object; see `_require_field` for the arguments.
+
+    Raises:
+        ValueError: The field is missing or null.
+        TypeError: It is not an object.
+    """
+    value = _require_field(holder, name, prefix)
     if not isinstance(value, Mapping):
         raise _wrong_type(prefix + name, "an object", value)
     return cast("Mapping[str, object]", value)
 
 
-def _text(holder: Mapping[str, object], name: str, prefix: str) -> str:
-    """Return a field that is a string and not blank; else raise as `_present`, or TypeError."""
-    value = _present(holder, name, prefix)
+def _require_text(holder: Mapping[str, object], name: str, prefix: str) -> str:
+    """Return a field that is a string; see `_require_field` for the arguments.
+
+    Raises:
+        ValueError: The field is missing, null or blank.
+        TypeError: It is not a string.
+    """
+    value = _require_field(holder, name, prefix)
     if not isinstance(value, str):
         raise _wrong_type(prefix + name, "a string", value)
     if not value.strip():

@@ -215,9 +215,7 @@ class AccountsFile:
         missing = [name for name in _REQUIRED_FIELDS if name not in value]
         if missing:
             found = ",".join(_hide_unknown_name(name) for name in value)
-            raise self._error(
-                f"missing {_quote_names('field', missing)} (found: {found}).", line_number
-            )
+            raise self._error(_describe_missing("field", missing, found), line_number)
         return value
 
     def _read_csv(self, first_line: str) -> Iterator[_Row]:
@@ -260,13 +258,10 @@ class AccountsFile:
             if len(missing) < len(fewest_missing):
                 fewest_missing = missing
         found = _describe_first_line(first_line)
-        hint = ""
-        if _HIDDEN_NAME in found:
-            hint = f" {_HIDDEN_NAME} stands for text that is not shown, because it may be a token."
+        problem = _describe_missing("column", fewest_missing, found)
         raise self._error(
-            f"missing {_quote_names('column', fewest_missing)} (found: {found}).{hint} The first "
-            "line must name the columns auth_token, broker and, optionally, key, separated by "
-            "commas, semicolons or tabs."
+            f"{problem} The first line must name the columns auth_token, broker and, optionally, "
+            "key, separated by commas, semicolons or tabs."
         )
 
     def _read_column_names(self, delimiter: str) -> list[str]:
@@ -453,6 +448,20 @@ def _describe_equal_keys(record: Record, other_line: int, *, other_has_key: bool
             "key. Give each account a key of its own."
         )
     return f"the key is the same as in line {other_line}. Each account needs a key of its own."
+
+
+def _describe_missing(noun: str, missing: Sequence[str], found: str) -> str:
+    """Return the message for missing columns or fields.
+
+    Args:
+        noun: "column" or "field".
+        missing: The names that are missing.
+        found: The names in the file, as the message shows them.
+    """
+    message = f"missing {_quote_names(noun, missing)} (found: {found})."
+    if _HIDDEN_NAME in found:
+        message += f" {_HIDDEN_NAME} stands for text that is not shown, because it may be a token."
+    return message
 
 
 def _describe_first_line(line: str) -> str:

@@ -264,10 +264,10 @@ def _write_all(outcomes: Sequence[Outcome], writer: OutcomeWriter, tally: Tally)
 def _write_held_back(
     held_back: Sequence[Outcome], resumption: Resumption, writer: OutcomeWriter, tally: Tally
 ) -> None:
-    """Count the outcomes that were held back, and write them.
+    """Write and count the 401s of a run in which no answer showed that Mesh accepts the keys.
 
-    An outcome is not written if an earlier run stored a failure with another cause for its account:
-    the older failure stays.
+    A 401 is not written if an earlier run stored a failure with another cause for its account: the
+    older failure stays.
     """
     for outcome in held_back:
         older = resumption.outcomes.get(outcome.account.key)

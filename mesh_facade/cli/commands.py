@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -55,7 +55,7 @@ class CommandGroup(click.Group):
         info_name: str | None,
         args: list[str],
         parent: click.Context | None = None,
-        **extra: Any,
+        **extra: object,
     ) -> click.Context:
         """Read the arguments; --help and --version print here."""
         with _turn_errors_into_exit_codes():
@@ -273,7 +273,10 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
 def _check_max_pause(
     _context: click.Context, _parameter: click.Parameter, seconds: float | None
 ) -> float | None:
-    """Return a number of seconds; raise BadParameter unless it can limit the pauses of a run."""
+    """Raise BadParameter unless `seconds` is None or can be the `max_pause` of a client's run.
+
+    The client would refuse such a number too, but only after the output file was created.
+    """
     longest = threading.TIMEOUT_MAX
     # NaN is refused too: each comparison with it is false.
     if seconds is not None and not 0 < seconds <= longest:

@@ -51,6 +51,7 @@ def run_checks(environment: str | None) -> list[CheckResult]:
 def _run_check(
     name: str, check: Callable[[str | None], str], environment: str | None
 ) -> CheckResult:
+    """Run a check: it returns the detail, or raises an error whose message becomes the detail."""
     try:
         detail = check(environment)
     except (MeshError, OSError, ImportError) as error:

@@ -255,15 +255,19 @@ class OutputFile:
             self._file.flush()
 
     def _is_cut_off(self, line: bytes, number: int) -> bool:
-        """Return True if a crash has cut off this line, so that it can be removed.
+        """Return True if this line has no line end, and can be removed.
 
-        A file that consists of one incomplete line may have been written by another program. Such a
-        line is removed only if it starts as the first line of an output does. A complete JSON
-        object with other fields stays, too.
+        Usually a crash has cut it off. But a file that consists of one such line may have been
+        written by another program. Then the line is removed only if it starts as the first line of
+        an output does. Even then it stays if it is a complete JSON object with other fields.
         """
         if line.endswith(b"\n"):
             return False
         if number > 1:
+            return True
+        if self._is_header(line, COLUMNS):
+            # Another program saved the file again. The first outcome would be appended to this
+            # line, so `_read` writes the header anew.
             return True
         opening = _JSON_OPENING
         if self._is_csv:

@@ -238,12 +238,15 @@ class Resumption:
         )
 
 
-def _limit_comparisons(outcomes: list[StoredOutcome], account_count: int) -> list[StoredOutcome]:
-    """Return the first outcomes, as many as the limits allow to be compared with all accounts.
+def _limit_comparisons(
+    outcomes: list[StoredOutcome], accounts_without_match: int
+) -> list[StoredOutcome]:
+    """Return the outcomes to search for changed keys: only the first ones if there are too many.
 
-    `account_count` is the number of accounts with which each of them is compared.
+    Each of them will be compared with `accounts_without_match` accounts: those that have no outcome
+    or a mismatched one.
     """
-    if account_count == 0:
+    if accounts_without_match == 0:
         return []
-    limit = max(_MAX_COMPARISONS // account_count, _MIN_OUTCOMES_COMPARED)
+    limit = max(_MAX_COMPARISONS // accounts_without_match, _MIN_OUTCOMES_COMPARED)
     return outcomes[:limit]

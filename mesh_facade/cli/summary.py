@@ -133,7 +133,7 @@ class Tally:
         return self.answers_that_show_accepted_keys > 0 or self.keys_were_accepted_earlier
 
     @property
-    def succeeded(self) -> int:
+    def succeeded_now(self) -> int:
         """How many accounts this run has read successfully."""
         return self.tried - self.failed_now
 
@@ -215,18 +215,18 @@ class Summary:
 
     def _describe_selected_accounts(self) -> str:
         tally = self.tally
-        accounts = _count(tally.selected, "account")
-        if tally.failed == 0:
-            line = f"{accounts} read, 0 failed"
+        selected = _format_count(tally.selected, "account")
+        if tally.failed_now == 0:
+            line = f"{selected} read, 0 failed"
         else:
-            line = f"{accounts}: {tally.succeeded} read, {tally.failed} failed"
+            line = f"{selected}: {tally.succeeded_now} read, {tally.failed_now} failed"
         if self.output != STDOUT:
             line += f": {self.output}"
         return line
 
     def _describe_selected_and_stored_accounts(self) -> str:
         tally = self.tally
-        line = f"{tally.succeeded} read, "
+        line = f"{tally.succeeded_now} read, "
         if tally.failed_now > 0:
             line += f"{tally.failed_now} failed, "
         line += f"{tally.stored} already in {self.output}"
@@ -249,7 +249,7 @@ class Summary:
         """Count the failed accounts, unless `_describe_accounts` has done so."""
         if not self._mentions_stored_outcomes or self.tally.failed == 0:
             return None
-        total = _count(self.tally.total, "account")
+        total = _format_count(self.tally.total, "account")
         return f"{self.tally.failed} of {total} failed: see {self.output}"
 
     def _describe_causes(self) -> str | None:
@@ -261,7 +261,7 @@ class Summary:
         line = "failures: " + ", ".join(shown)
         others = len(failures) - _MAX_CAUSES_SHOWN
         if others > 0:
-            line += f" and {_count(others, 'other cause')}"
+            line += f" and {_format_count(others, 'other cause')}"
         return line
 
     def _describe_kept_failures(self) -> str | None:
@@ -340,7 +340,7 @@ class Summary:
             if cause.is_missing_permission:
                 is_permission_missing = True
         if dead_tokens > 0:
-            yield f"{_count(dead_tokens, 'dead token')}: {RECONNECT_ADVICE}"
+            yield f"{_format_count(dead_tokens, 'dead token')}: {RECONNECT_ADVICE}"
         if is_permission_missing:
             yield f"HTTP 403: {PERMISSION_ADVICE}"
         if tally.unlisted_brokers:
@@ -388,15 +388,15 @@ class Summary:
         in_earlier_runs = in_all - in_this_run
         if in_this_run > 0:
             yield (
-                f"{_count(in_this_run, 'account')} got HTTP 401, probably because of the user's "
-                "token (Mesh accepted the API keys for other accounts in this run): refresh the "
-                "token"
+                f"{_format_count(in_this_run, 'account')} got HTTP 401, probably because of the "
+                "user's token (Mesh accepted the API keys for other accounts in this run): refresh "
+                "the token"
             )
         if in_earlier_runs > 0:
             yield (
-                f"{_count(in_earlier_runs, 'account')} got HTTP 401 in an earlier run, because of "
-                "that run's API keys or the user's token: read such accounts again before you "
-                "refresh their tokens"
+                f"{_format_count(in_earlier_runs, 'account')} got HTTP 401 in an earlier run, "
+                "because of that run's API keys or the user's token: read such accounts again "
+                "before you refresh their tokens"
             )
 
 
@@ -453,7 +453,7 @@ def _suggest_brokers(unlisted: collections.Counter[str]) -> str:
     return f"{count} accounts with HTTP 400 have brokers that the spec does not list: {advice}"
 
 
-def _count(number: int, noun: str) -> str:
+def _format_count(number: int, noun: str) -> str:
     """Return a number with its noun: "1 account" or "2 accounts"."""
     if number == 1:
         return f"{number} {noun}"

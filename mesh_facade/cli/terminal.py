@@ -71,7 +71,7 @@ def print_table(balance: AccountBalance) -> None:
 
 
 def _align(amounts: Sequence[Decimal | None]) -> list[str]:
-    """Write amounts so that their decimal points stand below each other."""
+    """Return the amounts of a column as text, padded so that their decimal points are aligned."""
     texts = [_format_amount(amount) for amount in amounts]
     whole_parts = [text.partition(".")[0] for text in texts]
     width = max(len(whole_part) for whole_part in whole_parts)

@@ -90,7 +90,10 @@ _ERROR_DATA = _WIRE.get_or_guess("error_data")
 _TEAM_CODE = _WIRE.get_or_guess("team_code")
 
 TEXT_FIELDS = (_MESSAGE, _DISPLAY_MESSAGE, _ERROR_HASH, _ERROR_TYPE)
-"""The fields beside `status` that are strings or null in the spec, which has no `teamCode`."""
+"""The fields beside `status` that the spec declares as strings or null.
+
+`teamCode` is missing, because the spec does not declare it.
+"""
 
 _REQUEST_ID_HEADERS = ("x-request-id", "cf-ray")
 _OK = "ok"

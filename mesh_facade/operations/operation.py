@@ -32,7 +32,7 @@ class GeneratedModule(Protocol):
 class GeneratedArguments:
     """What a call passes to the generated function.
 
-    Secrets belong into the body. The engine caches paths and headers in memory
+    Secrets belong in the body. The engine caches paths and headers in memory
     (`_shared_url_and_headers` in `engine/engine.py`).
 
     Attributes:

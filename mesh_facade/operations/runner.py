@@ -3,8 +3,8 @@
 The generated function sends its request through the httpx client of a generated `Client`. That
 httpx client is one of ours, which passes the request to the engine. The engine makes the attempts,
 has the operation judge each answer, and raises an error or returns an answer that was accepted. So
-however many attempts a call takes, the generated parser sees one answer, an accepted one. It sees
-it as HTTP 200, and its JSON is the very object that the operation has checked and completed
+however many attempts a call takes, the generated parser sees one answer: the accepted one, as HTTP
+200. Its JSON is the very object that the operation has checked and completed
 (`httpx_clients.AcceptedResponse`).
 """
 
@@ -34,7 +34,7 @@ class CallResult(Generic[R]):
 
 
 class Runner:
-    """What `ThreadRunner` and `TaskRunner` share: a generated `Client` for each operation."""
+    """The base of `ThreadRunner` and `TaskRunner`; holds a generated `Client` per operation."""
 
     def __init__(self, engine: Engine, retry_policy: RetryPolicy) -> None:
         self.engine = engine

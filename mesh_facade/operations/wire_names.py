@@ -73,9 +73,10 @@ class WireNames:
         return self._wire_names[attribute]
 
     def get_or_guess(self, attribute: str) -> str:
-        """Return the name on the wire, of a field that this version of the spec may lack.
+        """Return the name on the wire, even if this version of the spec lacks the field.
 
-        The name is guessed then, in camel case as Mesh writes all names: `teamCode`.
+        In that case the name is guessed: in camel case, as Mesh writes all names, such as
+        `teamCode`.
         """
         if attribute in self._wire_names:
             return self._wire_names[attribute]

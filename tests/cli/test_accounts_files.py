@@ -211,15 +211,24 @@ def test_error_about_an_accounts_file_has_no_context_that_holds_cells(
     assert TOKEN not in str(caught.value)
 
 
-def test_first_line_without_column_names_is_not_shown(mesh: MockServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        pytest.param(f"{TOKEN};coinbase\n", "?;?", id="CSV"),
+        pytest.param(f'{{"{TOKEN}": "t", "broker": "b"}}\n', "?,broker", id="JSON lines"),
+    ],
+)
+def test_names_that_may_be_tokens_are_not_shown(
+    mesh: MockServer, tmp_path: Path, text: str, found: str
+) -> None:
     accounts = tmp_path / "accounts.csv"
-    accounts.write_text(f"{TOKEN};coinbase\n")
+    accounts.write_text(text)
 
     result = run("bulk", str(accounts), "-o", str(tmp_path / "balances.jsonl"))
 
     assert mesh.calls == []
     assert (
-        "(found: ?;?). ? stands for text that is not shown, because it may be a token."
+        f"(found: {found}). ? stands for text that is not shown, because it may be a token."
         in result.stderr
     )
 

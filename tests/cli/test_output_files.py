@@ -219,6 +219,31 @@ def test_only_line_without_a_line_end_is_refused_if_no_run_can_have_written_it(
     assert "line 1 is not an outcome of mesh-balance bulk. Choose another output." in result.stderr
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param(",".join(f'"{column}"' for column in COLUMNS), id="quotation marks"),
+        pytest.param("\ufeff" + ",".join(COLUMNS), id="byte order mark"),
+        pytest.param(",".join(COLUMNS) + "\r", id="old line end"),
+    ],
+)
+def test_header_that_another_program_saved_without_its_line_end_is_written_anew(
+    mesh: MockServer, tmp_path: Path, header: str
+) -> None:
+    """The first outcome would be appended to that line."""
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.csv"
+    output.write_bytes(header.encode())
+
+    result = run("bulk", str(accounts), "-o", str(output))
+    again = run("bulk", str(accounts), "-o", str(output))
+
+    lines = output.read_bytes().splitlines(keepends=True)
+    assert (result.exit_code, again.exit_code, len(mesh.calls)) == (0, 0, 1)
+    assert lines[0] == (",".join(COLUMNS) + "\n").encode()
+    assert [line.partition(b",")[0] for line in lines[1:]] == [b"account-0"]
+
+
 def test_csv_that_has_a_column_name_in_a_broken_line_is_refused(
     mesh: MockServer, tmp_path: Path
 ) -> None:
