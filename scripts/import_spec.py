@@ -34,7 +34,7 @@ _HEADER_OF_OTHERS = """\
 # Operations that Mesh publishes, in canonical form. Written by scripts/import_spec.py; not used by
 # `make generate`.
 """
-_ROOT = ("openapi", "info", "servers", "security", "paths", "components")
+_ROOT_KEYWORDS = ("openapi", "info", "servers", "security", "paths", "components")
 
 
 def read_settings(path: Path = SETTINGS) -> Settings:
@@ -80,7 +80,7 @@ def _import_document(document: JSONObject, settings: Settings, patterns: Collect
     spec["openapi"] = "3.0.3"
     spec["info"] = settings["info"]
     check_openapi(spec)
-    parts = [dump({keyword: spec[keyword]}) for keyword in _ROOT if keyword in spec]
+    parts = [dump({keyword: spec[keyword]}) for keyword in _ROOT_KEYWORDS if keyword in spec]
     return header + "".join(parts)
 
 

@@ -69,12 +69,12 @@ multiply, because each target holds several other references.
 def to_canonical_form(
     document: JSONObject,
     locations: Iterable[tuple[str, str]],
-    key_names: dict[str, str],
+    api_key_names: dict[str, str],
     our_schema_names: dict[str, str],
 ) -> JSONObject:
     """Return the canonical form of some operations of a document, with the components they need.
 
-    `locations` holds the path and the method of each of these operations. `key_names` maps the
+    `locations` holds the path and the method of each of these operations. `api_key_names` maps the
     header of an API key to our name of its security scheme. `our_schema_names` maps the document's
     name of a schema to ours; the operations must need each of these schemas.
 
@@ -82,8 +82,8 @@ def to_canonical_form(
     many, if two different security schemes or two schemas would have one name, or if the operations
     do not need a schema in `our_schema_names`.
     """
-    key_names_by_header = {header.lower(): name for header, name in key_names.items()}
-    translator = _Translator(document, key_names_by_header, our_schema_names)
+    api_key_names_by_header = {header.lower(): name for header, name in api_key_names.items()}
+    translator = _Translator(document, api_key_names_by_header, our_schema_names)
     # `paths` and `operations` hold the same objects: what is removed from one is gone from both.
     paths: JSONObject = {}
     operations: list[JSONObject] = []
@@ -122,7 +122,7 @@ class _Translator:
     """
 
     document: JSONObject
-    key_names_by_header: dict[str, str]
+    api_key_names_by_header: dict[str, str]
     """Our names of the security schemes of API keys, by their header in lower case."""
     our_schema_names: dict[str, str]
     """Our names of the schemas that the settings rename, by their name in the document."""
@@ -162,8 +162,8 @@ class _Translator:
             )
         place = f"paths.{path}.{method}"
         source = copy_object(path_item[method], place)
-        servers = _inherited("servers", source, path_item, self.document)
-        security = _inherited("security", source, self.document)
+        servers = _nearest_value("servers", source, path_item, self.document)
+        security = _nearest_value("security", source, self.document)
         parameters: dict[tuple[str, str], JSONObject] = {}
         self._collect_parameters(path_item, f"paths.{path}", parameters)
         self._collect_parameters(source, place, parameters)
@@ -172,22 +172,22 @@ class _Translator:
         source.pop("security", None)
 
         # A parameter that holds an API key becomes a security scheme.
-        key_requirement: JSONObject = {}
+        api_key_requirement: JSONObject = {}
         other_parameters: list[JSON] = []
         for location_and_name in sorted(parameters):
             parameter = parameters[location_and_name]
-            key_name = self._our_key_name(parameter)
-            if key_name is None:
+            api_key_name = self._our_api_key_name(parameter)
+            if api_key_name is None:
                 other_parameters.append(parameter)
             else:
-                self._add_key(key_name, parameter, f"{place}.parameters")
-                key_requirement[key_name] = []
+                self._add_api_key(api_key_name, parameter, f"{place}.parameters")
+                api_key_requirement[api_key_name] = []
         operation = copy_object(self._translate(source, place), place)
         if other_parameters:
             operation["parameters"] = other_parameters
         operation["servers"] = servers
         operation["security"] = self._translate_security(
-            security, key_requirement, f"{place}.security"
+            security, api_key_requirement, f"{place}.security"
         )
         return operation
 
@@ -206,19 +206,19 @@ class _Translator:
             parameters[str(parameter.get("in")), str(parameter.get("name"))] = parameter
 
     def _translate_security(
-        self, requirements: JSON, key_requirement: JSONObject, place: str
+        self, requirements: JSON, api_key_requirement: JSONObject, place: str
     ) -> JSON:
-        """Return the alternative security requirements, with `key_requirement` added to each.
+        """Return the alternative security requirements, with `api_key_requirement` added to each.
 
         Also add the security schemes that they name to `security_schemes`, under the names of the
         canonical form.
         """
         alternatives = copy_objects(requirements, place)
-        if key_requirement and not alternatives:
+        if api_key_requirement and not alternatives:
             alternatives = [{}]
         security: list[JSON] = []
         for alternative in alternatives:
-            requirement = dict(key_requirement)
+            requirement = dict(api_key_requirement)
             for name, scopes in alternative.items():
                 our_name = self._add_scheme(name, place)
                 requirement[our_name] = scopes
@@ -227,14 +227,14 @@ class _Translator:
 
     # --- security schemes -----------------------------------------------------------------------
 
-    def _our_key_name(self, node: JSONObject) -> str | None:
+    def _our_api_key_name(self, node: JSONObject) -> str | None:
         """Return our name of the API key in a parameter or security scheme, or None.
 
         None means that it holds no key, or one that the settings do not name.
         """
         if node.get("in") != "header":
             return None
-        return self.key_names_by_header.get(str(node.get("name")).lower())
+        return self.api_key_names_by_header.get(str(node.get("name")).lower())
 
     def _add_scheme(self, name: str, place: str) -> str:
         """Add the security scheme with this name in the document.
@@ -243,14 +243,14 @@ class _Translator:
         """
         reference = component_reference("securitySchemes", name)
         scheme = copy_object(self._translate_target(reference, place, is_schema=False), reference)
-        key_name = self._our_key_name(scheme)
-        if key_name is None:
+        api_key_name = self._our_api_key_name(scheme)
+        if api_key_name is None:
             self._define_scheme(name, scheme, place)
             return name
-        self._add_key(key_name, scheme, place)
-        return key_name
+        self._add_api_key(api_key_name, scheme, place)
+        return api_key_name
 
-    def _add_key(self, name: str, node: JSONObject, place: str) -> None:
+    def _add_api_key(self, name: str, node: JSONObject, place: str) -> None:
         """Add the security scheme of an API key under our name.
 
         `node` is the parameter or the security scheme that holds the key in the document.
@@ -475,10 +475,10 @@ class _Translator:
         If the reference names a schema, return it with our name of the schema. Otherwise, return
         its target.
 
-        `siblings` holds the translated keywords beside the reference. Beside a schema, or a part of
-        one, they are kept, and the schema moves into an `allOf` among them. Beside anything else,
-        `summary` and `description` override those of the target in OpenAPI 3.1, and all other
-        keywords are ignored, as OpenAPI demands.
+        `siblings` holds the translated keywords beside the reference. If the reference leads to a
+        schema, or to a part of one, they are kept, and an `allOf` among them holds the schema. If
+        it leads to anything else, `summary` and `description` override those of the target in
+        OpenAPI 3.1, and all other keywords are ignored, as OpenAPI demands.
         """
         name = schema_name(reference)
         if name is not None:
@@ -522,7 +522,7 @@ class _Translator:
         return translated
 
 
-def _inherited(keyword: str, *levels: JSONObject) -> JSON:
+def _nearest_value(keyword: str, *levels: JSONObject) -> JSON:
     """Return the value of a keyword at the first level that has it, or an empty list."""
     for level in levels:
         if keyword in level:

@@ -119,7 +119,10 @@ class _NamedSchema:
 
     schema: JSONObject
     moved: set[str]
-    """The keywords that were moved out of the entry, so `schema` may lack them."""
+    """The keywords that were moved out of every occurrence merged so far.
+
+    `schema` may lack these keywords, and no others.
+    """
 
 
 @define

@@ -78,8 +78,8 @@ def _name_members(schema: SpecObject) -> list[str]:
     _check_names(schema, names)
     # `names` has each value once, even if the enum lists it twice.
     schema.node["enum"] = list(names)
-    # They are written again below, for all values, unless the generator itself would choose every
-    # one of these names.
+    # `x-enum-varnames` is written again below, for all values, unless the generator itself would
+    # choose all these names.
     schema.node.pop(VARNAMES, None)
     if all(name == _default_name(value) for value, name in names.items()):
         return notes

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import griffe
 from attrs import frozen
 
-# A field of attrs or dataclasses, and the arguments with which callers need not give its value.
+# A call of `field` in attrs or dataclasses, and the arguments of that call with which the
+# constructor does not require a value.
 _FIELD_CALL = re.compile(r"(\w+\.)*(field|ib)\(")
 _DEFAULT_OF_FIELD = re.compile(r"\b(default|factory|default_factory)=|\binit=False")
 
@@ -37,9 +38,9 @@ class _Role:
 # The role of an attribute depends on its class (`_find_role`). Of an alias or a module, only the
 # name and the kind are compared, so its role makes no difference.
 #
-# What is compared of a class is its bases. Callers may rely on each of them, so a class may gain
-# bases but not lose one, as a type that callers give may become wider but not narrower. What an
-# operation returns is left to the wire view.
+# Of a class, its bases are compared. Losing one breaks callers, and gaining one does not. The
+# alternatives of a parameter's type follow the same rule, so a class has the same role. What an
+# operation returns is not compared here: scripts/changes.py compares the specs for that.
 _ROLES = {
     "parameter": _Role(is_given=True, is_gotten=False),
     "class": _Role(is_given=True, is_gotten=False),
@@ -126,7 +127,9 @@ def _find_role(class_name: str, given: set[str], gotten: set[str]) -> _Role:
 def _compare_names(path: str, was: _Name | None, now: _Name, role: _Role) -> Iterator[Change]:
     """Yield the changes of one name that callers notice."""
     if was is None:
-        sentence = "is new, and required" if now.is_required else "is new"
+        sentence = "is new"
+        if now.is_required:
+            sentence = "is new, and required"
         yield _change(path, sentence, breaks=role.is_given and now.is_required)
     elif was.kind != now.kind:
         sentence = f"is {_with_article(now.kind)}, and was {_with_article(was.kind)}"
@@ -158,7 +161,10 @@ def _compare_contents(path: str, was: _Name, now: _Name, role: _Role) -> Iterato
 
 
 def _change(path: str, sentence: str, *, breaks: bool) -> Change:
-    return Change("breaking" if breaks else "additive", path, sentence)
+    kind = "additive"
+    if breaks:
+        kind = "breaking"
+    return Change(kind, path, sentence)
 
 
 def _mentioned_words(kinds: set[str], names: Mapping[str, _Name]) -> set[str]:
@@ -189,7 +195,9 @@ def _walk(holder: griffe.Object | griffe.Alias) -> Iterator[tuple[str, _Name]]:
 
     A path is 'package.module.function', or 'package.module.function(parameter)'.
     """
-    members = holder.all_members if holder.is_class else holder.members
+    members = holder.members
+    if holder.is_class:
+        members = holder.all_members
     for member in members.values():
         if not member.is_public:
             continue
@@ -208,7 +216,9 @@ def _walk_definition(
 ) -> Iterator[tuple[str, _Name]]:
     """Yield a definition under the path by which callers reach it, and the names inside it."""
     if isinstance(definition, griffe.Attribute):
-        kind = "property" if "property" in definition.labels else "attribute"
+        kind = "attribute"
+        if "property" in definition.labels:
+            kind = "property"
         content = str(definition.annotation or definition.value)
         yield path, _Name(kind, content, is_required=_is_required(definition))
     elif isinstance(definition, griffe.Function):
@@ -235,7 +245,7 @@ def _is_required(attribute: griffe.Attribute) -> bool:
 
 
 def _has_default(attribute: griffe.Attribute) -> bool:
-    """Return True if an attribute has a value, which is not a call of `field` without a default."""
+    """Return True if an attribute has a default: any value but a call of `field` without one."""
     if attribute.value is None:
         return False
     value = str(attribute.value)
@@ -246,7 +256,9 @@ def _has_default(attribute: griffe.Attribute) -> bool:
 
 def _walk_function(path: str, function: griffe.Function) -> Iterator[tuple[str, _Name]]:
     """Yield a function and its parameters."""
-    kind = "operation" if ".api." in path else "function"
+    kind = "function"
+    if ".api." in path:
+        kind = "operation"
     yield path, _Name(kind, str(function.returns))
     for index, parameter in enumerate(function.parameters):
         yield (
