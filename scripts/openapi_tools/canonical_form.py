@@ -58,6 +58,8 @@ _KINDS_WITH_TEXT = {
     ),
 }
 
+_ADVICE_ON_SCHEMAS = "correct `schemas` in openapi/import.yaml"
+
 MAX_OBJECTS = 100_000
 """How many objects a document may have once its references are replaced by their targets.
 
@@ -71,16 +73,19 @@ def to_canonical_form(
     locations: Iterable[tuple[str, str]],
     api_key_names: dict[str, str],
     our_schema_names: dict[str, str],
+    *,
+    may_lack_schemas: bool = False,
 ) -> JSONObject:
     """Return the canonical form of some operations of a document, with the components they need.
 
     `locations` holds the path and the method of each of these operations. `api_key_names` maps the
     header of an API key to our name of its security scheme. `our_schema_names` maps the document's
-    name of a schema to ours; the operations must need each of these schemas.
+    name of a schema to ours; the operations must need each of these schemas, unless
+    `may_lack_schemas`.
 
     Raise SpecError if the document is malformed, if its references are missing, circular or too
     many, if two different security schemes or two schemas would have one name, or if the operations
-    do not need a schema in `our_schema_names`.
+    do not need a schema that they must need.
     """
     api_key_names_by_header = {header.lower(): name for header, name in api_key_names.items()}
     translator = _Translator(document, api_key_names_by_header, our_schema_names)
@@ -93,6 +98,8 @@ def to_canonical_form(
         path_item[method] = operation
         operations.append(operation)
     spec: JSONObject = {"components": translator.translate_components(operations)}
+    if not may_lack_schemas:
+        translator.check_renamed_schemas()
     spec.update(_remove_shared(operations))
     spec["paths"] = paths
     # At the root, an empty list or object says the same as none.
@@ -322,20 +329,27 @@ class _Translator:
 
     def _rename_schemas(self) -> JSONObject:
         """Return the translated schemas by our names."""
-        advice = "correct `schemas` in openapi/import.yaml"
-        unused = sorted(self.our_schema_names.keys() - self.schemas.keys())
-        if unused:
-            raise SpecError(
-                f"the settings rename the schema '{unused[0]}', but the imported operations need no"
-                f" schema with this name: {advice}"
-            )
         renamed: JSONObject = {}
         for name, schema in self.schemas.items():
             our_name = self._our_schema_name(name)
             if our_name in renamed:
-                raise SpecError(f"the settings give two schemas the name '{our_name}': {advice}")
+                raise SpecError(
+                    f"the settings give two schemas the name '{our_name}': {_ADVICE_ON_SCHEMAS}"
+                )
             renamed[our_name] = schema
         return renamed
+
+    def check_renamed_schemas(self) -> None:
+        """Raise SpecError if the operations do not need a schema that the settings rename.
+
+        Call this method after `translate_components`.
+        """
+        unused = sorted(self.our_schema_names.keys() - self.schemas.keys())
+        if unused:
+            raise SpecError(
+                f"the settings rename the schema '{unused[0]}', but the imported operations need no"
+                f" schema with this name: {_ADVICE_ON_SCHEMAS}"
+            )
 
     def _our_schema_name(self, name: str) -> str:
         """Return our name of a schema, which is the document's unless the settings rename it."""
