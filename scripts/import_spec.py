@@ -17,7 +17,7 @@ from openapi_tools.command_line import command
 from openapi_tools.documents import dump, write
 from openapi_tools.download import read_bytes
 from openapi_tools.json_values import JSONObject, SpecError
-from openapi_tools.operations import operation_at, operations_of
+from openapi_tools.operations import operation_at, operations_of, replace_path_references
 from openapi_tools.provenance import keep_source, read_kept_source, read_provenance
 from openapi_tools.settings import Settings
 from openapi_tools.sources import parse_source
@@ -68,6 +68,7 @@ def _import_document(document: JSONObject, settings: Settings, patterns: Collect
     if not patterns:
         header = _HEADER_OF_PINNED
         patterns = list(settings["operations"])  # the names of the pinned operations
+    document = replace_path_references(document)
     chosen = _choose_operations(document, patterns)
     # Path and method of each chosen operation.
     locations = sorted(chosen.values())

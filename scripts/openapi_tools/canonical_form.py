@@ -30,6 +30,7 @@ from openapi_tools.openapi_30 import (
     to_openapi_30,
     unwrap,
 )
+from openapi_tools.operations import METHODS
 from openapi_tools.references import (
     component_reference,
     components_of,
@@ -94,7 +95,9 @@ def to_canonical_form(
     operations: list[JSONObject] = []
     for path, method in locations:
         operation = translator.translate_operation(path, method)
-        path_item = expect_object(paths.setdefault(path, {}), path)
+        if path not in paths:
+            paths[path] = translator.fields_of_path(path)
+        path_item = expect_object(paths[path], path)
         path_item[method] = operation
         operations.append(operation)
     spec: JSONObject = {"components": translator.translate_components(operations)}
@@ -153,15 +156,27 @@ class _Translator:
         """
         return str(self.document.get("openapi")).startswith("3.1")
 
-    # --- operations -----------------------------------------------------------------------------
+    # --- paths and operations -------------------------------------------------------------------
+
+    def fields_of_path(self, path: str) -> JSONObject:
+        """Return the fields of a path that stay there, such as its summary and its extensions.
+
+        Its servers and parameters move to its operations.
+        """
+        path_item = self._path_item(path)
+        moved = {*METHODS, "parameters", "servers"}
+        return {keyword: value for keyword, value in path_item.items() if keyword not in moved}
+
+    def _path_item(self, path: str) -> JSONObject:
+        paths = expect_object(self.document["paths"], "paths")
+        return expect_object(paths[path], f"paths.{path}")
 
     def translate_operation(self, path: str, method: str) -> JSONObject:
         """Return an operation with its servers and security, which it may inherit.
 
         Raise SpecError if it is malformed, or if its path has `security`.
         """
-        paths = expect_object(self.document["paths"], "paths")
-        path_item = expect_object(paths[path], f"paths.{path}")
+        path_item = self._path_item(path)
         if "security" in path_item:
             raise SpecError(
                 f"paths.{path}.security: OpenAPI has no 'security' for all operations of a path:"

@@ -757,7 +757,7 @@ def test_copy_objects_copies_the_mappings_in_a_list() -> None:
         copy_objects("text", "here")
 
 
-def test_an_extension_beside_responses_or_paths_is_carried_untouched() -> None:
+def test_an_extension_beside_responses_is_carried_untouched() -> None:
     data = {"deprecated": False, "allOf": [{"type": ["string", "null"]}], "required": []}
     responses = {"200": {"description": "OK"}, "x-data": data}
     paths = {"/x": {"get": {"responses": responses}}, "x-note": "words"}
@@ -765,3 +765,31 @@ def test_an_extension_beside_responses_or_paths_is_carried_untouched() -> None:
     assert operations_of(document) == {"GET /x": ("/x", "get")}
     spec = to_canonical_form(document, [("/x", "get")], {}, {})
     assert spec["paths"]["/x"]["get"]["responses"]["x-data"] == data
+
+
+def test_texts_and_extensions_of_a_path_with_wanted_operations_are_carried_untouched() -> None:
+    fields = {"summary": "S", "description": "D", "x-data": {"deprecated": False, "required": []}}
+    path_item = {"get": {"responses": OK}, **fields}
+    document = {"paths": {"/x": path_item, "/y": path_item, "x-note": "words"}}
+
+    spec = to_canonical_form(document, [("/x", "get")], {}, {})
+
+    assert spec["paths"] == {"/x": path_item}
+
+
+def test_servers_and_parameters_of_a_path_stand_at_its_operations_only() -> None:
+    servers = [{"url": "https://a"}]
+    path_item = {"servers": servers, "parameters": [OTHER], "get": {}, "put": {"servers": []}}
+
+    spec = of({"paths": {"/x": path_item}})
+
+    assert spec["paths"]["/x"] == {
+        "get": {"parameters": [OTHER], "servers": servers},
+        "put": {"parameters": [OTHER], "servers": []},
+    }
+
+
+def test_an_unknown_keyword_of_a_path_is_kept_so_that_validation_refuses_it() -> None:
+    document = {"paths": {"/x": {"get": {"responses": OK}, "unknown": 1}}}
+
+    assert of(document)["paths"]["/x"]["unknown"] == 1
