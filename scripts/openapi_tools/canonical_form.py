@@ -314,6 +314,7 @@ class _Translator:
         self._remove_unneeded_schemas(operations)
         components: JSONObject = {}
         schemas = self._rename_schemas()
+        self._add_tags_of_derived_schemas(schemas)
         self._refuse_circular_aliases()
         if schemas:
             components["schemas"] = schemas
@@ -353,6 +354,40 @@ class _Translator:
                 )
             renamed[our_name] = schema
         return renamed
+
+    def _add_tags_of_derived_schemas(self, schemas: JSONObject) -> None:
+        """Add renamed schemas to the mappings of the schemas from which they are derived.
+
+        A schema is derived from those in its `allOf`, and from those in theirs. `schemas` holds the
+        translated schemas by our names.
+        """
+        for name, our_name in self.our_schema_names.items():
+            found: set[str] = set()
+            unread = [schemas.get(our_name)]
+            while unread:
+                for ancestor_name in _parents_of(unread.pop()):
+                    if ancestor_name not in found:
+                        found.add(ancestor_name)
+                        ancestor = expect_object(schemas[ancestor_name], ancestor_name)
+                        self._add_implicit_tags(ancestor, [name])
+                        unread.append(ancestor)
+
+    def _add_implicit_tags(self, schema: JSONObject, names: Iterable[str]) -> None:
+        """Add renamed schemas to the mapping of a translated schema's discriminator, if it has one.
+
+        A schema that the mapping does not list has its name as its tag on the wire: its name in the
+        document, not ours. `names` holds such names. Schemas that are not renamed need no entry.
+        """
+        discriminator = schema.get("discriminator")
+        if not isinstance(discriminator, dict):
+            return
+        mapping = copy_object(discriminator.get("mapping", {}), "mapping")
+        listed = [schema_name(str(target)) or target for target in mapping.values()]
+        for name in names:
+            our_name = self._our_schema_name(name)
+            if our_name != name and our_name not in listed and name not in mapping:
+                mapping[name] = schema_reference(our_name)
+                discriminator["mapping"] = mapping
 
     def check_renamed_schemas(self) -> None:
         """Raise SpecError if the operations do not need a schema that the settings rename.
@@ -443,6 +478,7 @@ class _Translator:
                 node[keyword] = self._translate_security(member, {}, here)
             elif keyword != "$ref":
                 node[keyword] = self._translate_keyword(keyword, member, here)
+        self._add_implicit_tags(node, _alternatives_of(value))
         node = to_openapi_30(node, place)
         if is_schema and self.is_openapi_31:
             node = rename_unknown_keywords(node, place)
@@ -592,6 +628,31 @@ def _schemas_named_in(value: JSON) -> Iterator[str]:
                 if isinstance(target, str):
                     yield schema_name(target) or target
             yield from _schemas_named_in(member)
+
+
+def _alternatives_of(schema: JSONObject) -> list[str]:
+    """Return the names of the schemas that are alternatives of a schema."""
+    return [*_names_of_schemas(schema.get("anyOf")), *_names_of_schemas(schema.get("oneOf"))]
+
+
+def _parents_of(schema: JSON) -> list[str]:
+    """Return the names of the schemas that a schema includes through `allOf`, or as an alias."""
+    if not isinstance(schema, dict):
+        return []
+    return [*_names_of_schemas([schema]), *_names_of_schemas(schema.get("allOf"))]
+
+
+def _names_of_schemas(values: JSON) -> list[str]:
+    """Return the names of the schemas to which the items of a list refer."""
+    names: list[str] = []
+    if not isinstance(values, list):
+        return names
+    for value in values:
+        if isinstance(value, dict) and "$ref" in value:
+            name = schema_name(str(value["$ref"]))
+            if name is not None:
+                names.append(name)
+    return names
 
 
 def _target_of_alias(schema: JSONObject) -> str | None:

@@ -678,6 +678,81 @@ def test_a_renamed_schema_is_renamed_everywhere() -> None:
     assert spec["paths"]["/x"]["get"]["parameters"][0]["schema"] == ours
 
 
+def pointer(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def schemas_of_body(body: Json, schemas: Json, **names: str) -> Json:
+    document = api({"requestBody": {"schema": body}}, components={"schemas": schemas})
+    carried: Json = of(document, **names)["components"]["schemas"]
+    return carried
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+@pytest.mark.parametrize(
+    ("mapping", "expected"),
+    [
+        (None, {"A": "#/components/schemas/Ours"}),
+        ({"b": "B"}, {"b": "B", "A": "#/components/schemas/Ours"}),
+        ({"a": "A"}, {"a": "Ours"}),
+        ({"a": "#/components/schemas/A"}, {"a": "#/components/schemas/Ours"}),
+        ({"A": "B"}, {"A": "B"}),
+    ],
+)
+def test_renamed_alternative_keeps_its_tag_on_the_wire(
+    keyword: str, mapping: Json | None, expected: Json
+) -> None:
+    discriminator: Json = {"propertyName": "kind"}
+    if mapping is not None:
+        discriminator["mapping"] = mapping
+    alternatives = [pointer("A"), pointer("B"), pointer("B/properties/p"), {}]
+    choice = {keyword: alternatives, "discriminator": discriminator}
+    schemas = {"Choice": choice, "A": {}, "B": {"properties": {"p": {"type": "string"}}}}
+
+    carried = schemas_of_body(pointer("Choice"), schemas, A="Ours")
+
+    assert carried["Choice"]["discriminator"] == {"propertyName": "kind", "mapping": expected}
+
+
+def test_renamed_schema_keeps_its_tag_in_each_schema_that_it_is_derived_from() -> None:
+    discriminator = {"propertyName": "kind"}
+    derived = {"allOf": [pointer("Parent"), {"type": "object"}]}
+    parent = {"allOf": [pointer("Base"), {}], "discriminator": discriminator}
+    base = {"type": "object", "discriminator": discriminator}
+    schemas = {"A": derived, "Parent": parent, "Base": base}
+
+    carried = schemas_of_body(pointer("A"), schemas, A="Ours")
+
+    expected = {"propertyName": "kind", "mapping": {"A": "#/components/schemas/Ours"}}
+    assert carried["Parent"]["discriminator"] == expected
+    assert carried["Base"]["discriminator"] == expected
+
+
+def test_renamed_schema_that_is_an_alias_keeps_its_tag() -> None:
+    base = {"type": "object", "discriminator": {"propertyName": "kind"}}
+
+    carried = schemas_of_body(pointer("A"), {"A": pointer("Base"), "Base": base}, A="Ours")
+
+    assert carried["Base"]["discriminator"]["mapping"] == {"A": "#/components/schemas/Ours"}
+
+
+def test_schemas_that_are_derived_from_each_other_and_renamed_are_kept() -> None:
+    schemas = {
+        "A": {"allOf": [pointer("B"), {}]},
+        "B": {"allOf": [pointer("A"), {}]},
+    }
+
+    carried = schemas_of_body(pointer("A"), schemas, A="Ours")
+
+    assert carried["B"]["allOf"] == [pointer("Ours"), {}]
+
+
+def test_discriminator_without_a_renamed_schema_is_kept() -> None:
+    choice = {"oneOf": [pointer("A")] * 2, "discriminator": {"propertyName": "kind"}}
+
+    assert schemas_of_body(pointer("Choice"), {"Choice": choice, "A": {}})["Choice"] == choice
+
+
 @pytest.mark.parametrize(
     "schema", [{"$ref": "#/components/schemas/A", "allOf": 5}, {"allOf": None, "oneOf": [{}]}]
 )
