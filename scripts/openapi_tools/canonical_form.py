@@ -16,6 +16,7 @@ from openapi_tools.json_values import (
     expect_list,
     expect_object,
     expect_text,
+    to_text,
 )
 from openapi_tools.keywords import (
     HOLDS_NAMES,
@@ -116,7 +117,7 @@ def _remove_shared(operations: list[JSONObject]) -> JSONObject:
         return shared
     for keyword in ("servers", "security"):
         first = operations[0][keyword]
-        if all(operation[keyword] == first for operation in operations):
+        if all(to_text(operation[keyword]) == to_text(first) for operation in operations):
             shared[keyword] = first
             for operation in operations:
                 del operation[keyword]
@@ -292,7 +293,7 @@ class _Translator:
         earlier = self.security_schemes.get(name)
         if earlier is None:
             self.security_schemes[name] = scheme
-        elif _distinguishing_facts(earlier) != _distinguishing_facts(scheme):
+        elif to_text(_distinguishing_facts(earlier)) != to_text(_distinguishing_facts(scheme)):
             raise SpecError(
                 f"{place}: two different security schemes would have the name '{name}': give the"
                 " API key another name in `securitySchemes` of openapi/import.yaml"

@@ -52,10 +52,10 @@ _SUFFIX_DIGITS = 8
 def name_enum_members(document: JSONObject) -> list[str]:
     """Give the members of each enum stable names, in place; return notes for the reader.
 
-    If an enum lists a value several times, only the first is kept. One kind of note reports a name
-    that differs from the generator's own and is not in the overlay. The other reports a name in the
-    overlay whose value is gone. Raise SpecError if a value cannot be named; the message has the
-    action to add to the overlay.
+    If an enum lists a value several times, only the first is kept, with its name. One kind of note
+    reports a name that differs from the generator's own and is not in the overlay. The other
+    reports a name in the overlay whose value is gone. Raise SpecError if a value cannot be named;
+    the message has the action to add to the overlay.
     """
     notes: list[str] = []
     for schema in find_objects(document):
@@ -163,7 +163,8 @@ def _read_given_names(schema: SpecObject, values: list[Value]) -> dict[Value, st
             if str(value) in varnames:
                 given[value] = varnames[str(value)]
     elif isinstance(varnames, list) and len(varnames) == len(values):
-        given.update(zip(values, varnames, strict=True))
+        for value, name in zip(values, varnames, strict=True):
+            given.setdefault(value, name)  # of a value that is listed twice, the first name is kept
     else:
         problem = f"expected a mapping from value to name, or a list of {len(values)} names"
         raise SpecError(f"{path}: {problem}; {advise_removal(path)}")

@@ -305,12 +305,17 @@ def _replace_examples(node: JSONObject, example: JSON) -> None:
 
 
 def _simplify_encoding(node: JSONObject) -> None:
-    """Write binary and base64 content as a `format`."""
+    """Write binary and base64 content as a `format`.
+
+    Binary content with another encoding, such as base64url, is text, so it has no format.
+    """
     if "format" in node:
         return
     if node.get("contentEncoding") == "base64":
         del node["contentEncoding"]
         node["format"] = "byte"
+    elif "contentEncoding" in node:
+        return
     elif node.get("contentMediaType") == "application/octet-stream":
         del node["contentMediaType"]
         node["format"] = "binary"

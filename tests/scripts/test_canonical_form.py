@@ -194,6 +194,15 @@ def test_servers_and_security_that_differ_stand_at_each_operation() -> None:
     }
 
 
+def test_servers_that_differ_only_as_true_and_1_do_stand_at_each_operation() -> None:
+    methods = {
+        "get": {"servers": [{"url": "https://a", "x-test": True}]},
+        "put": {"servers": [{"url": "https://a", "x-test": 1}]},
+    }
+
+    assert json.dumps(of({"paths": {"/x": methods}})["paths"]["/x"]) == json.dumps(methods)
+
+
 def test_security_schemes_are_named_by_the_settings() -> None:
     theirs = {"type": "apiKey", "in": "header", "name": "x-client-id", "description": "Ask"}
     query = {"type": "apiKey", "in": "query", "name": "X-Client-Id"}
@@ -240,6 +249,15 @@ def test_scheme_of_the_document_with_our_name_of_a_header_parameter_is_refused()
     }
 
     with pytest.raises(SpecError, match=r"^paths\./y\.get\.parameters: two different security"):
+        of(document)
+
+
+def test_keys_that_differ_only_as_true_and_1_do_are_different_schemes() -> None:
+    key: Json = {"type": "apiKey", "in": "header", "name": "X-Client-Id"}
+    schemes = {"A": {**key, "x-test": True}, "B": {**key, "x-test": 1}}
+    document = api({"security": [{"A": []}, {"B": []}]}, components={"securitySchemes": schemes})
+
+    with pytest.raises(SpecError, match="two different security schemes would have the name"):
         of(document)
 
 
@@ -355,6 +373,7 @@ def test_keywords_that_say_nothing_are_dropped(says_nothing: Json) -> None:
         {"oneOf": [{"type": "string"}, {"type": "integer"}]},
         {"examples": ["a", "b"]},
         {"contentMediaType": "application/octet-stream", "format": "byte"},
+        {"contentMediaType": "application/octet-stream", "contentEncoding": "base64url"},
         {"unknown": 1},
     ],
 )
