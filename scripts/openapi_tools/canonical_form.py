@@ -362,9 +362,9 @@ class _Translator:
         A schema is derived from those in its `allOf`, and from those in theirs. `schemas` holds the
         translated schemas by our names.
         """
-        for name, our_name in self.our_schema_names.items():
+        for name, schema in self.schemas.items():
             found: set[str] = set()
-            unread = [schemas.get(our_name)]
+            unread = [schema]
             while unread:
                 for ancestor_name in _parents_of(unread.pop()):
                     if ancestor_name not in found:
@@ -636,10 +636,8 @@ def _alternatives_of(schema: JSONObject) -> list[str]:
     return [*_names_of_schemas(schema.get("anyOf")), *_names_of_schemas(schema.get("oneOf"))]
 
 
-def _parents_of(schema: JSON) -> list[str]:
+def _parents_of(schema: JSONObject) -> list[str]:
     """Return the names of the schemas that a schema includes through `allOf`, or as an alias."""
-    if not isinstance(schema, dict):
-        return []
     return [*_names_of_schemas([schema]), *_names_of_schemas(schema.get("allOf"))]
 
 

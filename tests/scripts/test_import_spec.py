@@ -290,6 +290,15 @@ def test_missing_operation_is_refused_with_three_of_many_that_the_source_has(
     )
 
 
+def test_extensions_of_the_document_and_beside_the_paths_are_left_out() -> None:
+    paths = {"/x": {"get": OPERATION}, "x-note": "words"}
+
+    spec = imported(json.dumps(SPEC | {"paths": paths, "x-more": 1}), "*")
+
+    assert spec["paths"] == {"/x": {"get": OPERATION}}
+    assert "x-more" not in spec
+
+
 def test_an_operation_that_is_not_pinned_keeps_its_name_and_tags() -> None:
     spec = imported(json.dumps(SPEC), "*", operations={})
     operation = spec["paths"]["/api/v1/balance/get"]["post"]
