@@ -40,8 +40,8 @@ _KINDS = ("breaking", "additive", "cosmetic")
 """The kinds of findings, in the order in which a report lists them.
 
 A breaking change makes callers adapt. An additive change lets them do or receive something new. If
-a keyword has another value, and no rule says what that means for callers, that also counts as
-additive. A cosmetic change has no effect on them.
+the value of a keyword changed, and redocly has no rule that rates the change, it also counts as
+additive. A cosmetic change has no effect on callers.
 """
 
 _IMPACTS = ("major", "minor", "patch")
@@ -174,11 +174,11 @@ def read_version() -> str:
     return match[1]
 
 
-def compare(old: Path, new: Path, checkout: Path | None = None) -> Report:
+def compare(old: Path, new: Path, old_project: Path | None = None) -> Report:
     """Generate a client from each of two specs, and compare the specs and the clients.
 
-    `checkout` is the folder of an older version of the project. With it, `old` is corrected by the
-    overlay of that version, and the facade of that version is compared as well.
+    `old_project` is the folder of an older version of the project. With it, `old` is corrected by
+    the overlay of that version, and the facade of that version is compared as well.
 
     If an overlay does not fit its spec, that is a finding, and both specs are compared without
     overlays. Raise SpecError if no client can be generated from one of the specs even so.
@@ -186,15 +186,15 @@ def compare(old: Path, new: Path, checkout: Path | None = None) -> Report:
     with TemporaryDirectory() as scratch:
         before = Path(scratch, "old")
         after = Path(scratch, "new")
-        old_problem = _generate_corrected(old, before, "the old spec", checkout)
+        old_problem = _generate_corrected(old, before, "the old spec", old_project)
         new_problem = _generate_corrected(new, after, "the new spec")
         findings = [problem for problem in (old_problem, new_problem) if problem is not None]
         if findings:
             generate(old, None, before)
             generate(new, None, after)
         findings += _compare_python(before, after, PACKAGE)
-        if checkout:
-            findings += _compare_python(checkout, ROOT, FACADE)
+        if old_project:
+            findings += _compare_python(old_project, ROOT, FACADE)
         # The client's own copies of the specs are compared, because the overlay has corrected them.
         # In these copies, the description of an operation includes those of its parameters, so a
         # changed description of a parameter is found twice. Both findings are cosmetic.
@@ -207,18 +207,18 @@ def compare(old: Path, new: Path, checkout: Path | None = None) -> Report:
 
 
 def _generate_corrected(
-    spec: Path, output: Path, spec_name: str, checkout: Path | None = None
+    spec: Path, output: Path, spec_name: str, old_project: Path | None = None
 ) -> Finding | None:
     """Generate a client from a spec that is corrected by an overlay.
 
-    The overlay is taken from `checkout`, an older version of the project, if it is given; otherwise
-    from the working tree. If no client can be generated in this way, return the finding that the
-    overlay does not fit; otherwise return None.
+    The overlay is taken from `old_project`, the folder of an older version of the project, if it is
+    given; otherwise from the working tree. If no client can be generated in this way, return the
+    finding that the overlay does not fit; otherwise return None.
     """
     overlay = OVERLAY
     place = str(OVERLAY)
-    if checkout:
-        overlay = checkout / "openapi" / OVERLAY.name
+    if old_project:
+        overlay = old_project / "openapi" / OVERLAY.name
         place = f"{OVERLAY.name} of the older version"
     try:
         generate(spec, overlay, output)
@@ -276,8 +276,8 @@ def _compare_python(old: Path, new: Path, package: str) -> list[Finding]:
 def compare_wire(old: Path, new: Path) -> tuple[list[Finding], str]:
     """Compare two OpenAPI documents with redocly.
 
-    Return the findings, and a reason, which is empty if the documents were compared. If redocly is
-    missing or fails, there are no findings, and the reason says so.
+    Return the findings, and the reason why the documents could not be compared: redocly is missing,
+    or it failed. The reason is empty if they were compared. Otherwise, there are no findings.
     """
     if old.read_bytes() == new.read_bytes():
         return [], ""

@@ -84,9 +84,10 @@ def generate(
 
 
 def _check_replaceable(output: Path, *, may_remove_other_files: bool) -> None:
-    """Raise SpecError if a folder holds files, but no generated client, or other files beside it.
+    """Raise SpecError if a folder must not be replaced.
 
-    With `may_remove_other_files`, other files beside the client are allowed.
+    It must not be if it holds files but no generated client, or if it holds other files beside the
+    client. With `may_remove_other_files`, other files beside the client are allowed.
     """
     names = sorted(entry.name for entry in output.iterdir())
     if not names:
@@ -248,7 +249,8 @@ def _import_error(package: Path, facade: Path | None = None) -> str:
     command_line = [sys.executable, "-I", "-B", "-X", "utf8", import_all.__file__, str(package)]
     imported_last = package
     if facade:
-        # The caller has imported the package by itself before, so only the facade can fail now.
+        # `_check_imports` has already imported the package without the facade, so only the facade
+        # can fail now.
         command_line.append(str(facade))
         imported_last = facade
     run = run_captured(command_line, required_environment())

@@ -5,10 +5,10 @@ content shows which. openapi/import.yaml holds the settings, and states the rule
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Collection
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from openapi_tools import settings as settings_file
@@ -17,7 +17,7 @@ from openapi_tools.command_line import command
 from openapi_tools.documents import dump, write
 from openapi_tools.download import read_bytes
 from openapi_tools.json_values import JSONObject, SpecError
-from openapi_tools.operations import operation_at, operations_of
+from openapi_tools.operations import operation_at, operations_of, replace_path_references
 from openapi_tools.provenance import keep_source, read_kept_source, read_provenance
 from openapi_tools.settings import Settings
 from openapi_tools.sources import parse_source
@@ -34,7 +34,7 @@ _HEADER_OF_OTHERS = """\
 # Operations that Mesh publishes, in canonical form. Written by scripts/import_spec.py; not used by
 # `make generate`.
 """
-_ROOT = ("openapi", "info", "servers", "security", "paths", "components")
+_ROOT_KEYWORDS = ("openapi", "info", "servers", "security", "paths", "components")
 
 
 def read_settings(path: Path = SETTINGS) -> Settings:
@@ -49,11 +49,12 @@ def import_source(content: bytes, settings: Settings, patterns: Collection[str] 
     """Return the text of the spec that a source gives.
 
     The operations that the settings pin are imported, unless `patterns` are given. A pattern is the
-    name of an operation, such as 'POST /path', in which `*` stands for any text. Every operation
-    whose name matches a pattern is imported.
+    name of an operation, such as 'POST /path', in which `*` stands for any text, and every other
+    character for itself. Every operation whose name matches a pattern is imported.
 
     Raise SpecError if the source cannot be read or imported, or if a pattern, or a pinned name,
-    matches no operation.
+    matches no operation. Also raise it if the pinned operations are imported, but no operation
+    needs a schema that the settings rename.
     """
     try:
         return _import_document(parse_source(content).document, settings, patterns)
@@ -67,10 +68,18 @@ def _import_document(document: JSONObject, settings: Settings, patterns: Collect
     if not patterns:
         header = _HEADER_OF_PINNED
         patterns = list(settings["operations"])  # the names of the pinned operations
+    document = replace_path_references(document)
     chosen = _choose_operations(document, patterns)
     # Path and method of each chosen operation.
     locations = sorted(chosen.values())
-    spec = to_canonical_form(document, locations, settings["securitySchemes"], settings["schemas"])
+    spec = to_canonical_form(
+        document,
+        locations,
+        settings["securitySchemes"],
+        settings["schemas"],
+        # The settings rename schemas of the pinned operations. Others need not have these schemas.
+        may_lack_schemas=not all(name in chosen for name in settings["operations"]),
+    )
     for name, pinned in settings["operations"].items():
         if name in chosen:
             path, method = chosen[name]
@@ -80,7 +89,7 @@ def _import_document(document: JSONObject, settings: Settings, patterns: Collect
     spec["openapi"] = "3.0.3"
     spec["info"] = settings["info"]
     check_openapi(spec)
-    parts = [dump({keyword: spec[keyword]}) for keyword in _ROOT if keyword in spec]
+    parts = [dump({keyword: spec[keyword]}) for keyword in _ROOT_KEYWORDS if keyword in spec]
     return header + "".join(parts)
 
 
@@ -94,7 +103,7 @@ def _choose_operations(
     operations = operations_of(document)
     chosen: dict[str, tuple[str, str]] = {}
     for pattern in patterns:
-        matching = [name for name in operations if fnmatchcase(name, pattern)]
+        matching = [name for name in operations if _matches(name, pattern)]
         if not matching:
             raise SpecError(
                 f"there is no operation '{pattern}'; the source has"
@@ -104,6 +113,12 @@ def _choose_operations(
         for name in matching:
             chosen[name] = operations[name]
     return chosen
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Return True if a name matches a pattern, in which only `*` is special."""
+    literal_parts = [re.escape(part) for part in pattern.split("*")]
+    return re.fullmatch(".*".join(literal_parts), name, re.DOTALL) is not None
 
 
 def _describe_operations(names: Collection[str], pattern: str) -> str:

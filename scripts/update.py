@@ -125,7 +125,7 @@ def finish() -> None:
 
 @contextmanager
 def _lock() -> Generator[None]:
-    """Keep other updates out of this working tree, where the system has locks.
+    """Keep other updates out of this working tree, on systems that have file locks.
 
     Raise SpecError if one is running. The system releases the lock of a process that is killed.
     """
@@ -147,7 +147,8 @@ def _lock() -> Generator[None]:
                 " when the other has ended"
             ) from None
         except OSError:
-            # Some network file systems cannot lock a folder. An update alone needs no lock.
+            # Some network file systems cannot lock a folder. The update then runs without a lock,
+            # which is safe as long as no other update runs.
             pass
         yield
     finally:

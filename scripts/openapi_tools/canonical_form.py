@@ -16,6 +16,7 @@ from openapi_tools.json_values import (
     expect_list,
     expect_object,
     expect_text,
+    to_text,
 )
 from openapi_tools.keywords import (
     HOLDS_NAMES,
@@ -30,6 +31,7 @@ from openapi_tools.openapi_30 import (
     to_openapi_30,
     unwrap,
 )
+from openapi_tools.operations import METHODS
 from openapi_tools.references import (
     component_reference,
     components_of,
@@ -58,6 +60,8 @@ _KINDS_WITH_TEXT = {
     ),
 }
 
+_ADVICE_ON_SCHEMAS = "correct `schemas` in openapi/import.yaml"
+
 MAX_OBJECTS = 100_000
 """How many objects a document may have once its references are replaced by their targets.
 
@@ -69,30 +73,37 @@ multiply, because each target holds several other references.
 def to_canonical_form(
     document: JSONObject,
     locations: Iterable[tuple[str, str]],
-    key_names: dict[str, str],
+    api_key_names: dict[str, str],
     our_schema_names: dict[str, str],
+    *,
+    may_lack_schemas: bool = False,
 ) -> JSONObject:
     """Return the canonical form of some operations of a document, with the components they need.
 
-    `locations` holds the path and the method of each of these operations. `key_names` maps the
+    `locations` holds the path and the method of each of these operations. `api_key_names` maps the
     header of an API key to our name of its security scheme. `our_schema_names` maps the document's
-    name of a schema to ours; the operations must need each of these schemas.
+    name of a schema to ours; the operations must need each of these schemas, unless
+    `may_lack_schemas`.
 
     Raise SpecError if the document is malformed, if its references are missing, circular or too
     many, if two different security schemes or two schemas would have one name, or if the operations
-    do not need a schema in `our_schema_names`.
+    do not need a schema that they must need.
     """
-    key_names_by_header = {header.lower(): name for header, name in key_names.items()}
-    translator = _Translator(document, key_names_by_header, our_schema_names)
+    api_key_names_by_header = {header.lower(): name for header, name in api_key_names.items()}
+    translator = _Translator(document, api_key_names_by_header, our_schema_names)
     # `paths` and `operations` hold the same objects: what is removed from one is gone from both.
     paths: JSONObject = {}
     operations: list[JSONObject] = []
     for path, method in locations:
         operation = translator.translate_operation(path, method)
-        path_item = expect_object(paths.setdefault(path, {}), path)
+        if path not in paths:
+            paths[path] = translator.fields_of_path(path)
+        path_item = expect_object(paths[path], path)
         path_item[method] = operation
         operations.append(operation)
     spec: JSONObject = {"components": translator.translate_components(operations)}
+    if not may_lack_schemas:
+        translator.check_renamed_schemas()
     spec.update(_remove_shared(operations))
     spec["paths"] = paths
     # At the root, an empty list or object says the same as none.
@@ -106,7 +117,7 @@ def _remove_shared(operations: list[JSONObject]) -> JSONObject:
         return shared
     for keyword in ("servers", "security"):
         first = operations[0][keyword]
-        if all(operation[keyword] == first for operation in operations):
+        if all(to_text(operation[keyword]) == to_text(first) for operation in operations):
             shared[keyword] = first
             for operation in operations:
                 del operation[keyword]
@@ -122,7 +133,7 @@ class _Translator:
     """
 
     document: JSONObject
-    key_names_by_header: dict[str, str]
+    api_key_names_by_header: dict[str, str]
     """Our names of the security schemes of API keys, by their header in lower case."""
     our_schema_names: dict[str, str]
     """Our names of the schemas that the settings rename, by their name in the document."""
@@ -146,15 +157,27 @@ class _Translator:
         """
         return str(self.document.get("openapi")).startswith("3.1")
 
-    # --- operations -----------------------------------------------------------------------------
+    # --- paths and operations -------------------------------------------------------------------
+
+    def fields_of_path(self, path: str) -> JSONObject:
+        """Return the fields of a path that stay there, such as its summary and its extensions.
+
+        Its servers and parameters move to its operations.
+        """
+        path_item = self._path_item(path)
+        moved = {*METHODS, "parameters", "servers"}
+        return {keyword: value for keyword, value in path_item.items() if keyword not in moved}
+
+    def _path_item(self, path: str) -> JSONObject:
+        paths = expect_object(self.document["paths"], "paths")
+        return expect_object(paths[path], f"paths.{path}")
 
     def translate_operation(self, path: str, method: str) -> JSONObject:
         """Return an operation with its servers and security, which it may inherit.
 
         Raise SpecError if it is malformed, or if its path has `security`.
         """
-        paths = expect_object(self.document["paths"], "paths")
-        path_item = expect_object(paths[path], f"paths.{path}")
+        path_item = self._path_item(path)
         if "security" in path_item:
             raise SpecError(
                 f"paths.{path}.security: OpenAPI has no 'security' for all operations of a path:"
@@ -162,8 +185,8 @@ class _Translator:
             )
         place = f"paths.{path}.{method}"
         source = copy_object(path_item[method], place)
-        servers = _inherited("servers", source, path_item, self.document)
-        security = _inherited("security", source, self.document)
+        servers = _nearest_value("servers", source, path_item, self.document)
+        security = _nearest_value("security", source, self.document)
         parameters: dict[tuple[str, str], JSONObject] = {}
         self._collect_parameters(path_item, f"paths.{path}", parameters)
         self._collect_parameters(source, place, parameters)
@@ -172,22 +195,22 @@ class _Translator:
         source.pop("security", None)
 
         # A parameter that holds an API key becomes a security scheme.
-        key_requirement: JSONObject = {}
+        api_key_requirement: JSONObject = {}
         other_parameters: list[JSON] = []
         for location_and_name in sorted(parameters):
             parameter = parameters[location_and_name]
-            key_name = self._our_key_name(parameter)
-            if key_name is None:
+            api_key_name = self._our_api_key_name(parameter)
+            if api_key_name is None:
                 other_parameters.append(parameter)
             else:
-                self._add_key(key_name, parameter, f"{place}.parameters")
-                key_requirement[key_name] = []
+                self._add_api_key(api_key_name, parameter, f"{place}.parameters")
+                api_key_requirement[api_key_name] = []
         operation = copy_object(self._translate(source, place), place)
         if other_parameters:
             operation["parameters"] = other_parameters
         operation["servers"] = servers
         operation["security"] = self._translate_security(
-            security, key_requirement, f"{place}.security"
+            security, api_key_requirement, f"{place}.security"
         )
         return operation
 
@@ -206,19 +229,19 @@ class _Translator:
             parameters[str(parameter.get("in")), str(parameter.get("name"))] = parameter
 
     def _translate_security(
-        self, requirements: JSON, key_requirement: JSONObject, place: str
+        self, requirements: JSON, api_key_requirement: JSONObject, place: str
     ) -> JSON:
-        """Return the alternative security requirements, with `key_requirement` added to each.
+        """Return the alternative security requirements, with `api_key_requirement` added to each.
 
         Also add the security schemes that they name to `security_schemes`, under the names of the
         canonical form.
         """
         alternatives = copy_objects(requirements, place)
-        if key_requirement and not alternatives:
+        if api_key_requirement and not alternatives:
             alternatives = [{}]
         security: list[JSON] = []
         for alternative in alternatives:
-            requirement = dict(key_requirement)
+            requirement = dict(api_key_requirement)
             for name, scopes in alternative.items():
                 our_name = self._add_scheme(name, place)
                 requirement[our_name] = scopes
@@ -227,14 +250,14 @@ class _Translator:
 
     # --- security schemes -----------------------------------------------------------------------
 
-    def _our_key_name(self, node: JSONObject) -> str | None:
+    def _our_api_key_name(self, node: JSONObject) -> str | None:
         """Return our name of the API key in a parameter or security scheme, or None.
 
         None means that it holds no key, or one that the settings do not name.
         """
         if node.get("in") != "header":
             return None
-        return self.key_names_by_header.get(str(node.get("name")).lower())
+        return self.api_key_names_by_header.get(str(node.get("name")).lower())
 
     def _add_scheme(self, name: str, place: str) -> str:
         """Add the security scheme with this name in the document.
@@ -243,14 +266,14 @@ class _Translator:
         """
         reference = component_reference("securitySchemes", name)
         scheme = copy_object(self._translate_target(reference, place, is_schema=False), reference)
-        key_name = self._our_key_name(scheme)
-        if key_name is None:
+        api_key_name = self._our_api_key_name(scheme)
+        if api_key_name is None:
             self._define_scheme(name, scheme, place)
             return name
-        self._add_key(key_name, scheme, place)
-        return key_name
+        self._add_api_key(api_key_name, scheme, place)
+        return api_key_name
 
-    def _add_key(self, name: str, node: JSONObject, place: str) -> None:
+    def _add_api_key(self, name: str, node: JSONObject, place: str) -> None:
         """Add the security scheme of an API key under our name.
 
         `node` is the parameter or the security scheme that holds the key in the document.
@@ -270,7 +293,7 @@ class _Translator:
         earlier = self.security_schemes.get(name)
         if earlier is None:
             self.security_schemes[name] = scheme
-        elif _distinguishing_facts(earlier) != _distinguishing_facts(scheme):
+        elif to_text(_distinguishing_facts(earlier)) != to_text(_distinguishing_facts(scheme)):
             raise SpecError(
                 f"{place}: two different security schemes would have the name '{name}': give the"
                 " API key another name in `securitySchemes` of openapi/import.yaml"
@@ -292,6 +315,7 @@ class _Translator:
         self._remove_unneeded_schemas(operations)
         components: JSONObject = {}
         schemas = self._rename_schemas()
+        self._add_tags_of_derived_schemas(schemas)
         self._refuse_circular_aliases()
         if schemas:
             components["schemas"] = schemas
@@ -322,20 +346,61 @@ class _Translator:
 
     def _rename_schemas(self) -> JSONObject:
         """Return the translated schemas by our names."""
-        advice = "correct `schemas` in openapi/import.yaml"
-        unused = sorted(self.our_schema_names.keys() - self.schemas.keys())
-        if unused:
-            raise SpecError(
-                f"the settings rename the schema '{unused[0]}', but the imported operations need no"
-                f" schema with this name: {advice}"
-            )
         renamed: JSONObject = {}
         for name, schema in self.schemas.items():
             our_name = self._our_schema_name(name)
             if our_name in renamed:
-                raise SpecError(f"the settings give two schemas the name '{our_name}': {advice}")
+                raise SpecError(
+                    f"the settings give two schemas the name '{our_name}': {_ADVICE_ON_SCHEMAS}"
+                )
             renamed[our_name] = schema
         return renamed
+
+    def _add_tags_of_derived_schemas(self, schemas: JSONObject) -> None:
+        """Add renamed schemas to the mappings of the schemas from which they are derived.
+
+        A schema is derived from those in its `allOf`, and from those in theirs. `schemas` holds the
+        translated schemas by our names.
+        """
+        for name, schema in self.schemas.items():
+            found: set[str] = set()
+            unread = [schema]
+            while unread:
+                for ancestor_name in _parents_of(unread.pop()):
+                    if ancestor_name not in found:
+                        found.add(ancestor_name)
+                        ancestor = expect_object(schemas[ancestor_name], ancestor_name)
+                        self._add_implicit_tags(ancestor, [name])
+                        unread.append(ancestor)
+
+    def _add_implicit_tags(self, schema: JSONObject, names: Iterable[str]) -> None:
+        """Add renamed schemas to the mapping of a translated schema's discriminator, if it has one.
+
+        A schema that the mapping does not list has its name as its tag on the wire: its name in the
+        document, not ours. `names` holds such names. Schemas that are not renamed need no entry.
+        """
+        discriminator = schema.get("discriminator")
+        if not isinstance(discriminator, dict):
+            return
+        mapping = copy_object(discriminator.get("mapping", {}), "mapping")
+        listed = [schema_name(str(target)) or target for target in mapping.values()]
+        for name in names:
+            our_name = self._our_schema_name(name)
+            if our_name != name and our_name not in listed and name not in mapping:
+                mapping[name] = schema_reference(our_name)
+                discriminator["mapping"] = mapping
+
+    def check_renamed_schemas(self) -> None:
+        """Raise SpecError if the operations do not need a schema that the settings rename.
+
+        Call this method after `translate_components`.
+        """
+        unused = sorted(self.our_schema_names.keys() - self.schemas.keys())
+        if unused:
+            raise SpecError(
+                f"the settings rename the schema '{unused[0]}', but the imported operations need no"
+                f" schema with this name: {_ADVICE_ON_SCHEMAS}"
+            )
 
     def _our_schema_name(self, name: str) -> str:
         """Return our name of a schema, which is the document's unless the settings rename it."""
@@ -414,6 +479,7 @@ class _Translator:
                 node[keyword] = self._translate_security(member, {}, here)
             elif keyword != "$ref":
                 node[keyword] = self._translate_keyword(keyword, member, here)
+        self._add_implicit_tags(node, _alternatives_of(value))
         node = to_openapi_30(node, place)
         if is_schema and self.is_openapi_31:
             node = rename_unknown_keywords(node, place)
@@ -475,10 +541,10 @@ class _Translator:
         If the reference names a schema, return it with our name of the schema. Otherwise, return
         its target.
 
-        `siblings` holds the translated keywords beside the reference. Beside a schema, or a part of
-        one, they are kept, and the schema moves into an `allOf` among them. Beside anything else,
-        `summary` and `description` override those of the target in OpenAPI 3.1, and all other
-        keywords are ignored, as OpenAPI demands.
+        `siblings` holds the translated keywords beside the reference. If the reference leads to a
+        schema, or to a part of one, they are kept, and an `allOf` among them holds the schema. If
+        it leads to anything else, `summary` and `description` override those of the target in
+        OpenAPI 3.1, and all other keywords are ignored, as OpenAPI demands.
         """
         name = schema_name(reference)
         if name is not None:
@@ -522,7 +588,7 @@ class _Translator:
         return translated
 
 
-def _inherited(keyword: str, *levels: JSONObject) -> JSON:
+def _nearest_value(keyword: str, *levels: JSONObject) -> JSON:
     """Return the value of a keyword at the first level that has it, or an empty list."""
     for level in levels:
         if keyword in level:
@@ -563,6 +629,29 @@ def _schemas_named_in(value: JSON) -> Iterator[str]:
                 if isinstance(target, str):
                     yield schema_name(target) or target
             yield from _schemas_named_in(member)
+
+
+def _alternatives_of(schema: JSONObject) -> list[str]:
+    """Return the names of the schemas that are alternatives of a schema."""
+    return [*_names_of_schemas(schema.get("anyOf")), *_names_of_schemas(schema.get("oneOf"))]
+
+
+def _parents_of(schema: JSONObject) -> list[str]:
+    """Return the names of the schemas that a schema includes through `allOf`, or as an alias."""
+    return [*_names_of_schemas([schema]), *_names_of_schemas(schema.get("allOf"))]
+
+
+def _names_of_schemas(values: JSON) -> list[str]:
+    """Return the names of the schemas to which the items of a list refer."""
+    names: list[str] = []
+    if not isinstance(values, list):
+        return names
+    for value in values:
+        if isinstance(value, dict) and "$ref" in value:
+            name = schema_name(str(value["$ref"]))
+            if name is not None:
+                names.append(name)
+    return names
 
 
 def _target_of_alias(schema: JSONObject) -> str | None:

@@ -14,7 +14,14 @@ from collections.abc import Collection, Iterator
 from attrs import Factory, define, frozen
 
 from openapi_tools.code_blocks import OPENAPI_HEADING
-from openapi_tools.json_values import JSON, JSONObject, SpecError, copy_object, copy_objects
+from openapi_tools.json_values import (
+    JSON,
+    JSONObject,
+    SpecError,
+    copy_object,
+    copy_objects,
+    to_text,
+)
 from openapi_tools.references import schema_name, schema_reference
 
 _FILLER = re.compile(r'"<\w+>"')
@@ -119,7 +126,10 @@ class _NamedSchema:
 
     schema: JSONObject
     moved: set[str]
-    """The keywords that were moved out of the entry, so `schema` may lack them."""
+    """The keywords that were moved out of every occurrence merged so far.
+
+    `schema` may lack these keywords, and no others.
+    """
 
 
 @define
@@ -194,7 +204,7 @@ class _PageReader:
         """Add a security scheme; raise SpecError if there is another with the same name."""
         if name not in self.security_schemes:
             self.security_schemes[name] = scheme
-        elif self.security_schemes[name] != scheme:
+        elif to_text(self.security_schemes[name]) != to_text(scheme):
             raise SpecError(f"{place}: the key '{name}' is described in two ways in this page")
 
     def _read_parameters(self, value: JSON, place: str) -> list[JSON]:
@@ -322,7 +332,7 @@ def _find_ambiguous_names(keys_by_alternative: list[list[_Parameter]]) -> set[st
             scheme = _security_scheme(key)
             if key.name not in schemes:
                 schemes[key.name] = scheme
-            elif schemes[key.name] != scheme:
+            elif to_text(schemes[key.name]) != to_text(scheme):
                 ambiguous.add(key.name)
     return ambiguous
 
@@ -372,7 +382,9 @@ def _remove_common(entries: list[JSONObject], keywords: tuple[str, ...]) -> JSON
 
 def _have_same(keyword: str, one: JSONObject, other: JSONObject) -> bool:
     """Return True if both objects have the keyword, with the same value."""
-    return keyword in one and keyword in other and one[keyword] == other[keyword]
+    if keyword not in one or keyword not in other:
+        return False
+    return to_text(one[keyword]) == to_text(other[keyword])
 
 
 def _genuine_examples(value: JSON, place: str) -> JSONObject:

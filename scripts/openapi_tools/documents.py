@@ -30,9 +30,10 @@ _SEQUENCE = "tag:yaml.org,2002:seq"
 _MAPPING = "tag:yaml.org,2002:map"
 _MERGE = "tag:yaml.org,2002:merge"
 
-# What an unquoted scalar means. Words that versions of YAML read differently (`no`, `010`, `1_000`,
-# `12:30`, a date) are strings. The one exception is a number with an exponent, such as `1e3`: it is
-# a number, as in JSON and in YAML 1.2, although YAML 1.1 reads it as a string.
+# What an unquoted scalar means. The numbers are those of JSON, such as `12` and `1e3`. Null and the
+# booleans may also be written with capitals (`True`), and null as `~` or as nothing. Any other word
+# is a string: one that versions of YAML read differently (`no`, `010`, `1_000`, `12:30`, a date),
+# and also `+1`, `.5` and `.inf`, although all versions read them as numbers.
 _PLAIN_NULL = re.compile(r"(?:~|null|Null|NULL|)\Z")
 _PLAIN_BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z")
@@ -61,6 +62,9 @@ _LOOKS_LIKE_A_NUMBER = re.compile(
 )
 # The short spellings of a boolean in YAML 1.1. PyYAML does not know them, nor quote them.
 _LOOKS_LIKE_A_BOOLEAN = re.compile(r"[yYnN]\Z")
+# Characters that break a line in YAML 1.1, but not in YAML 1.2. PyYAML's writer indents the text
+# after such a break, and a reader of YAML 1.2 takes these spaces for a part of the text.
+_BREAK_OF_YAML_1_1 = re.compile("[\x85\u2028\u2029]")
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -290,7 +294,9 @@ class _Dumper(yaml.CSafeDumper):
 def _represent_string(dumper: yaml.CSafeDumper, string: str) -> yaml.ScalarNode:
     """Write a string in quotes, as a block of lines, or as PyYAML chooses."""
     style = None
-    if _must_be_quoted(string):
+    if _BREAK_OF_YAML_1_1.search(string):
+        style = '"'  # only in double quotes can the break be escaped
+    elif _must_be_quoted(string):
         style = "'"
     elif "\n" in string and "\r" not in string:  # a block cannot hold a carriage return
         style = "|"

@@ -52,10 +52,10 @@ _SUFFIX_DIGITS = 8
 def name_enum_members(document: JSONObject) -> list[str]:
     """Give the members of each enum stable names, in place; return notes for the reader.
 
-    If an enum lists a value several times, only the first is kept. One kind of note reports a name
-    that differs from the generator's own and is not in the overlay. The other reports a name in the
-    overlay whose value is gone. Raise SpecError if a value cannot be named; the message has the
-    action to add to the overlay.
+    If an enum lists a value several times, only the first is kept, with its name. One kind of note
+    reports a name that differs from the generator's own and is not in the overlay. The other
+    reports a name in the overlay whose value is gone. Raise SpecError if a value cannot be named;
+    the message has the action to add to the overlay.
     """
     notes: list[str] = []
     for schema in find_objects(document):
@@ -78,8 +78,8 @@ def _name_members(schema: SpecObject) -> list[str]:
     _check_names(schema, names)
     # `names` has each value once, even if the enum lists it twice.
     schema.node["enum"] = list(names)
-    # They are written again below, for all values, unless the generator itself would choose every
-    # one of these names.
+    # `x-enum-varnames` is written again below, for all values, unless the generator itself would
+    # choose all these names.
     schema.node.pop(VARNAMES, None)
     if all(name == _default_name(value) for value, name in names.items()):
         return notes
@@ -163,7 +163,8 @@ def _read_given_names(schema: SpecObject, values: list[Value]) -> dict[Value, st
             if str(value) in varnames:
                 given[value] = varnames[str(value)]
     elif isinstance(varnames, list) and len(varnames) == len(values):
-        given.update(zip(values, varnames, strict=True))
+        for value, name in zip(values, varnames, strict=True):
+            given.setdefault(value, name)  # of a value that is listed twice, the first name is kept
     else:
         problem = f"expected a mapping from value to name, or a list of {len(values)} names"
         raise SpecError(f"{path}: {problem}; {advise_removal(path)}")

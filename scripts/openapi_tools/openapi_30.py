@@ -1,7 +1,8 @@
 """Translates one object of an OpenAPI document, 3.0 or 3.1, to OpenAPI 3.0, and simplifies it.
 
-These functions do not descend: the caller translates the objects inside an object first. The
-importer (`make spec`) uses them.
+These functions do not descend. The caller, which is the importer (`make spec`), first calls
+`replace_null_alternatives` on an object, then translates the objects inside it, and then calls the
+other functions.
 """
 
 from collections.abc import Callable
@@ -111,7 +112,9 @@ _REFUSED_KEYWORDS = frozenset(
 def replace_null_alternatives(node: JSONObject) -> JSONObject:
     """Return an object with `nullable` in place of the alternatives that are `type: 'null'`.
 
-    If null is the only alternative, it stays: `to_openapi_30` writes it as OpenAPI 3.0 does.
+    If null is the only alternative, it stays: `to_openapi_30` writes it as OpenAPI 3.0 does. Call
+    this function before the alternatives are translated: afterwards they no longer have
+    `type: 'null'`.
 
     Read strictly, OpenAPI 3.0 does not allow null in the result, because null still has to pass one
     of the other alternatives. But Mesh's OpenAPI 3.0 uses this form for a nullable value, and all
@@ -302,12 +305,17 @@ def _replace_examples(node: JSONObject, example: JSON) -> None:
 
 
 def _simplify_encoding(node: JSONObject) -> None:
-    """Write binary and base64 content as a `format`."""
+    """Write binary and base64 content as a `format`.
+
+    Binary content with another encoding, such as base64url, is text, so it has no format.
+    """
     if "format" in node:
         return
     if node.get("contentEncoding") == "base64":
         del node["contentEncoding"]
         node["format"] = "byte"
+    elif "contentEncoding" in node:
+        return
     elif node.get("contentMediaType") == "application/octet-stream":
         del node["contentMediaType"]
         node["format"] = "binary"
@@ -317,7 +325,7 @@ def rename_unknown_keywords(node: JSONObject, place: str) -> JSONObject:
     """Return a schema in which keywords that OpenAPI 3.0 does not know become extensions (`x-…`).
 
     They are keywords that OpenAPI 3.1 allows as annotations without defining them, such as `embed`,
-    and keywords that it defines, but without which a client still reads every answer, such as
+    and keywords that it defines, but that a client can ignore and still read every answer, such as
     `examples`. The keywords in _REFUSED_KEYWORDS keep their names, so that validation refuses them.
 
     Raise SpecError if an extension of the same name is there already, with another value.

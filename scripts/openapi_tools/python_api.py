@@ -5,15 +5,17 @@ callers give may only become wider, and the type of a value that they get may on
 It assumes that constructors are called with keywords.
 """
 
+import ast
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import griffe
-from attrs import frozen
+from attrs import Factory, define, frozen
 
-# A field of attrs or dataclasses, and the arguments with which callers need not give its value.
+# A call of `field` in attrs or dataclasses, and the arguments of that call with which the
+# constructor does not require a value.
 _FIELD_CALL = re.compile(r"(\w+\.)*(field|ib)\(")
 _DEFAULT_OF_FIELD = re.compile(r"\b(default|factory|default_factory)=|\binit=False")
 
@@ -34,12 +36,12 @@ class _Role:
     is_gotten: bool
 
 
-# The role of an attribute depends on its class (`_find_role`). Of an alias or a module, only the
-# name and the kind are compared, so its role makes no difference.
+# The roles of an attribute and of a type alias depend on how the types are used (`_Uses`). Of an
+# import or a module, only the name and the kind are compared, so its role makes no difference.
 #
-# What is compared of a class is its bases. Callers may rely on each of them, so a class may gain
-# bases but not lose one, as a type that callers give may become wider but not narrower. What an
-# operation returns is left to the wire view.
+# Of a class, its bases are compared. Losing one breaks callers, and gaining one does not. The
+# alternatives of a parameter's type follow the same rule, so a class has the same role. What an
+# operation returns is not compared here: scripts/changes.py compares the specs for that.
 _ROLES = {
     "parameter": _Role(is_given=True, is_gotten=False),
     "class": _Role(is_given=True, is_gotten=False),
@@ -49,6 +51,40 @@ _ROLES = {
 }
 
 
+@define
+class _Words:
+    """The words in a type."""
+
+    values: set[str] = Factory(set)
+    """Those that name types of the value itself."""
+    arguments: set[str] = Factory(set)
+    """Those that name types of the arguments with which the value is called, if it is callable.
+
+    These arguments go the other way: a caller who gives a callback gets its arguments.
+    """
+
+
+@define
+class _Uses:
+    """The words in the types of all values that callers give, and of all that they get."""
+
+    given: set[str] = Factory(set)
+    gotten: set[str] = Factory(set)
+
+    def add(self, words: _Words, role: _Role) -> None:
+        """Add the words in a type whose values have a role."""
+        if role.is_given:
+            self.given |= words.values
+            self.gotten |= words.arguments
+        if role.is_gotten:
+            self.gotten |= words.values
+            self.given |= words.arguments
+
+    def role_of(self, word: str) -> _Role:
+        """Return the role of the values of a type."""
+        return _Role(is_given=word in self.given, is_gotten=word in self.gotten)
+
+
 @frozen
 class _Name:
     """A public name, and what is compared of it."""
@@ -56,7 +92,8 @@ class _Name:
     kind: str
     content: str
     """The type of a parameter, an attribute or a result; the value of an attribute without a type;
-    or the bases of a class, written like a union, and empty if it has none.
+    what a type alias stands for; or the bases of a class, written like a union, and empty if it has
+    none.
     """
     is_required: bool = False
     """Whether callers must give a value."""
@@ -78,8 +115,7 @@ def compare_packages(old: Path, new: Path, package: str) -> Iterator[Change]:
     """Yield what changed in a package from the folder `old` to the folder `new`."""
     before = _load_names(old, package)
     after = _load_names(new, package)
-    given = _mentioned_words({"parameter"}, before | after)
-    gotten = _mentioned_words({"function", "property", "operation"}, before | after)
+    uses = _find_uses(before | after)
     for path in sorted(before.keys() | after.keys()):
         holder = _holder_of(path)
         if (holder in before) != (holder in after):
@@ -91,7 +127,7 @@ def compare_packages(old: Path, new: Path, package: str) -> Iterator[Change]:
             continue
         role = _ROLES.get(now.kind)
         if role is None:
-            role = _find_role(_last_word(holder), given, gotten)
+            role = _find_role(path, now, uses)
         yield from _compare_names(path, was, now, role)
 
 
@@ -110,23 +146,28 @@ def _last_word(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def _find_role(class_name: str, given: set[str], gotten: set[str]) -> _Role:
-    """Return the role of a class's attributes.
-
-    `given` and `gotten` are results of `_mentioned_words`.
-    """
-    is_given = class_name in given
-    is_gotten = class_name in gotten
-    if not is_given and not is_gotten:
-        # Nothing in the package says what callers do with the class: they may do both.
+def _find_role(path: str, name: _Name, uses: _Uses) -> _Role:
+    """Return the role of an attribute or a type alias."""
+    role = uses.role_of(_type_word(path, name))
+    if not role.is_given and not role.is_gotten:
+        # Nothing in the package says what callers do with the type: they may do both.
         return _Role(is_given=True, is_gotten=True)
-    return _Role(is_given=is_given, is_gotten=is_gotten)
+    return role
+
+
+def _type_word(path: str, name: _Name) -> str:
+    """Return the word that types have for a class or a type alias, or for an attribute's class."""
+    if name.kind == "attribute":
+        return _last_word(_holder_of(path))
+    return _last_word(path)
 
 
 def _compare_names(path: str, was: _Name | None, now: _Name, role: _Role) -> Iterator[Change]:
     """Yield the changes of one name that callers notice."""
     if was is None:
-        sentence = "is new, and required" if now.is_required else "is new"
+        sentence = "is new"
+        if now.is_required:
+            sentence = "is new, and required"
         yield _change(path, sentence, breaks=role.is_given and now.is_required)
     elif was.kind != now.kind:
         sentence = f"is {_with_article(now.kind)}, and was {_with_article(was.kind)}"
@@ -158,24 +199,64 @@ def _compare_contents(path: str, was: _Name, now: _Name, role: _Role) -> Iterato
 
 
 def _change(path: str, sentence: str, *, breaks: bool) -> Change:
-    return Change("breaking" if breaks else "additive", path, sentence)
+    kind = "additive"
+    if breaks:
+        kind = "breaking"
+    return Change(kind, path, sentence)
 
 
-def _mentioned_words(kinds: set[str], names: Mapping[str, _Name]) -> set[str]:
-    """Return all words in the types of the names whose kind is in `kinds`.
+def _find_uses(names: Mapping[str, _Name]) -> _Uses:
+    """Return the words in the types of all values that callers give or get.
 
-    If a word names a class, the words in the types of its attributes are included, and so on.
+    If a word names a class, the words in its bases and in the types of its attributes are included.
+    If it names a type alias, the words in what that stands for are included. And so on.
     """
-    words: set[str] = set()
-    while True:  # until a round finds no more words
-        more: set[str] = set()
+    words = {path: _words_of(name.content) for path, name in names.items()}
+    uses = _Uses()
+    count = -1
+    while count < len(uses.given) + len(uses.gotten):  # until a round finds no more words
+        count = len(uses.given) + len(uses.gotten)
         for path, name in names.items():
-            class_name = _last_word(_holder_of(path))
-            if name.kind in kinds or (name.kind == "attribute" and class_name in words):
-                more.update(re.findall(r"\w+", name.content))
-        if more <= words:
-            return words
-        words |= more
+            if name.kind == "parameter":
+                uses.add(words[path], _Role(is_given=True, is_gotten=False))
+            elif name.kind in {"function", "property", "operation"}:
+                uses.add(words[path], _Role(is_given=False, is_gotten=True))
+            else:
+                uses.add(words[path], uses.role_of(_type_word(path, name)))
+    return uses
+
+
+def _words_of(content: str) -> _Words:
+    """Return the words in a type, or in another expression."""
+    words = _Words()
+    try:
+        expression = ast.parse(content, mode="eval")
+    except SyntaxError:  # nothing, or a type that is no expression, such as `*Ts`
+        words.values.update(re.findall(r"\w+", content))
+    else:
+        _collect_words(expression, words.values, words.arguments)
+    return words
+
+
+def _collect_words(node: ast.AST, words: set[str], arguments: set[str]) -> None:
+    """Add the words in a type to `words`, but those in arguments of callables to `arguments`."""
+    if isinstance(node, ast.Name):
+        words.add(node.id)
+    elif isinstance(node, ast.Attribute):
+        words.add(node.attr)
+    for child in ast.iter_child_nodes(node):
+        if isinstance(node, ast.Subscript) and isinstance(child, ast.Tuple) and _is_callable(node):
+            # It is `Callable[[First, Second], Result]`. For the arguments of a callable among the
+            # arguments, the direction changes once more.
+            _collect_words(child.elts[0], arguments, words)
+            for result in child.elts[1:]:
+                _collect_words(result, words, arguments)
+        else:
+            _collect_words(child, words, arguments)
+
+
+def _is_callable(node: ast.Subscript) -> bool:
+    return ast.unparse(node.value).rpartition(".")[2] == "Callable"
 
 
 def _load_names(folder: Path, package: str) -> dict[str, _Name]:
@@ -189,7 +270,9 @@ def _walk(holder: griffe.Object | griffe.Alias) -> Iterator[tuple[str, _Name]]:
 
     A path is 'package.module.function', or 'package.module.function(parameter)'.
     """
-    members = holder.all_members if holder.is_class else holder.members
+    members = holder.members
+    if holder.is_class:
+        members = holder.all_members
     for member in members.values():
         if not member.is_public:
             continue
@@ -208,8 +291,13 @@ def _walk_definition(
 ) -> Iterator[tuple[str, _Name]]:
     """Yield a definition under the path by which callers reach it, and the names inside it."""
     if isinstance(definition, griffe.Attribute):
-        kind = "property" if "property" in definition.labels else "attribute"
+        kind = "attribute"
         content = str(definition.annotation or definition.value)
+        if "property" in definition.labels:
+            kind = "property"
+        elif _last_word(content) == "TypeAlias":
+            kind = "type alias"
+            content = str(definition.value).strip("'\"")
         yield path, _Name(kind, content, is_required=_is_required(definition))
     elif isinstance(definition, griffe.Function):
         yield from _walk_function(path, definition)
@@ -235,7 +323,7 @@ def _is_required(attribute: griffe.Attribute) -> bool:
 
 
 def _has_default(attribute: griffe.Attribute) -> bool:
-    """Return True if an attribute has a value, which is not a call of `field` without a default."""
+    """Return True if an attribute has a default: any value but a call of `field` without one."""
     if attribute.value is None:
         return False
     value = str(attribute.value)
@@ -246,7 +334,9 @@ def _has_default(attribute: griffe.Attribute) -> bool:
 
 def _walk_function(path: str, function: griffe.Function) -> Iterator[tuple[str, _Name]]:
     """Yield a function and its parameters."""
-    kind = "operation" if ".api." in path else "function"
+    kind = "function"
+    if ".api." in path:
+        kind = "operation"
     yield path, _Name(kind, str(function.returns))
     for index, parameter in enumerate(function.parameters):
         yield (

@@ -22,8 +22,14 @@ class Source:
 
 
 def parse_source(content: bytes) -> Source:
-    """Read a docs page, in its older or newer shape, or a whole OpenAPI document."""
-    text = content.decode("utf-8-sig").replace("\r\n", "\n")
+    """Read a docs page, in its older or newer shape, or a whole OpenAPI document.
+
+    Raise SpecError if the content is neither of them, or is not in UTF-8.
+    """
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"not UTF-8: {error}") from None
     page = split_page(text)
     if page is not None:
         return Source(_read_page(page), ".md")

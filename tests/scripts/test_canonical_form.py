@@ -194,6 +194,15 @@ def test_servers_and_security_that_differ_stand_at_each_operation() -> None:
     }
 
 
+def test_servers_that_differ_only_as_true_and_1_do_stand_at_each_operation() -> None:
+    methods = {
+        "get": {"servers": [{"url": "https://a", "x-test": True}]},
+        "put": {"servers": [{"url": "https://a", "x-test": 1}]},
+    }
+
+    assert json.dumps(of({"paths": {"/x": methods}})["paths"]["/x"]) == json.dumps(methods)
+
+
 def test_security_schemes_are_named_by_the_settings() -> None:
     theirs = {"type": "apiKey", "in": "header", "name": "x-client-id", "description": "Ask"}
     query = {"type": "apiKey", "in": "query", "name": "X-Client-Id"}
@@ -240,6 +249,15 @@ def test_scheme_of_the_document_with_our_name_of_a_header_parameter_is_refused()
     }
 
     with pytest.raises(SpecError, match=r"^paths\./y\.get\.parameters: two different security"):
+        of(document)
+
+
+def test_keys_that_differ_only_as_true_and_1_do_are_different_schemes() -> None:
+    key: Json = {"type": "apiKey", "in": "header", "name": "X-Client-Id"}
+    schemes = {"A": {**key, "x-test": True}, "B": {**key, "x-test": 1}}
+    document = api({"security": [{"A": []}, {"B": []}]}, components={"securitySchemes": schemes})
+
+    with pytest.raises(SpecError, match="two different security schemes would have the name"):
         of(document)
 
 
@@ -355,6 +373,7 @@ def test_keywords_that_say_nothing_are_dropped(says_nothing: Json) -> None:
         {"oneOf": [{"type": "string"}, {"type": "integer"}]},
         {"examples": ["a", "b"]},
         {"contentMediaType": "application/octet-stream", "format": "byte"},
+        {"contentMediaType": "application/octet-stream", "contentEncoding": "base64url"},
         {"unknown": 1},
     ],
 )
@@ -678,6 +697,94 @@ def test_a_renamed_schema_is_renamed_everywhere() -> None:
     assert spec["paths"]["/x"]["get"]["parameters"][0]["schema"] == ours
 
 
+def pointer(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def schemas_of_body(body: Json, schemas: Json, **names: str) -> Json:
+    document = api({"requestBody": {"schema": body}}, components={"schemas": schemas})
+    carried: Json = of(document, **names)["components"]["schemas"]
+    return carried
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+@pytest.mark.parametrize(
+    ("mapping", "expected"),
+    [
+        (None, {"A": "#/components/schemas/Ours"}),
+        ({"b": "B"}, {"b": "B", "A": "#/components/schemas/Ours"}),
+        ({"a": "A"}, {"a": "Ours"}),
+        ({"a": "#/components/schemas/A"}, {"a": "#/components/schemas/Ours"}),
+        ({"A": "B"}, {"A": "B"}),
+    ],
+)
+def test_renamed_alternative_keeps_its_tag_on_the_wire(
+    keyword: str, mapping: Json | None, expected: Json
+) -> None:
+    discriminator: Json = {"propertyName": "kind"}
+    if mapping is not None:
+        discriminator["mapping"] = mapping
+    alternatives = [pointer("A"), pointer("B"), pointer("B/properties/p"), {}]
+    choice = {keyword: alternatives, "discriminator": discriminator}
+    schemas = {"Choice": choice, "A": {}, "B": {"properties": {"p": {"type": "string"}}}}
+
+    carried = schemas_of_body(pointer("Choice"), schemas, A="Ours")
+
+    assert carried["Choice"]["discriminator"] == {"propertyName": "kind", "mapping": expected}
+
+
+def test_renamed_schema_keeps_its_tag_in_each_schema_that_it_is_derived_from() -> None:
+    discriminator = {"propertyName": "kind"}
+    derived = {"allOf": [pointer("Parent"), {"type": "object"}]}
+    parent = {"allOf": [pointer("Base"), {}], "discriminator": discriminator}
+    base = {"type": "object", "discriminator": discriminator}
+    schemas = {"A": derived, "Parent": parent, "Base": base}
+
+    carried = schemas_of_body(pointer("A"), schemas, A="Ours")
+
+    expected = {"propertyName": "kind", "mapping": {"A": "#/components/schemas/Ours"}}
+    assert carried["Parent"]["discriminator"] == expected
+    assert carried["Base"]["discriminator"] == expected
+
+
+def test_renamed_schema_that_is_an_alias_keeps_its_tag() -> None:
+    base = {"type": "object", "discriminator": {"propertyName": "kind"}}
+
+    carried = schemas_of_body(pointer("A"), {"A": pointer("Base"), "Base": base}, A="Ours")
+
+    assert carried["Base"]["discriminator"]["mapping"] == {"A": "#/components/schemas/Ours"}
+
+
+def test_schemas_that_are_derived_from_each_other_and_renamed_are_kept() -> None:
+    schemas = {
+        "A": {"allOf": [pointer("B"), {}]},
+        "B": {"allOf": [pointer("A"), {}]},
+    }
+
+    carried = schemas_of_body(pointer("A"), schemas, A="Ours")
+
+    assert carried["B"]["allOf"] == [pointer("Ours"), {}]
+
+
+def test_schema_that_the_operations_lack_gives_no_tag_to_another_one_with_its_new_name() -> None:
+    base = {"type": "object", "discriminator": {"propertyName": "kind"}}
+    derived = {"allOf": [pointer("Base"), {}]}
+    document = api(
+        {"requestBody": {"schema": pointer("Ours")}},
+        components={"schemas": {"Base": base, "Ours": derived}},
+    )
+
+    spec = to_canonical_form(document, [("/x", "get")], {}, {"Gone": "Ours"}, may_lack_schemas=True)
+
+    assert spec["components"]["schemas"]["Base"] == base
+
+
+def test_discriminator_without_a_renamed_schema_is_kept() -> None:
+    choice = {"oneOf": [pointer("A")] * 2, "discriminator": {"propertyName": "kind"}}
+
+    assert schemas_of_body(pointer("Choice"), {"Choice": choice, "A": {}})["Choice"] == choice
+
+
 @pytest.mark.parametrize(
     "schema", [{"$ref": "#/components/schemas/A", "allOf": 5}, {"allOf": None, "oneOf": [{}]}]
 )
@@ -757,7 +864,7 @@ def test_copy_objects_copies_the_mappings_in_a_list() -> None:
         copy_objects("text", "here")
 
 
-def test_an_extension_beside_responses_or_paths_is_carried_untouched() -> None:
+def test_an_extension_beside_responses_is_carried_untouched() -> None:
     data = {"deprecated": False, "allOf": [{"type": ["string", "null"]}], "required": []}
     responses = {"200": {"description": "OK"}, "x-data": data}
     paths = {"/x": {"get": {"responses": responses}}, "x-note": "words"}
@@ -765,3 +872,31 @@ def test_an_extension_beside_responses_or_paths_is_carried_untouched() -> None:
     assert operations_of(document) == {"GET /x": ("/x", "get")}
     spec = to_canonical_form(document, [("/x", "get")], {}, {})
     assert spec["paths"]["/x"]["get"]["responses"]["x-data"] == data
+
+
+def test_texts_and_extensions_of_a_path_with_wanted_operations_are_carried_untouched() -> None:
+    fields = {"summary": "S", "description": "D", "x-data": {"deprecated": False, "required": []}}
+    path_item = {"get": {"responses": OK}, **fields}
+    document = {"paths": {"/x": path_item, "/y": path_item, "x-note": "words"}}
+
+    spec = to_canonical_form(document, [("/x", "get")], {}, {})
+
+    assert spec["paths"] == {"/x": path_item}
+
+
+def test_servers_and_parameters_of_a_path_stand_at_its_operations_only() -> None:
+    servers = [{"url": "https://a"}]
+    path_item = {"servers": servers, "parameters": [OTHER], "get": {}, "put": {"servers": []}}
+
+    spec = of({"paths": {"/x": path_item}})
+
+    assert spec["paths"]["/x"] == {
+        "get": {"parameters": [OTHER], "servers": servers},
+        "put": {"parameters": [OTHER], "servers": []},
+    }
+
+
+def test_an_unknown_keyword_of_a_path_is_kept_so_that_validation_refuses_it() -> None:
+    document = {"paths": {"/x": {"get": {"responses": OK}, "unknown": 1}}}
+
+    assert of(document)["paths"]["/x"]["unknown"] == 1

@@ -1,5 +1,6 @@
 """The docs page in its older shape: what it may hold beyond the page of the balance."""
 
+import json
 from typing import Any
 
 import pytest
@@ -315,6 +316,27 @@ def test_title_gives_a_name_only_if_it_has_a_permitted_character(title: str, nam
     assert document["paths"]["/x"]["get"]["security"] == [{name: []}, {"Basic": []}]
 
 
+def test_two_keys_in_one_header_that_differ_only_as_true_and_1_do_have_two_schemes() -> None:
+    entries = [
+        {"title": "One", "parameters": {"header": {"Id": {**KEY, "x-test": True}}}},
+        {"title": "Two", "parameters": {"header": {"Id": {**KEY, "x-test": 1}}}},
+    ]
+
+    document = to_openapi(PROSE, page(security=entries))
+
+    assert list(document["components"]["securitySchemes"]) == ["One", "Two"]
+
+
+def test_two_keys_of_one_name_that_differ_only_as_true_and_1_do_are_refused() -> None:
+    entries = [
+        {"title": "One", "parameters": {"header": {"Id": {**KEY, "x-test": value}, "Other": KEY}}}
+        for value in (True, 1)
+    ]
+
+    with pytest.raises(SpecError, match="the key 'Id' is described in two ways in this page"):
+        to_openapi(PROSE, page(security=entries))
+
+
 def test_a_page_may_name_no_servers() -> None:
     block = page()
     del block["paths"]["servers"]
@@ -350,6 +372,14 @@ def test_annotations_that_all_alternatives_share_are_stated_once() -> None:
         "description": "Which",
         "schema": {"title": "N", "default": 1, "anyOf": [{"type": "string"}, {"type": "null"}]},
     }
+
+
+def test_annotations_that_differ_only_as_false_and_0_do_are_stated_in_each_alternative() -> None:
+    entries = [{"type": "boolean", "default": False}, {"type": "integer", "default": 0}]
+
+    (parameter,) = parameters(query={"n": {"schema": entries}})
+
+    assert json.dumps(parameter["schema"]) == json.dumps({"anyOf": entries})
 
 
 def test_schema_without_entries_allows_everything() -> None:
@@ -445,6 +475,12 @@ NAMED = {"refIdentifier": "#/components/schemas/A"}
         ),
         (
             page(body={"a/b": media({**NAMED, "title": "B"}), "a/c": media({**NAMED})}),
+            "paths.request.body.a/c: the schema 'A' is described in two ways in this page",
+        ),
+        (
+            page(
+                body={"a/b": media({**NAMED, "enum": [1]}), "a/c": media({**NAMED, "enum": [1.0]})}
+            ),
             "paths.request.body.a/c: the schema 'A' is described in two ways in this page",
         ),
         (page(security={}), "paths.request.security: expected a list"),

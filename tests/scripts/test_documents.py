@@ -61,6 +61,15 @@ def test_every_reader_of_yaml_reads_the_text_that_was_written(
     assert_every_reader_reads({"values": values, "pairs": pairs})
 
 
+@pytest.mark.parametrize("character", ["\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize("text", ["#", "a#b", "a\n#b", "#a\nb", "a##b\nc", "a#\n\n b", "a #" * 60])
+def test_line_break_of_yaml_1_1_alone_is_written_as_an_escape(text: str, character: str) -> None:
+    broken = text.replace("#", character)
+
+    assert_every_reader_reads({"value": broken, broken: "value"})
+    assert character not in dump({"value": broken, broken: "value"})
+
+
 @given(
     st.recursive(
         st.none()
@@ -110,7 +119,7 @@ def test_text_in_json_is_text_in_the_spec(text: str) -> None:
         ("!!null ~", None),
     ],
 )
-def test_an_unquoted_word_that_versions_of_yaml_read_differently_is_text(
+def test_an_unquoted_word_is_text_unless_it_is_null_a_boolean_or_a_number_of_json(
     text: str, value: Any
 ) -> None:
     read = parse(f"a: {text}\n")

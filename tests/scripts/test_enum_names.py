@@ -155,6 +155,12 @@ def test_value_that_is_listed_twice_is_one_member() -> None:
     assert names(["3commas", "a", "3commas"]) == {"3commas": "VALUE_3COMMAS", "a": "A"}
 
 
+def test_value_that_is_listed_twice_keeps_its_first_name() -> None:
+    given = {"x-enum-varnames": ["FIRST", "A", "SECOND"]}
+
+    assert names(["3commas", "a", "3commas"], **given) == {"3commas": "FIRST", "a": "A"}
+
+
 @pytest.mark.parametrize(("value", "name"), [(7, "VALUE_7"), (-7, "VALUE_NEGATIVE_7")])
 def test_integer_keeps_the_name_that_the_generator_gives(value: int, name: str) -> None:
     spec = document([value, 1], type="integer")

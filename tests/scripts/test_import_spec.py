@@ -8,6 +8,7 @@ from pathlib import Path
 import import_spec
 import pytest
 import yaml
+from openapi_tools.json_values import SpecError
 from openapi_tools.sources import parse_source
 
 from tests.scripts.importing import (
@@ -92,7 +93,7 @@ def test_a_source_is_kept_as_json_only_if_it_begins_like_json(text: str, suffix:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0"),
+        (b"\xff", "not UTF-8: 'utf-8' codec can't decode byte 0xff in position 0"),
         ("<!doctype html>", "document: expected a mapping, not '<!doctype html>'"),
         ("", "document: expected a mapping, not None"),
         ("# Only a page\n", "document: expected a mapping, not None"),
@@ -289,6 +290,15 @@ def test_missing_operation_is_refused_with_three_of_many_that_the_source_has(
     )
 
 
+def test_extensions_of_the_document_and_beside_the_paths_are_left_out() -> None:
+    paths = {"/x": {"get": OPERATION}, "x-note": "words"}
+
+    spec = imported(json.dumps(SPEC | {"paths": paths, "x-more": 1}), "*")
+
+    assert spec["paths"] == {"/x": {"get": OPERATION}}
+    assert "x-more" not in spec
+
+
 def test_an_operation_that_is_not_pinned_keeps_its_name_and_tags() -> None:
     spec = imported(json.dumps(SPEC), "*", operations={})
     operation = spec["paths"]["/api/v1/balance/get"]["post"]
@@ -322,6 +332,42 @@ def test_settings_that_rename_a_schema_that_the_source_lacks_are_refused(
     assert "the settings rename the schema 'Gone', but the imported operations need no" in (
         refusal.of(PAGE, "--settings", str(settings))
     )
+
+
+def test_other_operations_need_not_have_the_schemas_that_the_settings_rename() -> None:
+    spec = imported(json.dumps(SPEC), "GET /things/{id}", schemas={"Gone": "Ours"})
+
+    assert list(spec["paths"]) == ["/things/{id}"]
+
+
+def test_schemas_that_other_operations_have_are_renamed() -> None:
+    body = {"content": {"a/b": {"schema": {"$ref": "#/components/schemas/Theirs"}}}}
+    components = {"schemas": {"Theirs": {"type": "string"}}}
+    source = api({"requestBody": body}, components=components)
+
+    spec = imported(source, "GET /x", schemas={"Theirs": "Ours", "Gone": "Other"})
+
+    assert spec["components"] == {"schemas": {"Ours": {"type": "string"}}}
+
+
+def test_pinned_operations_must_need_the_renamed_schemas_even_among_others() -> None:
+    with pytest.raises(SpecError, match="the settings rename the schema 'Gone'"):
+        imported(json.dumps(SPEC), "*", schemas={"Gone": "Ours"})
+
+
+def test_only_the_star_is_special_in_the_pattern_of_an_operation() -> None:
+    paths = {path: {"get": OPERATION} for path in ("/ab", "/a?", "/[a]b", "/a.b")}
+    source = json.dumps(SPEC | {"paths": paths})
+
+    assert list(imported(source, "GET /a?")["paths"]) == ["/a?"]
+    assert list(imported(source, "GET /[a]b")["paths"]) == ["/[a]b"]
+    assert list(imported(source, "GET /a.b")["paths"]) == ["/a.b"]
+    assert list(imported(source, "* /a*")["paths"]) == ["/a.b", "/a?", "/ab"]
+
+
+def test_content_that_is_not_utf_8_raises_spec_error() -> None:
+    with pytest.raises(SpecError, match=r"^not UTF-8: 'utf-8' codec can't decode byte 0xff"):
+        import_spec.import_source(b"\xff", SETTINGS)
 
 
 def test_missing_settings_are_not_blamed_on_the_source(

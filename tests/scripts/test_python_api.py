@@ -120,6 +120,21 @@ def test_arguments_that_change_places_break_those_who_give_them_by_position(tmp_
         ("", True, True, True),
         ("class B:\n  a: A\ndef f(b: list[B]): ...", False, True, True),
         ("class B:\n  a: A\ndef f() -> B | None: ...", True, False, False),
+        ("def f(*a: *A): ...", False, True, True),
+        # A callback gets its arguments and gives its result; callers get a function's callable.
+        ("def f(a: Callable[[A], object]): ...", True, False, False),
+        ("def f(a: typing.Callable[[int], A] | None): ...", False, True, True),
+        ("def f(a: Callable[..., A]): ...", False, True, True),
+        ("def f(a: Callable[[Callable[[A], int]], int]): ...", False, True, True),
+        ("def f() -> Callable[[A], int]: ...", False, True, True),
+        ("class B:\n  a: Callable[[A], int]\ndef f(b: B): ...", True, False, False),
+        # A type alias is used as it says.
+        ("T: TypeAlias = A | int\ndef f(a: list[T]): ...", False, True, True),
+        ("T: typing.TypeAlias = 'A | int'\ndef f() -> T: ...", True, False, False),
+        ("T: TypeAlias = Callable[[A], int]\ndef f(a: T): ...", True, False, False),
+        # So is a class that another one is derived from.
+        ("class B(A): ...\ndef f(b: B): ...", False, True, True),
+        ("class B(A): ...\nclass C(B): ...\ndef f() -> C: ...", True, False, False),
     ],
 )
 def test_the_use_of_a_class_decides_which_changes_of_its_attributes_break(
@@ -132,6 +147,26 @@ def test_the_use_of_a_class_decides_which_changes_of_its_attributes_break(
     assert [breaks for breaks, *_ in changes(tmp_path / "wider", narrow, wide)] == [wider]
     assert [breaks for breaks, *_ in changes(tmp_path / "narrower", wide, narrow)] == [narrower]
     assert [breaks for breaks, *_ in changes(tmp_path / "required", narrow, more)] == [required]
+
+
+@pytest.mark.parametrize(
+    ("use", "wider", "narrower"),
+    [
+        ("def f(a: T): ...", False, True),
+        ("def f() -> T: ...", True, False),
+        ("", True, True),
+    ],
+)
+def test_the_use_of_a_type_alias_decides_which_of_its_changes_break(
+    tmp_path: Path, use: str, *, wider: bool, narrower: bool
+) -> None:
+    narrow = f"T: TypeAlias = 'A'\n{use}"
+    wide = f"T: TypeAlias = 'A | B'\n{use}"
+
+    assert changes(tmp_path / "wider", narrow, wide) == [(wider, "T", "is `A | B`, and was `A`")]
+    assert changes(tmp_path / "narrower", wide, narrow) == [
+        (narrower, "T", "is `A`, and was `A | B`")
+    ]
 
 
 def test_answers_of_an_operation_are_left_to_the_wire_view(tmp_path: Path) -> None:
