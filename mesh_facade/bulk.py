@@ -535,8 +535,9 @@ class _TaskRun(_Run):
             try:
                 await self._free_lanes.acquire()
                 async for account in accounts:
-                    # The iterable may have caught its cancellation, and yielded again. (Python 3.11
-                    # traces no line after that, so coverage cannot see the two.)
+                    # The iterable may have caught its cancellation, and yielded again. (After that,
+                    # Python 3.11 no longer traces this function, so coverage reports the next two
+                    # lines as not run.)
                     if self.has_stopped_drawing:
                         del account  # pragma: no cover
                         break  # pragma: no cover
@@ -550,8 +551,8 @@ class _TaskRun(_Run):
                     await accounts.aclose()
         except BaseException as raised:  # noqa: BLE001 — it is raised again below
             error = raised
-        # asyncio raises KeyboardInterrupt and SystemExit out of the event loop at once, past
-        # `outcomes`, which would empty the frames.
+        # asyncio lets KeyboardInterrupt and SystemExit leave the event loop at once. `outcomes`
+        # never sees them, so their frames are emptied here.
         if error is not None and not isinstance(error, Exception):
             empty_frames(error)
         # This frame is in the traceback of the error, or of its cause or context.

@@ -227,10 +227,10 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
 
         Raises:
             MeshConfigurationError: `concurrency` or `max_pause` cannot be used; raised at once.
-            AuthenticationError: The API keys are evidently refused: as many different accounts as
-                `concurrency` says, but at least 5, got this error without `reconnect_required`, and
-                Mesh gave no other answer between them. (Accounts without an answer do not count.)
-                The outcomes of calls in flight are yielded first.
+            AuthenticationError: The API keys are evidently refused: `concurrency` different
+                accounts in a row, but never fewer than 5, got this error without
+                `reconnect_required`. (Accounts without an answer do not interrupt the row.) The
+                outcomes of calls in flight are yielded first.
             TypeError: `accounts` is not iterable (raised at once), or one of them is not a
                 LinkedAccount.
             RuntimeError: The system allows no thread at all.

@@ -112,7 +112,8 @@ def _require_returned_key(value: object) -> str:
     if inspect.iscoroutine(value):
         value.close()  # or Python warns that it was never awaited
         raise MeshConfigurationError(
-            "client_secret is an async function, which only AsyncMeshClient can await"
+            "client_secret returned a coroutine. If it is an async function, only AsyncMeshClient "
+            "can await it. Otherwise, await the coroutine in your function."
         )
     return _require_key("client_secret", value)
 

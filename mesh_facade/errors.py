@@ -13,16 +13,16 @@ MeshError
     └── ServerError 500 and above
 
 Which answer becomes which class is decided in `mesh_facade/operations/envelope.py`, by `judge` and
-its table `_RULES`.
+its table `_ERROR_KINDS`.
 
 Only four kinds of errors lead from one attempt to another: RateLimitError, ServerError, a
 MeshConnectionError whose `is_transient` is true, and any error of HTTP 408, which has no class of
 its own. Even then, there is another attempt only if the operation is safe to repeat, only as far as
 `max_attempts`, the deadline and the retry budget allow, and not if the client is closed meanwhile.
-`mesh_facade/engine/retries.py` decides this. In a bulk run, a 429 with a `Retry-After` has bounds
-of its own instead, in `mesh_facade/pacing.py`. Two of the conditions stand elsewhere:
+`mesh_facade/engine/retries.py` decides this, except for two of these conditions:
 `mesh_facade/operations/runner.py` gives an operation that is not safe to repeat the policy
 `NeverRetry`, and `mesh_facade/engine/engine.py` ends a call if the client is closed during a pause.
+In a bulk run, a 429 with a `Retry-After` has bounds of its own, in `mesh_facade/pacing.py`.
 
 An error that comes before an attempt has begun ends the call, whatever its class. For example: the
 client is closed, the secret cannot be used, too many files are open, or the deadline passes while

@@ -31,7 +31,7 @@ from mesh_facade.cli.summary import (
     shows_accepted_api_keys,
 )
 from mesh_facade.cli.terminal import print_message
-from mesh_facade.cli.variables import check_keys_are_set
+from mesh_facade.cli.variables import check_api_keys_are_set
 
 
 @attrs.frozen
@@ -66,7 +66,7 @@ class BulkRun:
             OSError: A file cannot be read or written.
             MeshConfigurationError: An environment variable or an option is missing or wrong.
         """
-        check_keys_are_set()
+        check_api_keys_are_set()
         # The client checks its options. This comes first, so that a mistake in them leaves no new
         # output file behind.
         mesh = AsyncMeshClient(environment=self.environment, on_attempt=PauseReporter())

@@ -28,7 +28,7 @@ from mesh_facade.cli.terminal import (
     print_message,
     print_table,
 )
-from mesh_facade.cli.variables import check_keys_are_set, name_variables
+from mesh_facade.cli.variables import check_api_keys_are_set, name_variables
 
 if TYPE_CHECKING:
     from mesh_facade.testing import MockServer
@@ -141,7 +141,7 @@ def get(broker: str, environment: str | None, *, as_json: bool) -> None:
     The user's auth token is taken from MESH_AUTH_TOKEN. Without that variable, the command asks for
     the token if stdin is a terminal, and otherwise reads it from the first line of stdin.
     """
-    check_keys_are_set()
+    check_api_keys_are_set()
     with MeshClient(environment=environment) as mesh:
         token = _find_auth_token()  # the user is asked only after all options are checked
         try:
@@ -322,7 +322,7 @@ def _check_max_pause(
     callback=_check_max_pause,
     metavar="SECONDS",
     help="How long the run may wait in total when Mesh asks to wait (HTTP 429); default: no limit. "
-    "In any case, one account makes it wait at most 10 times, for at most 300 seconds each.",
+    "In any case, each account can make it wait at most 10 times, and at most 300 seconds a time.",
 )
 @_environment_option
 @click.pass_context

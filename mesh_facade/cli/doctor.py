@@ -14,7 +14,7 @@ import httpx
 from mesh_facade import MeshClient, MeshConfigurationError, MeshConnectionError, MeshError
 from mesh_facade.cli.exit_codes import find_verdict
 from mesh_facade.cli.terminal import one_line
-from mesh_facade.cli.variables import check_keys_are_set, name_variables
+from mesh_facade.cli.variables import check_api_keys_are_set, name_variables
 
 # These names are not public. The checks need them to open the same connection as a client.
 from mesh_facade.engine.proxies import find_proxy, uses_tls
@@ -62,7 +62,7 @@ def _run_check(
 
 def _check_keys(environment: str | None) -> str:
     """Check the keys alone: `_check_connection` checks the address, the proxy and TLS."""
-    check_keys_are_set()
+    check_api_keys_are_set()
     # The constructor checks the keys. With this address it checks nothing else: it needs neither
     # TLS nor a proxy.
     MeshClient(environment=PRODUCTION, base_url="http://localhost").close()

@@ -203,7 +203,7 @@ class OutputFile:
         except (OSError, KeyboardInterrupt):
             merged.unlink(missing_ok=True)
             raise
-        journal.close_and_remove()
+        journal.remove_and_close()
         self.close()
 
     def _write_merged(self, merged: Path, target: Path, journal: "OutputFile") -> None:
@@ -220,7 +220,7 @@ class OutputFile:
             file.flush()
             os.fsync(file.fileno())
 
-    def close_and_remove(self) -> None:
+    def remove_and_close(self) -> None:
         """Remove the file, and close it."""
         if os.name == "nt":  # pragma: no cover — Windows cannot remove an open file
             self.close()
@@ -257,9 +257,10 @@ class OutputFile:
     def _is_cut_off(self, line: bytes, number: int) -> bool:
         """Return True if this line has no line end, and can be removed.
 
-        Usually a crash has cut it off. But a file that consists of one such line may have been
-        written by another program. Then the line is removed only if it starts as the first line of
-        an output does. Even then it stays if it is a complete JSON object with other fields.
+        Usually a crash has cut it off, so it can. But if it is the only line, another program may
+        have written the file. Then it can be removed only if it starts as the first line of an
+        output does, and is not a complete JSON object with other fields. (`_parse_line` refuses
+        the file otherwise.)
         """
         if line.endswith(b"\n"):
             return False
@@ -312,8 +313,8 @@ class OutputFile:
         problem = f"line {number} is not an outcome of mesh-balance bulk"
         if self._is_of_old_version(line):
             problem = (
-                "it was written by an older version, which did not store which accounts its "
-                "outcomes belong to"
+                "it was written by an older version of mesh-balance, without the fingerprints that "
+                "show which accounts its outcomes belong to"
             )
         raise ValueError(f"{self.path}: {problem}. Choose another output.")
 

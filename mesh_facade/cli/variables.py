@@ -9,7 +9,7 @@ _KEY_VARIABLES = ("MESH_CLIENT_ID", "MESH_CLIENT_SECRET")
 _ARGUMENTS = re.compile(r"\b(client_id|client_secret)\b")
 
 
-def check_keys_are_set() -> None:
+def check_api_keys_are_set() -> None:
     """Raise MeshConfigurationError, naming every variable of the API keys that is missing."""
     missing = [name for name in _KEY_VARIABLES if not os.environ.get(name)]
     if not missing:

@@ -191,7 +191,7 @@ class CallLoop:
             MeshError: The error of the last attempt, or the reason why the next one could not
                 begin: the deadline passed while the call waited for the secret or for a connection,
                 the secret function returned something that cannot be a key, too many files are
-                open, or the client is closed.
+                open, the client is closed, or an async client is used outside of an event loop.
         """
         if not logs_calls():
             return await self._call(request)
@@ -282,8 +282,8 @@ class CallLoop:
 
         Raises:
             MeshTimeoutError: The deadline has passed.
-            MeshError: The client is closed, or the caller's secret function has returned something
-                that cannot be a key.
+            MeshError: The client is closed, the caller's secret function has returned something
+                that cannot be a key, or an async client is used outside of an event loop.
         """
         try:
             await self._sign(request, progress.deadline_at)
@@ -296,8 +296,9 @@ class CallLoop:
         """Add the keys to a request.
 
         Raises:
-            MeshTimeoutError: The caller's secret function took until the deadline.
-            MeshError: It returned something that cannot be a key.
+            MeshTimeoutError: The deadline passed before or while the secret function ran.
+            MeshError: It returned something that cannot be a key, or an async client is used
+                outside of an event loop.
         """
         authentication = self.engine.authentication
         # A pause may last a little too long. Then the secret function is not to blame.
@@ -312,7 +313,8 @@ class CallLoop:
             is_late = _has_passed(deadline_at)
             if not is_late:  # the caller's secret function has raised it
                 raise
-            forget_frames(error)  # the function may keep it
+            # The caller's function may keep this error, whose frames lead to the API keys.
+            forget_frames(error)
         if is_late:
             raise self._deadline_error("client_secret")
 
@@ -321,7 +323,7 @@ class CallLoop:
 
         Raises:
             MeshTimeoutError: None came free before the deadline.
-            MeshError: The client is closed.
+            MeshError: The client is closed, or an async client is used outside of an event loop.
         """
         # If the deadline has passed already (a pause may last a little too long), then the wait for
         # a connection is not to blame, and the error must not say so.
@@ -351,8 +353,8 @@ class CallLoop:
         Raises:
             MeshTimeoutError: The deadline has passed.
             MeshError: The client is closed, the caller's secret function has returned something
-                that cannot be a key, or too many files are open and no other call has a connection
-                that could become free.
+                that cannot be a key, an async client is used outside of an event loop, or too many
+                files are open and no other call has a connection that could become free.
         """
         connection = await self._sign_and_acquire(request, progress)
         exchange: _Exchange | None = None

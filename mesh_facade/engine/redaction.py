@@ -111,7 +111,7 @@ def _spellings(secret: str) -> set[str]:
         spellings.add(in_json.replace("/", "\\/"))  # as PHP writes it
         spellings.add(in_json.translate(_ESCAPES_OF_DOTNET))
     stripped = secret.strip()
-    if stripped != secret:
+    if stripped != secret and len(stripped) >= _SHORTEST_REDACTED:
         spellings |= _spellings(stripped)
     return spellings
 
@@ -271,10 +271,10 @@ def empty_frames(error: BaseException) -> None:
         traceback.clear_frames(error.__traceback__)
         error.with_traceback(None)
         error.__context__ = None
-    # A function of the caller's, such as `on_attempt`, may raise an error again that the caller is
-    # already handling, or the cause or context of that error. Then `error` itself is among the
-    # caller's errors. It is emptied all the same, and so is each error that can be reached only
-    # through it. That is why the search for the caller's errors does not go past `error`.
+    # `error` may be one of the caller's errors: a function such as `on_attempt` can raise the error
+    # again that the caller is handling, or its cause or context. Even then, the frames of `error`
+    # are emptied, and those of the errors to which only `error` leads. So the search that starts at
+    # the caller's error stops at `error`.
     errors_of_caller = _errors_reachable_from(sys.exception(), without=[error])
     for reachable in _errors_reachable_from(error, without=errors_of_caller):
         traceback.clear_frames(reachable.__traceback__)

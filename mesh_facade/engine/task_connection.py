@@ -38,8 +38,9 @@ _PAUSE_ABOVE = 64 * 1024  # so many unread bytes: then asyncio stops reading for
 class _SocketStream(asyncio.BufferedProtocol):
     """Reads and writes on a socket, through one of asyncio's transports.
 
-    asyncio writes what comes in into a buffer, and this keeps it until it is read. (With an
-    `asyncio.Protocol`, asyncio would allocate 256 KiB for each piece.) Each address of a host that
+    asyncio writes received bytes into `_buffer`. This class moves them to `unread`, where they stay
+    until they are read. (With an `asyncio.Protocol`, asyncio would allocate 256 KiB for each
+    piece.) Each address of a host that
     is tried gets a stream of its own: asyncio may report the end of an earlier transport late, and
     that must not pass for the end of the transport in use.
 
@@ -66,8 +67,8 @@ class _SocketStream(asyncio.BufferedProtocol):
     async def read(self, max_bytes: int, timeout: float | None) -> bytes:
         """Wait until something comes in, and return it; nothing if the connection has ended.
 
-        What came in before an error is returned first, and the error is kept until then: if it were
-        lost, an answer without a Content-Length would look complete.
+        Bytes that came in before an error are returned first. The error is raised when they have
+        been read. If it were lost, an answer without a Content-Length would look complete.
 
         Raises:
             httpcore.ReadTimeout: Nothing came in for too long.
@@ -186,9 +187,9 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         return await self._httpx_transport.handle_async_request(request)
 
     def has_unread_data(self) -> bool:
-        return self._is_closed or self._holds_unread_data() or self._socket_stream.is_readable()
+        return self._is_closed or self._has_reported_data() or self._socket_stream.is_readable()
 
-    def _holds_unread_data(self) -> bool:
+    def _has_reported_data(self) -> bool:
         """Return True if something that asyncio has reported was not read."""
         if self._tls is not None and self._tls.memory.has_unread_data():
             return True
@@ -272,6 +273,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
             SocksRefusal: The proxy refuses, or what it sends is not SOCKS5.
             httpcore.RemoteProtocolError: It closed the connection.
             httpcore.ReadError: The connection broke.
+            httpcore.WriteError: It has been closed (with uvloop only).
             httpcore.ReadTimeout: A reply did not come in time.
         """
         step: Step | None = next(negotiation)
@@ -313,10 +315,10 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         data = self._head_joiner.feed(buffer)
         if not data:
             return
-        # The event loop has run since the connection was taken from the pool, because httpcore's
-        # locks give way to it even if they are free. So something may have come in, and would be
-        # read as the answer to this request.
-        if self.is_reused and not self._has_written and self._holds_unread_data():
+        # The event loop has run since the connection was taken from the pool: to acquire one of
+        # httpcore's locks yields to the event loop, even if the lock is free. So something may have
+        # come in, and would be read as the answer to this request.
+        if self.is_reused and not self._has_written and self._has_reported_data():
             # Not a WriteError: after one, httpcore reads an answer all the same.
             raise httpcore.ReadError("something came in before the request was sent")
         self._has_written = True

@@ -77,8 +77,8 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
         """Connect to the first address of a host that answers.
 
-        Each address gets an equal share of the time. The time is `timeout`, or what is left until
-        the deadline after the look-up, if that is less.
+        Each address gets an equal share of the time. The time is `timeout`. If less than that is
+        left until the deadline when the look-up has ended, the time is what is left.
         """
         with self.recording_cause():
             addresses = _look_up(host, port)
@@ -173,7 +173,9 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         return self._stream
 
     def _require_time_left(self, timeout: float | None) -> float:
-        """Return the seconds that a wait may take: more than 0, because for sockets 0 is no wait.
+        """Return the seconds that a wait may take.
+
+        Always more than 0: a timeout of 0 would make the socket non-blocking.
 
         Raises:
             httpcore.ReadTimeout: The deadline has passed.

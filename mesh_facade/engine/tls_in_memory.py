@@ -2,7 +2,7 @@
 
 Two kinds of connections need it:
 
-- Those of tasks, for all TLS. asyncio's own TLS hands all that comes in to OpenSSL at once, and
+- Those of tasks, for all TLS. asyncio's own TLS passes all received bytes to OpenSSL at once, and
   does not show what is left there after an answer; neither does uvloop's. What is left may
   be the beginning of another answer. Here every byte passes through `TlsInMemory.feed`.
 - Those of threads, for TLS within TLS: the connection to the server, within the connection to an
@@ -105,7 +105,7 @@ def _read_and_write_errors() -> Generator[None]:
 class TlsStream:
     """TLS on a connection of a thread. Its constructor verifies the server, and agrees on keys.
 
-    Only the connection uses it: httpcore gets the connection itself as its stream.
+    Only `ThreadConnection` uses it. httpcore is given the `ThreadConnection`, never this object.
 
     Args:
         raw: The connection to the proxy.

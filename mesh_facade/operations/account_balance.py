@@ -84,7 +84,8 @@ def check_and_complete(envelope: JSONObject) -> str | None:
     texts, amounts = _complete_and_collect(envelope, content, row_objects)
     if are_texts(texts) and are_amounts(amounts):  # all at once, which is fast
         return None
-    # A malformed field is always found, because the same checks have just failed for all fields.
+    # `next` always finds one. The same checks have just failed for all fields taken together, so
+    # they fail for at least one of the fields alone.
     place = next(_places_of_malformed_fields(envelope, content, row_objects))
     return _problem_at(place)
 

@@ -48,7 +48,7 @@ It returns what is wrong with the envelope, or None if nothing is. The text ends
 
 
 @attrs.frozen
-class _Rule:
+class _ErrorKind:
     """An error class, with the HTTP status and the envelope's status that mean it.
 
     Either of the two is enough.
@@ -64,20 +64,20 @@ class _Rule:
     error_class: type[MeshAPIError]
 
 
-_RULES = (
-    _Rule(400, "badRequest", BadRequestError),
-    _Rule(401, None, AuthenticationError),  # the spec lists no status for it
-    _Rule(403, "permissionDenied", PermissionDeniedError),
-    _Rule(404, "notFound", NotFoundError),
-    _Rule(409, "conflict", ConflictError),
-    _Rule(423, "locked", LockedError),
-    _Rule(429, "tooManyRequest", RateLimitError),
-    _Rule(451, "unavailableForLegalReasons", UnavailableForLegalReasonsError),
-    _Rule(500, "serverFailure", ServerError),  # so is any HTTP status from 500
+_ERROR_KINDS = (
+    _ErrorKind(400, "badRequest", BadRequestError),
+    _ErrorKind(401, None, AuthenticationError),  # the spec lists no status for it
+    _ErrorKind(403, "permissionDenied", PermissionDeniedError),
+    _ErrorKind(404, "notFound", NotFoundError),
+    _ErrorKind(409, "conflict", ConflictError),
+    _ErrorKind(423, "locked", LockedError),
+    _ErrorKind(429, "tooManyRequest", RateLimitError),
+    _ErrorKind(451, "unavailableForLegalReasons", UnavailableForLegalReasonsError),
+    _ErrorKind(500, "serverFailure", ServerError),  # so is any HTTP status from 500
 )
-_CLASS_BY_HTTP_STATUS = {rule.http_status: rule.error_class for rule in _RULES}
+_CLASS_BY_HTTP_STATUS = {kind.http_status: kind.error_class for kind in _ERROR_KINDS}
 # In lower case, as `judge` looks them up.
-_CLASS_BY_STATUS = {rule.status.lower(): rule.error_class for rule in _RULES if rule.status}
+_CLASS_BY_STATUS = {kind.status.lower(): kind.error_class for kind in _ERROR_KINDS if kind.status}
 
 _WIRE = WireNames(ApiResult)
 _STATUS = _WIRE["status"]

@@ -74,8 +74,8 @@ class Contract:
 
     def find_refusal(self, request: httpx.Request) -> Answer | None:
         """Return an answer 400 or 404 if the document does not allow the request, or None."""
-        checked = _as_openapi_request(request)
-        problem = next(self._openapi.iter_request_errors(checked), None)
+        openapi_request = _as_openapi_request(request)
+        problem = next(self._openapi.iter_request_errors(openapi_request), None)
         if problem is None:
             return None
         if isinstance(problem, PathError):
@@ -87,17 +87,21 @@ class Contract:
 
     def find_example(self, request: httpx.Request, status: int) -> bytes:
         """Return the document's example of an answer with this status; empty if it has none."""
-        checked = _as_openapi_request(request)
+        openapi_request = _as_openapi_request(request)
         finder = APICallPathFinder(self._openapi.spec)
         try:
-            found = finder.find(checked.method, checked.host_url + checked.path)
+            found = finder.find(
+                openapi_request.method, openapi_request.host_url + openapi_request.path
+            )
         except PathError:
             return b""
-        operation = found.operation.read_value()
-        response = operation["responses"].get(str(status), {})
-        for media in response.get("content", {}).values():
+        # Each step into the document with `/` follows references.
+        content = found.operation / "responses" / str(status) / "content"
+        if not content.exists():
+            return b""
+        for _, media in content.items():  # noqa: PERF102 — a SchemaPath has no `values`
             if "example" in media:
-                return write_json(media["example"]).encode()
+                return write_json((media / "example").read_value()).encode()
         return b""
 
 

@@ -146,6 +146,8 @@ class HTTPServer:
         while True:
             try:
                 connection, _ = listener.accept()
+            except ConnectionError:  # pragma: no cover — macOS and Windows: the client has left
+                continue
             except OSError:
                 break  # usually BlockingIOError: no connection is waiting
             connection.close()
@@ -165,7 +167,7 @@ class HTTPServer:
             writer.close()
             await writer.wait_closed()
         except OSError:
-            pass  # the client is gone, or did not read what it was sent
+            pass  # the client has gone, perhaps before it read the whole answer
         finally:
             writer.transport.abort()
 

@@ -287,9 +287,9 @@ class MockServer:
         document has for the status.
 
         `cash`, `buying_power` and `cryptocurrency_buying_power` map currencies to amounts. The
-        balance has one row for each currency in any of them, and a row has a field for each of them
-        that contains its currency. An amount of None is sent as `null`. A total that is not given,
-        or is None, is sent as `null`, too.
+        balance has one row for each currency that any of the three contains. A row has the field
+        for `cash` only if `cash` contains its currency; the same goes for the other two. An amount
+        of None is sent as `null`. A total that is not given, or is None, is sent as `null`, too.
 
         Args:
             token: The user's token. Any field of a request may hold it.
@@ -422,7 +422,7 @@ def _read_fields(request: httpx.Request) -> dict[str, JSON]:
 
 
 def _raise_timeout_or_failure(request: httpx.Request, answer: Answer, body: bytes) -> None:
-    """Raise the exception with which a call over a network would end, if it would end with one.
+    """Raise ReadTimeout for an answer that takes too long, or the exception of a planned failure.
 
     Over a network, the read timeout does not end an answer that is sent byte by byte: each byte
     arrives in time, and only the client's deadline ends the call. In process nothing waits, so the

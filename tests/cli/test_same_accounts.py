@@ -556,8 +556,8 @@ def test_output_of_an_older_version_is_refused_and_left_unchanged(
 
     assert (result.exit_code, output.read_bytes(), mesh.calls) == (2, before, [])
     assert result.stderr == (
-        f"error: {output}: it was written by an older version, which did not store which accounts "
-        "its outcomes belong to. Choose another output.\n"
+        f"error: {output}: it was written by an older version of mesh-balance, without the "
+        "fingerprints that show which accounts its outcomes belong to. Choose another output.\n"
     )
 
 

@@ -140,6 +140,22 @@ def test_slow_secret_function_raises_timeout_error(mode: Mode, *, is_awaited: bo
     assert caught.value.attempts == 0
 
 
+def test_coroutine_that_a_secret_function_returns_is_refused(mode: Mode) -> None:
+    async def fetch() -> str:
+        return CLIENT_SECRET
+
+    async def forget_to_await() -> Any:
+        return fetch()
+
+    secret = forget_to_await if mode.is_async else fetch
+    script = Script(OK)
+
+    with pytest.raises(MeshConfigurationError, match="await the coroutine in your function"):
+        mode.client(client_secret=secret, transport=script).read()
+
+    assert script.requests == []
+
+
 def test_sync_client_refuses_an_async_secret_function(serve: Serve) -> None:
     async def secret() -> str:
         return CLIENT_SECRET

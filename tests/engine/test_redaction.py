@@ -38,6 +38,15 @@ def test_echoed_secrets_are_redacted_and_other_text_is_kept(mode: Mode) -> None:
     assert str(caught.value) == "Mesh answered HTTP 401: ofTomorrow"
 
 
+def test_text_that_is_a_short_token_without_its_spaces_is_kept(mode: Mode) -> None:
+    script = Script(response(401, envelope("ofTomorrow", message="abandoned", errorType="AB")))
+
+    with pytest.raises(MeshAPIError) as caught:
+        mode.client(transport=script).read(auth_token="ab      ")
+
+    assert (caught.value.message, caught.value.error_type) == ("abandoned", "AB")
+
+
 @pytest.mark.parametrize("brackets", ["[]", '{"":}'])
 @pytest.mark.parametrize("depth", [101, 500, 900, 9_000])
 def test_deeply_nested_error_data_holds_no_secret(mode: Mode, depth: int, brackets: str) -> None:

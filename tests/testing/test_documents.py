@@ -54,6 +54,31 @@ PORTFOLIO: dict[str, Any] = {
 }
 
 
+def test_example_behind_a_reference_is_the_default_answer() -> None:
+    document: dict[str, Any] = {
+        "openapi": "3.0.1",
+        "info": {"title": "Status", "version": "1"},
+        "paths": {
+            "/status": {"get": {"responses": {"200": {"$ref": "#/components/responses/Status"}}}}
+        },
+        "components": {
+            "responses": {
+                "Status": {
+                    "description": "OK",
+                    "content": {
+                        "text/plain": {"schema": {"type": "string"}},
+                        "application/json": {"example": {"isUp": True, "counts": [1, 2.5]}},
+                    },
+                }
+            }
+        },
+    }
+    with MockServer(document) as mesh:
+        answer = httpx.get(mesh.url + "/status")
+
+    assert answer.json() == {"isUp": True, "counts": [1, 2.5]}
+
+
 def test_all_operations_of_another_document_are_served() -> None:
     with MockServer(PORTFOLIO) as mesh, httpx.Client(base_url=mesh.url) as client:
         mesh.answers("a-user", content={"fiatBalances": []})
