@@ -81,7 +81,7 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
             KeyError: The account does not list that currency; the message names those it lists.
         """
         balance = None
-        if isinstance(code, str):  # `in` and `get` of Mapping pass on any object
+        if isinstance(code, str):  # `in` and `get` of Mapping call this with any object
             balance = self._by_code.get(code.upper())
         if balance is None:
             listed = ", ".join(self._by_code) or "no currency"
@@ -111,6 +111,8 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
     def cryptocurrency_buying_power(self, code: str) -> Decimal | None:
         """Return the buying power for cryptocurrency orders; KeyError as for `cash`."""
         return self[code].cryptocurrency_buying_power
+
+    # `Any` in these annotations lets callers index the JSON without narrowing each step.
 
     @property
     def raw(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class LinkedAccount:
 
     auth_token: str = attrs.field(repr=False)
     broker: Broker
-    key: Any = None
+    key: Any = None  # `Any`, so that callers can use the key of an outcome without narrowing it
 
     @classmethod
     @keeps_secrets_out_of_tracebacks

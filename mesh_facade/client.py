@@ -227,10 +227,10 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
 
         Raises:
             MeshConfigurationError: `concurrency` or `max_pause` cannot be used; raised at once.
-            AuthenticationError: The API keys are evidently refused: `concurrency` different
-                accounts in a row, but never fewer than 5, got this error without
-                `reconnect_required`. (Accounts without an answer do not interrupt the row.) The
-                outcomes of calls in flight are yielded first.
+            AuthenticationError: The API keys are evidently refused: this error, with
+                `reconnect_required` False, came for as many different accounts in a row as
+                `concurrency` says, and for at least 5. (Accounts without an answer do not interrupt
+                the row.) The outcomes of calls in flight are yielded first.
             TypeError: `accounts` is not iterable (raised at once), or one of them is not a
                 LinkedAccount.
             RuntimeError: The system allows no thread at all.
@@ -279,9 +279,9 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
 class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
     """Reads balances through Mesh, for asyncio.
 
-    The options are those of `MeshClient`, with two differences: `client_secret` may be an async
-    function too, and `transport` is an `httpx.AsyncBaseTransport`. `deadline` also bounds the
-    look-up of the host's name, and a secret function that is async.
+    The options are those of `MeshClient`, with three differences: `client_secret` may be an async
+    function too, `transport` is an `httpx.AsyncBaseTransport`, and `deadline` also bounds the
+    look-up of the host's name, a secret function that is async, and a transport of your own.
     """
 
     @keeps_secrets_out_of_tracebacks
@@ -389,7 +389,7 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
 
 
 def _check_transport(
-    transport: object, transport_class: type, proxy: object, verify: object
+    transport: object, transport_class: type[object], proxy: object, verify: object
 ) -> None:
     """Raise MeshConfigurationError if a caller's transport cannot be used as asked."""
     if transport is None:

@@ -25,8 +25,9 @@ its own. Even then, there is another attempt only if the operation is safe to re
 In a bulk run, a 429 with a `Retry-After` has bounds of its own, in `mesh_facade/pacing.py`.
 
 An error that comes before an attempt has begun ends the call, whatever its class. For example: the
-client is closed, the secret cannot be used, too many files are open, or the deadline passes while
-the call waits for the secret or for a connection. (A connection that is refused is an attempt.)
+client is closed, the secret cannot be used, the deadline passes while the call waits for the secret
+or for a connection, or too many files are open and no other call has a connection that could become
+free. (A connection that is refused is an attempt.)
 
 Every error can be pickled and copied. No error holds a secret, or leads to one through its cause,
 context or traceback: `mesh_facade/engine/redaction.py` sees to that. (Secrets of fewer than 8

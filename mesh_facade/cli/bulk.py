@@ -205,7 +205,7 @@ class BulkRun:
         if tally.answers_that_show_accepted_keys > 0:
             _write_all(held_back, writer, tally)
         else:
-            _write_held_back(held_back, resumption, writer, tally)
+            _write_unless_an_older_failure_stays(held_back, resumption, writer, tally)
 
     def _make_progress_bar(self) -> progress.Progress:
         """Return a progress bar on stderr.
@@ -261,7 +261,7 @@ def _write_all(outcomes: Sequence[Outcome], writer: OutcomeWriter, tally: Tally)
         tally.add_outcome(outcome)
 
 
-def _write_held_back(
+def _write_unless_an_older_failure_stays(
     held_back: Sequence[Outcome], resumption: Resumption, writer: OutcomeWriter, tally: Tally
 ) -> None:
     """Write and count the 401s of a run in which no answer showed that Mesh accepts the keys.

@@ -150,7 +150,7 @@ class OutputFile:
         self._file = _open_private(path, "a+b")
         try:
             _lock(self._file, path)
-            self._read()
+            self._read_and_repair()
         except BaseException:
             self._file.close()
             raise
@@ -234,7 +234,7 @@ class OutputFile:
             return _CSV_HEADER
         return b""
 
-    def _read(self) -> None:
+    def _read_and_repair(self) -> None:
         """Read the outcomes, remove an incomplete last line, and write a missing header.
 
         Raises:
@@ -255,12 +255,12 @@ class OutputFile:
             self._file.flush()
 
     def _is_cut_off(self, line: bytes, number: int) -> bool:
-        """Return True if this line has no line end, and can be removed.
+        """Return True if this line has no line end and may be removed.
 
-        Usually a crash has cut it off, so it can. But if it is the only line, another program may
-        have written the file. Then it can be removed only if it starts as the first line of an
-        output does, and is not a complete JSON object with other fields. (`_parse_line` refuses
-        the file otherwise.)
+        After the first line, it may always be removed: a crash has cut it off. But a file with a
+        single line may come from another program. That line may be removed only if it starts like
+        the first line of an output, and is not a complete JSON object with other fields. Otherwise,
+        `_parse_line` refuses the file.
         """
         if line.endswith(b"\n"):
             return False
@@ -502,10 +502,10 @@ def _make_stored_outcome(values: JSON) -> StoredOutcome:
     if not isinstance(values, dict):
         raise _NotAnOutcomeError
     failure = None
-    error = _find_text(values, "error")
+    error = _read_text_or_null(values, "error")
     if error is not None:
         # An empty error type means the same as none, as in `Failure.from_error`.
-        failure = Failure(error, _find_text(values, "error_type") or None)
+        failure = Failure(error, _read_text_or_null(values, "error_type") or None)
     return StoredOutcome(
         key=_require_text(values, "key"),
         broker=_require_text(values, "broker"),
@@ -516,13 +516,13 @@ def _make_stored_outcome(values: JSON) -> StoredOutcome:
 
 def _require_text(values: Mapping[str, JSON], column: str) -> str:
     """Return the value of a column; raise _NotAnOutcomeError if it is not a string."""
-    text = _find_text(values, column)
+    text = _read_text_or_null(values, column)
     if text is None:
         raise _NotAnOutcomeError
     return text
 
 
-def _find_text(values: Mapping[str, JSON], column: str) -> str | None:
+def _read_text_or_null(values: Mapping[str, JSON], column: str) -> str | None:
     """Return the value of a column; raise _NotAnOutcomeError unless it is a string or null."""
     if column not in values:
         raise _NotAnOutcomeError

@@ -61,8 +61,9 @@ class Connection:
         is_clean: Whether another call may use it: the answer was read to its end, and its last byte
             is the last that came in. The engine sets it to False before it sends a request.
         idle_since: When it was last given back to the pool.
-        opening_cause: What made the last step of opening it fail, where that is known; None if it
-            was opened. It is kept here because httpcore's proxies drop the causes of their errors.
+        cause_of_failed_opening: What made the last step of opening it fail, where that is known;
+            None if it was opened. It is kept here because httpcore's proxies drop the causes of
+            their errors.
     """
 
     home: "Home"
@@ -74,7 +75,7 @@ class Connection:
         self.is_reused = False
         self.is_clean = False
         self.idle_since = 0.0
-        self.opening_cause: BaseException | None = None
+        self.cause_of_failed_opening: BaseException | None = None
         self._received = bytearray()
 
     @property
@@ -123,7 +124,7 @@ class Connection:
     def close(self) -> None:
         """Close it; never raises."""
 
-    def check_end_of(self, response: httpx.Response) -> None:
+    def update_is_clean(self, response: httpx.Response) -> None:
         """Set `is_clean` if the answer's last byte is the last byte that came in.
 
         If more bytes might follow, the connection is not used again: the next call, perhaps another
@@ -154,11 +155,11 @@ class Connection:
         A cause that was recorded before is dropped. It explains an earlier step, such as an address
         that refused, and not this one.
         """
-        self.opening_cause = None
+        self.cause_of_failed_opening = None
         try:
             yield
         except Exception as error:
-            self.opening_cause = error.__cause__
+            self.cause_of_failed_opening = error.__cause__
             raise
 
     def _time_left(self, timeout: float | None) -> float:
@@ -180,8 +181,8 @@ class Connection:
 class CallerConnection(Connection):
     """A transport of the caller's own, in the place of a connection of ours.
 
-    The connections behind it are the transport's own matter. So this never becomes `is_clean` and
-    the pool keeps none, and `close` does nothing.
+    The connections behind it are the transport's own matter. So this never becomes `is_clean`, the
+    pool never keeps it, and `close` does nothing.
     """
 
     heeds_deadline = False

@@ -55,8 +55,8 @@ class Engine:
         timeout: Seconds that one network wait may take.
         deadline: Seconds that a call may take in all.
         max_attempts: How many attempts a call may make.
-        stop_signal: Ends pauses between attempts early. By default it is the pool's; a run of many
-            calls replaces it with one of its own.
+        stop_signal: Ends pauses between attempts early. A client passes the signal of its pool; a
+            run of many calls replaces it with one of its own.
         on_attempt: Called after each attempt.
     """
 
@@ -345,10 +345,11 @@ class CallLoop:
         """Wait for a connection, send a request on it once, and give the connection back.
 
         The connection is given back even if the call is cancelled. `pool.release` keeps it only if
-        the last answer on it was read to its end.
+        the answer to this request was read to its end.
 
-        Return None if nothing was sent, and the call is to try again: the policy has put all
-        attempts on hold, or too many files are open to open the connection.
+        Return None if nothing was sent and the call must try again: because the policy has put all
+        attempts on hold, or because too many files were open, so the connection could not be
+        opened.
 
         Raises:
             MeshTimeoutError: The deadline has passed.
@@ -402,6 +403,8 @@ class CallLoop:
         connection.is_clean = False  # until its answer has been read to its end
         remaining = max(SHORTEST_WAIT, connection.deadline_at - time.monotonic())
         wait = min(engine.timeout, remaining)
+        # A caller's transport gets no other limit than these. Our own connections compute what is
+        # left until the deadline again before each wait.
         request.extensions = {
             "timeout": {"connect": wait, "read": wait, "write": wait, "pool": wait}
         }
@@ -425,16 +428,16 @@ class CallLoop:
         Raises:
             _OutOfDescriptorsError: The connection could not be opened.
         """
-        lacks_descriptor = is_out_of_descriptors(failure, connection.opening_cause)
-        # Without an `opening_cause`, something may have been sent: the connection was open, or it
-        # is a transport of the caller's.
-        if lacks_descriptor and connection.opening_cause is not None:
+        lacks_descriptor = is_out_of_descriptors(failure, connection.cause_of_failed_opening)
+        # If no cause of a failed opening was recorded, the connection was open already, or it is a
+        # transport of the caller's. Then something may have been sent.
+        if lacks_descriptor and connection.cause_of_failed_opening is not None:
             raise _OutOfDescriptorsError
         if _has_passed(connection.deadline_at):
             return self._deadline_error("answer")
         if lacks_descriptor:
             return MeshConnectionError(f"the connection failed: {self._describe_shortage()}")
-        return connection_error(failure, connection.opening_cause, self.engine.timeout)
+        return connection_error(failure, connection.cause_of_failed_opening, self.engine.timeout)
 
     def _may_resend(self, exchange: _Exchange, error: MeshError) -> bool:
         """Return True if a reused connection was found dead, and the policy allows a resend.

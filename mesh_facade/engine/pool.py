@@ -6,11 +6,11 @@ sockets. A stack costs the same at any size, and its last connection is the one 
 been closed by the server. Each process and each event loop has a `Home`: a stack and slots of its
 own.
 
-An idle connection is used again if its last answer ended cleanly (`Connection.check_end_of`), if it
-was released less than `KEEP_IDLE` ago, and if nothing came in since (`Home.take`). But after a
+An idle connection is used again if its last answer ended cleanly (`Connection.update_is_clean`), if
+it was released less than `KEEP_IDLE` ago, and if nothing came in since (`Home.take`). But after a
 fault or a timeout on a reused connection, `engine.CallLoop` closes all that were idle when the
-attempt began. If `retries` lets it send the request again, it does so on a new connection, unless
-no descriptor is free for one.
+attempt began. If the retry policy lets it send the request again, it does so on a new connection,
+unless no descriptor is free for one.
 
 Two threads cannot get one connection: taking it from the stack removes it, removing from a deque is
 atomic, and only the thread that removed it puts it back, once. See `mesh_facade/engine/__init__.py`
@@ -118,37 +118,39 @@ class Home:
         self._is_closed = True
         self.close_all_idle()
 
-    def make_room(self) -> bool:
-        """Withhold or release the slot of a call that could not open its connection.
+    def handle_shortage(self) -> bool:
+        """Prepare for another try of a call that could not open its connection.
 
-        Too many files are open. If other calls hold connections, this slot and every free slot are
-        withheld, so that no more connections can be opened. The call then waits for one of theirs
-        to be released. If no other call holds a connection, the idle connections are closed
-        instead, and the slot is released.
+        Too many files are open. If other calls hold connections, the slot of this call and every
+        free slot are withheld, so that no more connections can be opened. The call then waits for
+        one of theirs to be released. If no other call holds a connection, the idle connections are
+        closed instead, and the slot is released.
 
         Return True if the call may try again, False if there is nothing to wait for.
         """
-        # Before `withhold`, because slots are restored only after a recorded shortage, and Ctrl-C
-        # may come between the two. A recorded shortage without a withheld slot does no harm.
+        # First of all: if Ctrl-C came between `withhold` and this line, nothing would ever restore
+        # the withheld slots, because `restore_slot` looks at the time of the last shortage. A
+        # recorded shortage without a withheld slot does no harm.
         self._short_at = time.monotonic()
-        if not self.slots.withhold():
-            try:
-                closed = self.close_all_idle()
-            except BaseException:  # Ctrl-C: nothing else would ever give the slot back
-                self.slots.release()
-                raise
-            if closed > 0:
-                self.slots.release()
-                return True
-            # No connection was idle. But another thread may have taken the last idle one after the
-            # first `withhold`: then it holds a slot, and there is a connection to wait for.
-            if not self.slots.withhold():
-                self.slots.release()
-                return False
-        return True
+        if self.slots.withhold():
+            return True
+        try:
+            closed = self.close_all_idle()
+        except BaseException:  # Ctrl-C: nothing else would ever give the slot back
+            self.slots.release()
+            raise
+        if closed > 0:
+            self.slots.release()
+            return True
+        # No connection was idle. But another thread may have taken the last idle one after the
+        # first `withhold`: then it holds a slot, and there is a connection to wait for.
+        if self.slots.withhold():
+            return True
+        self.slots.release()
+        return False
 
     def restore_slot(self) -> None:
-        """Restore a slot that `make_room` withheld, if the last shortage was long enough ago."""
+        """Restore a slot that a shortage has withheld, if the last shortage was long enough ago."""
         if self._short_at is None or time.monotonic() < self._short_at + RESTORE_AFTER:
             return
         self.slots.restore()
@@ -229,12 +231,12 @@ class ConnectionPool:
         """Give back a connection that could not be opened because too many files are open.
 
         Return True if the call may try again, False if there is nothing to wait for.
-        `Home.make_room` says how room is made.
+        `Home.handle_shortage` says how one becomes free.
         """
         try:
             connection.close()
         finally:  # Ctrl-C in `close` must not lose the slot
-            may_try_again = connection.home.make_room()
+            may_try_again = connection.home.handle_shortage()
         return may_try_again
 
     def close(self) -> None:

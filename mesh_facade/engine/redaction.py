@@ -27,7 +27,7 @@ _BITS_OF_BYTE = 8
 _BITS_OF_BASE64_LETTER = 6
 _BYTES_OF_BASE64_GROUP = 3
 _OPTIONAL_BASE64_LETTER = "[A-Za-z0-9+/_-]?"
-# System.Text.Json of .NET escapes these characters too.
+# System.Text.Json of .NET escapes these characters too, and writes `\"` as `\u0022`.
 _ESCAPES_OF_DOTNET = {ord(character): f"\\u{ord(character):04X}" for character in "+&'<>`"}
 
 Container: TypeAlias = dict[str, object] | list[object] | tuple[object, ...]
@@ -109,7 +109,7 @@ def _spellings(secret: str) -> set[str]:
     for in_json in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
         spellings.add(in_json)
         spellings.add(in_json.replace("/", "\\/"))  # as PHP writes it
-        spellings.add(in_json.translate(_ESCAPES_OF_DOTNET))
+        spellings.add(in_json.replace('\\"', "\\u0022").translate(_ESCAPES_OF_DOTNET))
     stripped = secret.strip()
     if stripped != secret and len(stripped) >= _SHORTEST_REDACTED:
         spellings |= _spellings(stripped)
@@ -212,9 +212,10 @@ def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
                 return await method(*args, **kwargs)
             except BaseException as raised:  # noqa: BLE001 — it is raised again below
                 error = raised
-            # After the `except` block, because `empty_frames` and `raise` look at the error that is
-            # being handled. Within the block, that is `error`. After the block, it is the error
-            # that the caller is handling, if there is one.
+            # After the `except` block, because the error that Python is handling matters to both
+            # steps: `empty_frames` leaves it alone, and `raise` makes it the context of `error`.
+            # Within the block, it would be `error` itself. Here, it is the error that the caller is
+            # handling, if there is one.
             empty_frames(error)
             del args, kwargs
             try:
@@ -271,10 +272,10 @@ def empty_frames(error: BaseException) -> None:
         traceback.clear_frames(error.__traceback__)
         error.with_traceback(None)
         error.__context__ = None
-    # `error` may be one of the caller's errors: a function such as `on_attempt` can raise the error
-    # again that the caller is handling, or its cause or context. Even then, the frames of `error`
-    # are emptied, and those of the errors to which only `error` leads. So the search that starts at
-    # the caller's error stops at `error`.
+    # `error` may itself be one of the caller's errors: a function such as `on_attempt` can raise
+    # again the error that the caller is handling, or its cause or context. Its frames are emptied
+    # even then, and so are those of errors that can be reached only through it. That is why the
+    # search for the caller's errors does not go through `error` (`without=[error]`).
     errors_of_caller = _errors_reachable_from(sys.exception(), without=[error])
     for reachable in _errors_reachable_from(error, without=errors_of_caller):
         traceback.clear_frames(reachable.__traceback__)

@@ -30,7 +30,8 @@ class Slots(ABC):
     def withhold(self) -> bool:
         """Take the caller's own slot and all free slots out of use.
 
-        A call does this in place of `release` if it found no file descriptor (`Home.make_room`).
+        A call does this in place of `release` if it found no file descriptor
+        (`Home.handle_shortage`).
         Afterwards there are only the slots that other calls hold, and none is free. If no other
         call holds one, return False, and change nothing.
         """

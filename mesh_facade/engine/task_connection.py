@@ -40,9 +40,10 @@ class _SocketStream(asyncio.BufferedProtocol):
 
     asyncio writes received bytes into `_buffer`. This class moves them to `unread`, where they stay
     until they are read. (With an `asyncio.Protocol`, asyncio would allocate 256 KiB for each
-    piece.) Each address of a host that
-    is tried gets a stream of its own: asyncio may report the end of an earlier transport late, and
-    that must not pass for the end of the transport in use.
+    piece.)
+
+    Each address of a host that is tried gets a stream of its own: asyncio may report the end of an
+    earlier transport late, and that must not pass for the end of the transport in use.
 
     Args:
         time_left: Returns the seconds that a wait may take: its timeout, or less if the call's

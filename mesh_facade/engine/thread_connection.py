@@ -93,7 +93,11 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
 
     def _connect_to(self, address: str, port: int, seconds: float) -> None:
         with self.recording_cause():
-            self._stream = httpcore.SyncBackend().connect_tcp(address, port, seconds)
+            try:
+                self._stream = httpcore.SyncBackend().connect_tcp(address, port, seconds)
+            except httpcore.ConnectTimeout as error:
+                _raise_if_from_system(error, httpcore.ConnectError)
+                raise
 
     def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
         """Send what a negotiation with a SOCKS proxy asks for, and pass it the replies.
@@ -130,9 +134,13 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
                 self._nested = TlsStream(self, ssl_context, server_hostname, timeout)
             else:
                 seconds = self._require_time_left(timeout)
-                self._stream = self._require_stream().start_tls(
-                    ssl_context, server_hostname, seconds
-                )
+                try:
+                    self._stream = self._require_stream().start_tls(
+                        ssl_context, server_hostname, seconds
+                    )
+                except httpcore.ConnectTimeout as error:
+                    _raise_if_from_system(error, httpcore.ConnectError)
+                    raise
         self._is_encrypted = True
         self._received.clear()  # those bytes were a proxy's
         return self
@@ -147,7 +155,11 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
 
     def read_raw(self, max_bytes: int, timeout: float | None) -> bytes:
         """Read from the connection itself, beneath any nested TLS."""
-        return self._require_stream().read(max_bytes, self._require_time_left(timeout))
+        try:
+            return self._require_stream().read(max_bytes, self._require_time_left(timeout))
+        except httpcore.ReadTimeout as error:
+            _raise_if_from_system(error, httpcore.ReadError)
+            raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         data = self._head_joiner.feed(buffer)
@@ -159,9 +171,13 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
     def write_raw(self, data: bytes, timeout: float | None) -> None:
         """Write on the connection itself, beneath any nested TLS."""
         for start in range(0, len(data), MOST_BYTES_WRITTEN):
-            self._require_stream().write(
-                data[start : start + MOST_BYTES_WRITTEN], self._require_time_left(timeout)
-            )
+            try:
+                self._require_stream().write(
+                    data[start : start + MOST_BYTES_WRITTEN], self._require_time_left(timeout)
+                )
+            except httpcore.WriteTimeout as error:
+                _raise_if_from_system(error, httpcore.WriteError)
+                raise
 
     def get_extra_info(self, info: str) -> object:
         return self._require_stream().get_extra_info(info)
@@ -184,6 +200,19 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         if left <= 0:
             raise httpcore.ReadTimeout("the deadline has passed")
         return left
+
+
+def _raise_if_from_system(
+    error: httpcore.TimeoutException, error_class: type[httpcore.NetworkError]
+) -> None:
+    """Raise the given class of error if the system has reported a timeout (ETIMEDOUT).
+
+    Python raises TimeoutError in two cases: if a wait of ours took too long, without an errno, and
+    if the system gives the connection up, with one. httpcore does not tell them apart.
+    """
+    cause = error.__cause__
+    if isinstance(cause, TimeoutError) and cause.errno is not None:
+        raise error_class("the system gave the connection up") from cause
 
 
 def _look_up(host: str, port: int) -> list[str]:

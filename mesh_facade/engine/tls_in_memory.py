@@ -114,7 +114,8 @@ class TlsStream:
         timeout: Seconds that one wait of the handshake may take.
 
     Raises:
-        httpcore.ConnectError: The server's certificate was refused, or the server refuses.
+        httpcore.ConnectError: The server's certificate was refused; or the server rejected the
+            handshake, ended the connection, or does not speak TLS.
         httpcore.ConnectTimeout: A wait of the handshake took too long.
         httpcore.ReadError: The connection broke while it was read from.
         httpcore.WriteError: The connection broke while it was written to.
@@ -210,7 +211,8 @@ class AsyncTlsStream:
         """Verify the server, and agree with it on keys.
 
         Raises:
-            httpcore.ConnectError: The server's certificate was refused, or the server refuses.
+            httpcore.ConnectError: The server's certificate was refused; or the server rejected the
+            handshake, ended the connection, or does not speak TLS.
             httpcore.ConnectTimeout: A wait of the handshake took too long.
             httpcore.ReadError: The connection broke in the handshake.
             httpcore.WriteError: The connection was closed in the handshake; with uvloop only.
@@ -251,7 +253,10 @@ class AsyncTlsStream:
                 rest = rest[written:]
 
     async def _run(self, operation: Callable[[], T], timeout: float | None) -> T:
-        """Run an operation of TLS until it has all that it needs; raise as its sibling above."""
+        """Run an operation of TLS until it has all that it needs from the server.
+
+        Raises the same as `TlsStream._run`.
+        """
         while True:
             try:
                 result = operation()

@@ -278,7 +278,7 @@ class ThreadWaiting(Waiting):
                 if not body.feed(chunk):
                     break
         if not body.problem:
-            connection.check_end_of(response)
+            connection.update_is_clean(response)
         return body.finish()
 
     async def pause(self, seconds: float, stop: StopSignal) -> bool:
@@ -330,7 +330,7 @@ class TaskWaiting(Waiting):
                 if not body.feed(chunk):
                     break
         if not body.problem:
-            connection.check_end_of(response)
+            connection.update_is_clean(response)
         return body.finish()
 
     async def pause(self, seconds: float, stop: StopSignal) -> bool:

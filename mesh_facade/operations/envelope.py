@@ -51,7 +51,7 @@ It returns what is wrong with the envelope, or None if nothing is. The text ends
 class _ErrorKind:
     """An error class, with the HTTP status and the envelope's status that mean it.
 
-    Either of the two is enough.
+    Either of the two is enough; if they mean different errors, the envelope's status decides.
 
     Attributes:
         http_status: The HTTP status that means it.

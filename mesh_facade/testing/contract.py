@@ -25,7 +25,7 @@ from mesh_facade.testing.answers import JSON, NOWHERE, Answer, envelope, write_j
 
 # Validating a document takes longer than most tests. The document that ships with the generated
 # client was validated when the client was generated; a user's own document is not validated.
-_WITHOUT_VALIDATION = Config(spec_validator_cls=None)  # pyright: ignore[reportArgumentType] — as its docs say
+_WITHOUT_VALIDATION = Config(spec_validator_cls=None)  # pyright: ignore[reportArgumentType] — openapi-core's docs use None
 
 
 class _SchemaError(Protocol):
@@ -75,7 +75,13 @@ class Contract:
     def find_refusal(self, request: httpx.Request) -> Answer | None:
         """Return an answer 400 or 404 if the document does not allow the request, or None."""
         openapi_request = _as_openapi_request(request)
-        problem = next(self._openapi.iter_request_errors(openapi_request), None)
+        try:
+            problem = next(self._openapi.iter_request_errors(openapi_request), None)
+        except RecursionError:
+            return Answer(
+                status=400,
+                body=envelope("badRequest", "badRequest", "the body is nested too deeply"),
+            )
         if problem is None:
             return None
         if isinstance(problem, PathError):

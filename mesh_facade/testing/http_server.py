@@ -140,8 +140,8 @@ class HTTPServer:
     async def _drop_connections(self, listener: socket.socket) -> None:
         """Drop the accepted connections, and those that wait to be accepted.
 
-        A program that was killed may have left a request on a waiting connection. If it were
-        accepted later, its request would be answered and recorded then.
+        A killed program may have left a request on a waiting connection. If the server accepted
+        that connection later, it would answer and record the old request.
         """
         while True:
             try:
@@ -292,7 +292,7 @@ class _Connection:
             await self._send([head, h11.EndOfMessage()])
 
     async def _fail(self, answer: Answer, body: bytes) -> None:
-        """Do what must be done before the caller closes the connection.
+        """Prepare a failure, which is complete when `HTTPServer._serve` closes the connection.
 
         For a reset, tell the system to reset the connection when it is closed. For a truncated
         answer, send its first half.
@@ -302,7 +302,8 @@ class _Connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         elif answer.failure is Failure.TRUNCATED:
             headers = response_headers(answer, body)
-            headers["Content-Length"] = str(len(body) + 1)  # an empty body is cut short, too
+            # One byte more than the body has, so that even an empty body is cut short.
+            headers["Content-Length"] = str(len(body) + 1)
             half = body[: len(body) // 2]
             await self._send([_head(answer, headers), h11.Data(data=half)])
 

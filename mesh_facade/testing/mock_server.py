@@ -414,7 +414,7 @@ def _read_fields(request: httpx.Request) -> dict[str, JSON]:
     fields: dict[str, JSON] = {name: value for name, value in query if value}
     try:
         body = json.loads(request.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return fields  # the contract refuses a body that must be JSON and is not
     if isinstance(body, dict):
         fields.update(body)

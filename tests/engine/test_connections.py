@@ -9,9 +9,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 import httpcore
 import httpx
@@ -335,6 +335,79 @@ def test_system_timeout_of_a_connect_is_no_timeout_of_ours(
         asyncio.run(connect())
 
     assert caught.value.__cause__ is error
+
+
+def test_system_timeout_of_a_connect_in_a_thread_is_no_timeout_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    def create_connection(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    connection = ThreadConnection(httpx.URL("http://127.0.0.1"), ssl.create_default_context(), None)
+
+    with pytest.raises(httpcore.ConnectError) as caught:
+        connection.connect_tcp("127.0.0.1", 1, 5)
+
+    assert caught.value.__cause__ is error
+    assert connection.cause_of_failed_opening is error
+
+
+class _LostSocket:
+    """A socket whose peer the system has given up."""
+
+    error = TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    def setsockopt(self, *_: object) -> None:
+        pass
+
+    def settimeout(self, _: float | None) -> None:
+        pass
+
+    def recv(self, _: int) -> bytes:
+        raise self.error
+
+    def send(self, _: bytes) -> int:
+        raise self.error
+
+    def close(self) -> None:
+        pass
+
+
+class _LostHandshake:
+    """A context of TLS whose handshake the system gives up."""
+
+    def wrap_socket(self, *_: object, **__: object) -> NoReturn:
+        raise _LostSocket.error
+
+
+@pytest.mark.parametrize(
+    ("use", "error_class"),
+    [
+        (lambda connection: connection.read_raw(1, 5), httpcore.ReadError),
+        (lambda connection: connection.write_raw(b"head", 5), httpcore.WriteError),
+        (
+            lambda connection: connection.start_tls(cast("ssl.SSLContext", _LostHandshake())),
+            httpcore.ConnectError,
+        ),
+    ],
+    ids=["read", "write", "handshake"],
+)
+def test_system_timeout_of_an_open_connection_in_a_thread_is_no_timeout_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+    use: Callable[[ThreadConnection], object],
+    error_class: type[httpcore.NetworkError],
+) -> None:
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: _LostSocket())
+    connection = ThreadConnection(httpx.URL("http://127.0.0.1"), ssl.create_default_context(), None)
+    connection.connect_tcp("127.0.0.1", 1, 5)
+
+    with pytest.raises(error_class) as caught:
+        use(connection)
+
+    assert caught.value.__cause__ is _LostSocket.error
 
 
 def test_write_on_a_connection_that_its_event_loop_has_closed_raises_write_error() -> None:

@@ -189,7 +189,7 @@ def test_name_that_no_host_can_have_fails_like_an_unknown_host(
     with pytest.raises(httpcore.ConnectError) as caught:
         asyncio.run(open_it())
 
-    error = connection_error(caught.value, connection.opening_cause, 10.0)
+    error = connection_error(caught.value, connection.cause_of_failed_opening, 10.0)
     assert str(error) == (
         "the connection failed (ConnectError): a label of the host's name is empty or too long"
     )
@@ -216,12 +216,12 @@ def test_cause_of_an_address_that_refused_does_not_explain_a_later_step() -> Non
     connection = Connection()
     with pytest.raises(httpcore.ConnectError), connection.recording_cause():
         raise httpcore.ConnectError("no socket") from OSError("too many open files")
-    assert isinstance(connection.opening_cause, OSError)
+    assert isinstance(connection.cause_of_failed_opening, OSError)
 
     with connection.recording_cause():
         pass
 
-    assert connection.opening_cause is None
+    assert connection.cause_of_failed_opening is None
 
 
 def test_slot_is_given_back_if_no_connection_can_be_made() -> None:

@@ -291,7 +291,7 @@ def test_idle_connections_make_room_for_a_call_that_needs_a_new_one(
     engine = caller.client._runner.engine
     [home] = engine.pool._homes.values()
 
-    async def make_room_twice() -> list[bool]:
+    async def handle_shortage_twice() -> list[bool]:
         results: list[bool] = []
         for _ in range(2):
             connection = await engine.pool.acquire(time.monotonic() + 1, must_be_new=True)
@@ -299,7 +299,7 @@ def test_idle_connections_make_room_for_a_call_that_needs_a_new_one(
         return results
 
     run = mode.run if mode.is_async else run_blocking
-    results = run(make_room_twice())
+    results = run(handle_shortage_twice())
 
     assert results == [True, False]  # the idle connection was closed, and then there was none
     assert home.take() is None
@@ -322,7 +322,7 @@ def test_all_slots_come_back_if_another_call_is_released_while_one_runs_short(
     # Two calls have slots. One of them runs short: its slot and the free one are withheld.
     for _ in range(2):
         run_blocking(slots.acquire(1))
-    assert home.make_room()
+    assert home.handle_shortage()
     assert slots._withheld == 2
 
     home.restore_slot()
@@ -331,7 +331,7 @@ def test_all_slots_come_back_if_another_call_is_released_while_one_runs_short(
     assert slots._withheld == 0
 
 
-def test_make_room_waits_if_another_thread_took_the_last_idle_connection() -> None:
+def test_shortage_waits_if_another_thread_took_the_last_idle_connection() -> None:
     class HomeThatLosesItsIdleConnection(pool.Home):
         """Another thread takes the last idle connection just before it would be closed."""
 
@@ -343,7 +343,7 @@ def test_make_room_waits_if_another_thread_took_the_last_idle_connection() -> No
     home = HomeThatLosesItsIdleConnection(slots)
     run_blocking(slots.acquire(1))
 
-    assert home.make_room()
+    assert home.handle_shortage()
     assert slots._withheld == 1
 
 

@@ -170,7 +170,7 @@ def test_ctrl_c_during_a_shortage_of_descriptors_loses_no_slot(
     run_blocking(slots.acquire(1))
 
     with pytest.raises(KeyboardInterrupt):
-        home.make_room()  # withholds two of the three slots
+        home.handle_shortage()  # withholds two of the three slots
     slots.was_interrupted = False
     with pytest.raises(KeyboardInterrupt):
         home.restore_slot()
@@ -188,6 +188,6 @@ def test_ctrl_c_while_idle_connections_make_room_loses_no_slot() -> None:
     run_blocking(slots.acquire(1))
 
     with pytest.raises(KeyboardInterrupt):
-        home.make_room()
+        home.handle_shortage()
 
     run_blocking(slots.acquire(0.01))

@@ -64,6 +64,17 @@ def test_a_body_that_the_document_forbids_is_answered_with_400_and_the_envelope(
     assert message in answer.json()["message"]
 
 
+def test_a_body_that_is_nested_too_deeply_is_answered_with_400(either: Either) -> None:
+    mesh, client = either
+    body = b"[" * 100_000 + b"]" * 100_000
+
+    answer = client.post(PATH, content=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "the body is nested too deeply"
+    assert len(mesh.calls) == 1
+
+
 def test_a_body_of_another_media_type_is_answered_with_400(either: Either) -> None:
     _, client = either
 

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from tests.conftest import Mode
 
 
+def _escape_as_dotnet_does(text: str) -> str:
+    escaped = json.dumps(text).replace('\\"', "\\u0022")
+    return escaped.replace("+", "\\u002B").replace("&", "\\u0026")
+
+
 def _spellings_of(sent: str) -> dict[str, str]:
     raw = sent.encode()
     return {
@@ -34,7 +39,7 @@ def _spellings_of(sent: str) -> dict[str, str]:
         "escaped": json.dumps(sent),
         "escaped, with letters as they are": json.dumps(sent, ensure_ascii=False),
         "escaped by PHP": json.dumps(sent).replace("/", "\\/"),
-        "escaped by .NET": json.dumps(sent).replace("+", "\\u002B").replace("&", "\\u0026"),
+        "escaped by .NET": _escape_as_dotnet_does(sent),
         "stripped": sent.strip(),
         "base64": base64.b64encode(raw).decode(),
         "base64 for URLs": base64.urlsafe_b64encode(raw).decode(),
