@@ -304,8 +304,8 @@ class _ThreadRun(_Run):
         outcome = None
         error: BaseException | None = None
         # The inner `try` stops the lanes. The outer one catches every error, including one raised
-        # by `_stop`, such as a second Ctrl-C. `empty_frames` works only after the `except` block,
-        # so the error is raised below, after `self` is deleted.
+        # by `_stop`, such as a second Ctrl-C. The error is raised again below the `except` block,
+        # because `empty_frames` works only there.
         try:
             try:
                 self.fill_lanes(self._accounts)
@@ -319,11 +319,11 @@ class _ThreadRun(_Run):
             finally:
                 outcome = None  # keep no token while waiting for the calls in flight
                 self._stop()
-        except BaseException as interruption:  # noqa: BLE001 — it is raised again below
-            error = interruption
+        except BaseException as raised:  # noqa: BLE001 — it is raised again below
+            error = raised
         if error is None:
             error = self.error
-        else:  # an interruption, such as Ctrl-C or the closing of this generator
+        else:  # for example Ctrl-C, or the closing of this generator
             empty_frames(error)
         del self  # this frame is in the traceback of the error, and the run refers to tokens
         if error is not None:
@@ -473,8 +473,8 @@ class _TaskRun(_Run):
         outcome = None
         error: BaseException | None = None
         # The inner `try` stops the lanes. The outer one catches every error, including one raised
-        # by `_stop`, such as a second Ctrl-C. `empty_frames` works only after the `except` block,
-        # so the error is raised below, after `self` is deleted.
+        # by `_stop`, such as a second Ctrl-C. The error is raised again below the `except` block,
+        # because `empty_frames` works only there.
         try:
             try:
                 self._begin()
@@ -482,7 +482,9 @@ class _TaskRun(_Run):
                     # The queue is awaited here, and not in `_take_outcome`. If `_take_outcome` were
                     # a coroutine that awaits the queue, it could be garbage-collected after the
                     # event loop is closed. `get` would then raise RuntimeError, and Python would
-                    # pass that error, with the frames in its traceback, to `sys.unraisablehook`.
+                    # pass that error to `sys.unraisablehook`, with the frame of `_take_outcome`,
+                    # whose `self` refers to tokens. The frame of this function holds no token
+                    # then: the `except` below catches such an error, and `self` is deleted.
                     outcome = self._take_outcome(await self._result_queue.get())
                     if outcome is not None:
                         self.record(outcome)
@@ -492,11 +494,11 @@ class _TaskRun(_Run):
             finally:
                 outcome = None  # keep no token while waiting for the calls in flight
                 await self._stop()
-        except BaseException as interruption:  # noqa: BLE001 — it is raised again below
-            error = interruption
+        except BaseException as raised:  # noqa: BLE001 — it is raised again below
+            error = raised
         if error is None:
             error = self.error
-        else:  # an interruption, such as a cancellation or the closing of this generator
+        else:  # for example a cancellation, or the closing of this generator
             empty_frames(error)
         del self  # this frame is in the traceback of the error, and the run refers to tokens
         if error is not None:
@@ -533,8 +535,11 @@ class _TaskRun(_Run):
         error: BaseException | None = None
         try:
             try:
-                await self._free_lanes.acquire()
-                async for account in accounts:
+                while True:
+                    try:
+                        account = await self._draw_next(accounts)
+                    except StopAsyncIteration:
+                        break
                     # The iterable may have caught its cancellation, and yielded again. (After that,
                     # Python 3.11 no longer traces this function, so coverage reports the next two
                     # lines as not run.)
@@ -545,7 +550,6 @@ class _TaskRun(_Run):
                         self.start_reading(account)
                     finally:
                         del account  # keep no token while waiting for a free lane
-                    await self._free_lanes.acquire()
             finally:
                 if isinstance(accounts, AsyncGenerator):
                     await accounts.aclose()
@@ -562,6 +566,33 @@ class _TaskRun(_Run):
                 raise error
             finally:
                 del error
+
+    async def _draw_next(self, accounts: AsyncIterator[LinkedAccount]) -> LinkedAccount:
+        """Wait for a free lane, and draw an account for it.
+
+        An async generator may keep a scope open, such as `asyncio.timeout` or a TaskGroup, which
+        cancels the drawing task to end the generator. If that happens during the wait for a lane,
+        the generator does not see the cancellation. So it is thrown into the generator: the scope
+        recognizes it, and raises its own error.
+
+        Raises:
+            StopAsyncIteration: There are no more accounts.
+            CancelledError: Something else has cancelled the task.
+            Exception: Whatever the iterable raises.
+        """
+        try:
+            await self._free_lanes.acquire()
+        except asyncio.CancelledError as raised:
+            if self.has_stopped_drawing or not isinstance(accounts, AsyncGenerator):
+                raise
+            # This frame is in the traceback, and `self` refers to tokens.
+            cancellation = raised.with_traceback(None)
+        else:
+            return await anext(accounts)
+        account: LinkedAccount = await accounts.athrow(cancellation)
+        # The generator has caught the cancellation, and yielded once more.
+        await self._free_lanes.acquire()
+        return account
 
     def _report_end_of_drawing(self, _: asyncio.Task[None]) -> None:
         self._result_queue.put_nowait(None)

@@ -184,7 +184,8 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
             TypeError: An argument is not a string; nothing was sent.
             ValueError: An argument is empty or cannot be sent; nothing was sent.
             MeshConnectionError: No complete answer came.
-            MeshResponseError: An answer came back, but not as Mesh's spec allows it.
+            MeshResponseError: An answer came back that cannot be used: Mesh's spec does not allow
+                it, it holds no balance, or it is too large.
             MeshAPIError: Mesh answered with an error; the subclass says which.
             MeshConfigurationError: Your secret function returned something that cannot be a key.
             MeshError: The client is closed.

@@ -103,7 +103,7 @@ class Credentials(httpx.Auth):
 def _require_returned_key(value: object) -> str:
     """Return what a secret function returned; raise MeshConfigurationError if it cannot be a key.
 
-    Its messages differ from those of `_require_key`, because the function is at fault.
+    A missing key and a coroutine get messages of their own, because the function is at fault.
     """
     if value is None or value == "":
         raise MeshConfigurationError(

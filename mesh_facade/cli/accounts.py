@@ -21,7 +21,7 @@ from typing import IO
 import attrs
 
 from mesh_facade import LinkedAccount
-from mesh_facade.cli.broker_names import is_listed
+from mesh_facade.cli.broker_names import is_listed_broker
 
 JSON = str | int | float | bool | None | list["JSON"] | dict[str, "JSON"]
 
@@ -63,6 +63,10 @@ class Record:
     line_number: int
     account: LinkedAccount
     has_key: bool
+
+
+class _RepeatedFieldError(Exception):
+    """A JSON object has two fields of one name."""
 
 
 @attrs.frozen
@@ -201,13 +205,18 @@ class AccountsFile:
         """Return the fields in a line.
 
         Raises:
-            ValueError: The line is not a JSON object, or lacks a required field.
+            ValueError: The line is not a JSON object, lacks a required field, or has a field twice.
         """
-        value: JSON
+        value: JSON = None
+        has_repeated_field = False
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=_make_object)
+        except _RepeatedFieldError:
+            has_repeated_field = True
         except (ValueError, RecursionError):
-            value = None  # nothing is raised here, because the decoder's error holds the line
+            pass  # nothing is raised here, because the decoder's error holds the line
+        if has_repeated_field:
+            raise self._error("an object has a field twice. Keep only one of the two.", line_number)
         if not isinstance(value, dict):
             raise self._error(
                 "not a JSON object. One object is expected on each line.", line_number
@@ -309,7 +318,7 @@ class AccountsFile:
         """
         auth_token = self._require_text(row, "auth_token")
         broker = self._require_text(row, "broker")
-        if is_listed(auth_token) and not is_listed(broker):
+        if is_listed_broker(auth_token) and not is_listed_broker(broker):
             # Else the token would be sent, logged and written into the output as a broker.
             raise self._error(
                 "'auth_token' is the name of a broker. Are the columns auth_token and broker in "
@@ -421,6 +430,14 @@ def _detect_encoding(start: bytes) -> str:
     if start[:1] == b"\0":
         return "utf-16-be"
     return "utf-8"
+
+
+def _make_object(fields: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    """Return the fields of a JSON object; raise _RepeatedFieldError if two have the same name."""
+    by_name = dict(fields)
+    if len(by_name) < len(fields):
+        raise _RepeatedFieldError
+    return by_name
 
 
 def _normalize_column_names(cells: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from mesh_facade import BrokerType
 _BROKERS = {known.value: known for known in BrokerType}  # a dict: it keeps their order
 
 
-def is_listed(broker: str) -> bool:
+def is_listed_broker(broker: str) -> bool:
     """Return True if the spec lists this broker. Mesh may know more than the spec does."""
     return broker in _BROKERS
 

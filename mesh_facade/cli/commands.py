@@ -19,7 +19,7 @@ from mesh_facade import (
     MeshConfigurationError,
     __version__,
 )
-from mesh_facade.cli.broker_names import find_similar_broker, is_listed
+from mesh_facade.cli.broker_names import find_similar_broker, is_listed_broker
 from mesh_facade.cli.exit_codes import INTERRUPTED, REPORTED_ERRORS, find_verdict
 from mesh_facade.cli.terminal import (
     discard,
@@ -28,7 +28,7 @@ from mesh_facade.cli.terminal import (
     print_message,
     print_table,
 )
-from mesh_facade.cli.variables import check_api_keys_are_set, name_variables
+from mesh_facade.cli.variables import check_api_keys_are_set, replace_arguments_by_variables
 
 if TYPE_CHECKING:
     from mesh_facade.testing import MockServer
@@ -98,7 +98,7 @@ def _describe_error(error: Exception) -> str:
     """Return an error on one line: its message, then what the user should do next."""
     message = str(error)
     if isinstance(error, MeshConfigurationError):
-        message = name_variables(message)
+        message = replace_arguments_by_variables(message)
     parts = [f"error: {message}"]
     advice = find_verdict(error).advice
     if advice is not None:
@@ -147,7 +147,7 @@ def get(broker: str, environment: str | None, *, as_json: bool) -> None:
         try:
             balance = mesh.get_account_balance(token, broker)
         except BadRequestError as error:
-            if not error.reconnect_required and not is_listed(broker):
+            if not error.reconnect_required and not is_listed_broker(broker):
                 error.add_note(_suggest_broker(broker))
             raise
     if as_json:
@@ -273,9 +273,9 @@ def doctor(context: click.Context, environment: str | None, *, as_json: bool) ->
 def _check_max_pause(
     _context: click.Context, _parameter: click.Parameter, seconds: float | None
 ) -> float | None:
-    """Raise BadParameter unless `seconds` is None or can be the `max_pause` of a client's run.
+    """Raise BadParameter unless `seconds` is None or a valid `max_pause` of a bulk run.
 
-    The client would refuse such a number too, but only after the output file was created.
+    The client would refuse an invalid number too, but only after the output file was created.
     """
     longest = threading.TIMEOUT_MAX
     # NaN is refused too: each comparison with it is false.

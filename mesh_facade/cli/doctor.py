@@ -14,7 +14,7 @@ import httpx
 from mesh_facade import MeshClient, MeshConfigurationError, MeshConnectionError, MeshError
 from mesh_facade.cli.exit_codes import find_verdict
 from mesh_facade.cli.terminal import one_line
-from mesh_facade.cli.variables import check_api_keys_are_set, name_variables
+from mesh_facade.cli.variables import check_api_keys_are_set, replace_arguments_by_variables
 
 # These names are not public. The checks need them to open the same connection as a client.
 from mesh_facade.engine.proxies import find_proxy, uses_tls
@@ -55,7 +55,7 @@ def _run_check(
     try:
         detail = check(environment)
     except (MeshError, OSError, ImportError) as error:
-        detail = one_line(name_variables(str(error)))
+        detail = one_line(replace_arguments_by_variables(str(error)))
         return CheckResult(name, find_verdict(error).exit_code, detail)
     return CheckResult(name, 0, detail)
 
@@ -126,10 +126,17 @@ def _check_connection(environment: str | None) -> str:
     except httpx.TransportError as error:
         problem = f"{type(error).__name__}: {error}"
         advice = "check the host name, the network, the proxy and SSL_CERT_FILE"
+        if os.environ.get("SSL_CERT_DIR"):
+            advice += " (or SSL_CERT_DIR)"
         tls_error = _find_tls_error(error)
         if tls_error is not None:
             if tls_error.reason in _REASONS_OF_PLAIN_TEXT:
                 advice = "the server does not answer with TLS: check the port, and http or https"
+                if proxy is not None and proxy.url.scheme == "https":
+                    advice = (
+                        "the server or the proxy does not answer with TLS: check the ports, and "
+                        "http or https"
+                    )
             else:
                 advice += _describe_unread_variables()
         raise MeshConnectionError(f"cannot reach {route} ({problem}): {advice}") from None
@@ -201,9 +208,16 @@ def _find_tls_error(error: BaseException | None) -> ssl.SSLError | None:
 
 def _describe_unread_variables() -> str:
     """Return advice about variables that name certificates for other programs only."""
-    names = [name for name in _UNREAD_CERTIFICATE_VARIABLES if os.environ.get(name)]
+    read_file = os.environ.get("SSL_CERT_FILE")
+    names: list[str] = []
+    for name in _UNREAD_CERTIFICATE_VARIABLES:
+        file = os.environ.get(name)
+        if file and file != read_file:
+            names.append(name)
     if not names:
         return ""
+    verb = "are"
+    if len(names) == 1:
+        verb = "is"
     subject = " and ".join(names)
-    verb = "is" if len(names) == 1 else "are"
     return f"; {subject} {verb} set, but not read here: set SSL_CERT_FILE to the same file"

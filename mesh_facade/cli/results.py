@@ -243,7 +243,7 @@ class OutputFile:
         self._file.seek(0)
         complete_length = 0  # the length in bytes of the lines that are not cut off
         for number, line in enumerate(self._file, 1):
-            if self._is_cut_off(line, number):
+            if self._may_be_removed(line, number):
                 break
             if not self._is_header(line, COLUMNS):
                 outcome = self._read_outcome(line, number)
@@ -254,21 +254,21 @@ class OutputFile:
             self._file.write(self._header)
             self._file.flush()
 
-    def _is_cut_off(self, line: bytes, number: int) -> bool:
+    def _may_be_removed(self, line: bytes, number: int) -> bool:
         """Return True if this line has no line end and may be removed.
 
-        After the first line, it may always be removed: a crash has cut it off. But a file with a
-        single line may come from another program. That line may be removed only if it starts like
-        the first line of an output, and is not a complete JSON object with other fields. Otherwise,
-        `_parse_line` refuses the file.
+        If the file has complete lines before this one, it may always be removed: a crash has cut it
+        off. If this line is the whole file, another program may have written it. Then it may be
+        removed only if it starts like the first line of an output, and is not a complete JSON
+        object with other fields. Otherwise, `_parse_line` refuses the file.
         """
         if line.endswith(b"\n"):
             return False
         if number > 1:
             return True
         if self._is_header(line, COLUMNS):
-            # Another program saved the file again. The first outcome would be appended to this
-            # line, so `_read` writes the header anew.
+            # Another program saved the file again, without a line end. The first outcome would be
+            # appended to this line, so `_read_and_repair` removes it and writes the header anew.
             return True
         opening = _JSON_OPENING
         if self._is_csv:
@@ -331,7 +331,7 @@ class OutputFile:
     def _parse_line(self, line: bytes) -> StoredOutcome:
         """Return the outcome in a line; raise one of `_PARSING_ERRORS` if it holds none."""
         if not line.endswith(b"\n"):
-            # An incomplete first line that another program may have written; see `_is_cut_off`.
+            # An incomplete first line that another program may have written; see `_may_be_removed`.
             raise _NotAnOutcomeError
         if not self._is_csv:
             return _make_stored_outcome(json.loads(line))

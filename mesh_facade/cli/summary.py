@@ -17,7 +17,7 @@ from mesh_facade import (
     PermissionDeniedError,
     UnavailableForLegalReasonsError,
 )
-from mesh_facade.cli.broker_names import find_similar_broker, is_listed
+from mesh_facade.cli.broker_names import find_similar_broker, is_listed_broker
 from mesh_facade.cli.exit_codes import (
     CONNECTION_ADVICE,
     FAILED,
@@ -124,7 +124,7 @@ class Tally:
     def _add_cause(self, failure: Failure, broker: str) -> None:
         """Count the cause of a failure, of this run or of an earlier one."""
         self.failures[failure] += 1
-        if failure.is_bad_request and not is_listed(broker):
+        if failure.is_bad_request and not is_listed_broker(broker):
             self.unlisted_brokers[broker] += 1
 
     @property

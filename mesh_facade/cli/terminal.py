@@ -67,7 +67,11 @@ def print_table(balance: AccountBalance) -> None:
     for row in rows:
         table.add_row(*row)
     # The width has no limit: an amount that loses a digit is another amount.
-    Console(width=10_000, markup=False, highlight=False).print(table)
+    console = Console(width=10_000, markup=False, highlight=False)
+    # rich only formats the table. If it printed it to a broken pipe, it would exit with 1.
+    with console.capture() as capture:
+        console.print(table)
+    click.echo(capture.get(), nl=False)
 
 
 def _align(amounts: Sequence[Decimal | None]) -> list[str]:

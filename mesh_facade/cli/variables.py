@@ -22,7 +22,7 @@ def check_api_keys_are_set() -> None:
     )
 
 
-def name_variables(message: str) -> str:
+def replace_arguments_by_variables(message: str) -> str:
     """Return an error message of `MeshClient` with variables in place of its arguments.
 
     The command line passes none of these arguments, so their values come from the variables.

@@ -82,9 +82,8 @@ class Connection:
     def is_nested(self) -> bool:
         """Whether it is TLS within TLS. Then it is never used again.
 
-        Bytes that come in after an answer could go unnoticed. A thread does not look into the inner
-        TLS, which leads to the server. A task looks only there, and not into the outer TLS, which
-        leads to the proxy.
+        Bytes that come in after an answer could go unnoticed: a thread checks only the TLS to the
+        proxy, and a task only the TLS to the server, which runs within the other.
         """
         return False
 

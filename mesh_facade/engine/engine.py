@@ -305,16 +305,19 @@ class CallLoop:
         if authentication.has_secret_function and _has_passed(deadline_at):
             raise self._deadline_error("answer")
         seconds = deadline_at - time.monotonic()
+        timeout: TimeoutError | None = None
         try:
             await self.engine.waiting.sign(request, authentication, seconds)
             # A secret function that blocks is not interrupted: it may come back too late.
             is_late = authentication.has_secret_function and _has_passed(deadline_at)
-        except TimeoutError as error:
+        except TimeoutError as raised:
             is_late = _has_passed(deadline_at)
             if not is_late:  # the caller's secret function has raised it
                 raise
+            timeout = raised
+        if timeout is not None:
             # The caller's function may keep this error, whose frames lead to the API keys.
-            forget_frames(error)
+            forget_frames(timeout)
         if is_late:
             raise self._deadline_error("client_secret")
 
@@ -403,8 +406,8 @@ class CallLoop:
         connection.is_clean = False  # until its answer has been read to its end
         remaining = max(SHORTEST_WAIT, connection.deadline_at - time.monotonic())
         wait = min(engine.timeout, remaining)
-        # A caller's transport gets no other limit than these. Our own connections compute what is
-        # left until the deadline again before each wait.
+        # A caller's transport gets no other limit than these. Our own connections find out anew,
+        # before each wait, how much time is left.
         request.extensions = {
             "timeout": {"connect": wait, "read": wait, "write": wait, "pool": wait}
         }

@@ -99,7 +99,7 @@ class Home:
             closed += 1
 
     def close_expired(self) -> None:
-        """Close the connections that have been idle for too long; all of them after `close`."""
+        """Close the connections that have been idle too long; after `close`, close all of them."""
         if self._is_closed:
             self.close_all_idle()
         else:
@@ -128,8 +128,8 @@ class Home:
 
         Return True if the call may try again, False if there is nothing to wait for.
         """
-        # First of all: if Ctrl-C came between `withhold` and this line, nothing would ever restore
-        # the withheld slots, because `restore_slot` looks at the time of the last shortage. A
+        # Set this before `withhold`. In the other order, Ctrl-C between the two would leave slots
+        # withheld for good, because `restore_slot` does nothing until a shortage is recorded. A
         # recorded shortage without a withheld slot does no harm.
         self._short_at = time.monotonic()
         if self.slots.withhold():
@@ -157,7 +157,7 @@ class Home:
 
 
 class ConnectionPool:
-    """Lends connections to calls, at most `size` at a time, first come, first served.
+    """Lends connections to calls, first come, first served: `size` in each process or event loop.
 
     (A call that found no descriptor for a connection goes back to the end of the queue.)
     """
@@ -231,7 +231,7 @@ class ConnectionPool:
         """Give back a connection that could not be opened because too many files are open.
 
         Return True if the call may try again, False if there is nothing to wait for.
-        `Home.handle_shortage` says how one becomes free.
+        `Home.handle_shortage` says what the call waits for.
         """
         try:
             connection.close()

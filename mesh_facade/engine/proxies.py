@@ -223,7 +223,7 @@ def _is_excluded(url: httpx.URL) -> bool:
     """Return True if `NO_PROXY` says that a server is reached directly."""
     for variable in _NO_PROXY_VARIABLES:
         value = os.environ.get(variable, "")
-        if value:  # as in curl, the other variable does not count then, even if this one is blank
+        if value:  # as in curl, the other one is ignored then, even if this one is only spaces
             return _is_in_list(url, value, variable)
     return False
 
@@ -252,22 +252,21 @@ def _matches(entry: str, url: httpx.URL) -> bool:
     """
     if entry == "*":
         return True
-    host = entry
     if "://" in entry:  # as in httpx, an entry may be for one scheme only
-        scheme, _, host = entry.partition("://")
+        scheme, _, entry = entry.partition("://")
         if scheme not in {"https", "all"}:
             return False
-    server = _encoded_host(url)
-    address = _parse_address(server)
-    if "/" in host:
-        block = ipaddress.ip_network(host.replace("[", "").replace("]", ""), strict=False)
-        return address is not None and address in block
-    name, port = _split_port(host)
+    server_host = _encoded_host(url)
+    server_address = _parse_address(server_host)
+    if "/" in entry:
+        block = ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
+        return server_address is not None and server_address in block
+    name, port = _split_port(entry)
     if port is not None and port != (url.port or _HTTPS_PORT):
         return False
-    if address is not None:
-        return _parse_address(name) == address
-    return _is_in_domain(server, name)
+    if server_address is not None:
+        return _parse_address(name) == server_address
+    return _is_in_domain(server_host, name)
 
 
 def _split_port(entry: str) -> tuple[str, int | None]:

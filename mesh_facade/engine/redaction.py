@@ -38,7 +38,10 @@ T = TypeVar("T")
 
 def redact(error: MeshError, secrets: Iterable[str]) -> None:
     """Replace the secrets that a server echoed, in the text and the fields of an error."""
-    long_enough = [secret for secret in secrets if len(secret) >= _SHORTEST_REDACTED]
+    with_stripped: set[str] = set()
+    for secret in secrets:
+        with_stripped |= {secret, secret.strip()}
+    long_enough = [secret for secret in with_stripped if len(secret) >= _SHORTEST_REDACTED]
     if not long_enough:
         return
     redactor = _Redactor(long_enough)
@@ -102,7 +105,7 @@ class _Redactor:
 
 
 def _spellings(secret: str) -> set[str]:
-    """Return the spellings of a secret: unchanged, stripped, URL-quoted, in JSON and in base64."""
+    """Return the spellings of a secret: unchanged, URL-quoted, in JSON and in base64."""
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
     url_safe = encoded.replace("+", "-").replace("/", "_")
     spellings = {secret, quote(secret, ""), quote(secret), quote_plus(secret), encoded, url_safe}
@@ -110,9 +113,6 @@ def _spellings(secret: str) -> set[str]:
         spellings.add(in_json)
         spellings.add(in_json.replace("/", "\\/"))  # as PHP writes it
         spellings.add(in_json.replace('\\"', "\\u0022").translate(_ESCAPES_OF_DOTNET))
-    stripped = secret.strip()
-    if stripped != secret and len(stripped) >= _SHORTEST_REDACTED:
-        spellings |= _spellings(stripped)
     return spellings
 
 
@@ -158,6 +158,7 @@ class _Ticket:
     """Stands for the arguments of a coroutine that has not begun."""
 
 
+# `Any`, because a method that is decorated declares its own types.
 _arguments: weakref.WeakKeyDictionary[_Ticket, tuple[tuple[Any, ...], dict[str, Any]]] = (
     weakref.WeakKeyDictionary()
 )
@@ -244,11 +245,12 @@ def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
 
 
 def forget_frames(error: BaseException) -> None:
-    """Remove the traceback of an error that is not raised again, and empty its frames.
+    """Remove the traceback of an error that is not raised again, and empty all frames it leads to.
 
-    A function of the caller's may have raised it, and may keep it.
+    A function of the caller's may have raised it, and may keep it. Call this after the `except`
+    block, as `empty_frames`.
     """
-    traceback.clear_frames(error.__traceback__)
+    _empty_reachable_frames(error)
     error.with_traceback(None)
 
 
@@ -258,8 +260,9 @@ def empty_frames(error: BaseException) -> None:
     An error leads to its cause, its context and, if it is a group, its members, and to the frames
     in its own traceback and in theirs.
 
-    An error of this package loses its traceback and its context altogether: they only show the
-    inside of the package. Any other error, such as KeyboardInterrupt or a bug, keeps its traceback.
+    If `error` is a MeshError, it also loses its traceback and its context, because they only show
+    the inside of the package. Any other error, such as KeyboardInterrupt or a bug, keeps its
+    traceback, and so do the errors that `error` leads to.
 
     The caller may be handling an error of its own during the call. Python then makes it the context
     of every error that is raised here. It and the errors that it leads to are left alone, because
@@ -272,10 +275,15 @@ def empty_frames(error: BaseException) -> None:
         traceback.clear_frames(error.__traceback__)
         error.with_traceback(None)
         error.__context__ = None
+    _empty_reachable_frames(error)
+
+
+def _empty_reachable_frames(error: BaseException) -> None:
+    """Empty the frames that an error leads to, except those of errors that the caller handles."""
     # `error` may itself be one of the caller's errors: a function such as `on_attempt` can raise
-    # again the error that the caller is handling, or its cause or context. Its frames are emptied
-    # even then, and so are those of errors that can be reached only through it. That is why the
-    # search for the caller's errors does not go through `error` (`without=[error]`).
+    # again the error that the caller is handling, or its cause or context. Then its traceback leads
+    # to our frames as well. So `error` is emptied all the same, with the errors that can be reached
+    # only through it: the search for the caller's errors must not go through `error`.
     errors_of_caller = _errors_reachable_from(sys.exception(), without=[error])
     for reachable in _errors_reachable_from(error, without=errors_of_caller):
         traceback.clear_frames(reachable.__traceback__)

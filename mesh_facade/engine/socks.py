@@ -1,7 +1,7 @@
 """How to ask a SOCKS5 proxy for a connection (RFC 1928 and 1929). Sending and reading is elsewhere.
 
-httpcore's own way does not suffice: it takes whatever one read returns for a whole reply, so that a
-reply in two pieces is an error that httpx does not know; its reads have no timeout; and it needs
+httpcore's own way does not suffice: it assumes that one read returns a whole reply, so a reply in
+two pieces raises an error that httpx does not translate; its reads have no timeout; and it needs
 one more package.
 """
 
@@ -58,7 +58,7 @@ _UNKNOWN_REFUSAL = _Refusal("unknown", is_transient=False)
 
 
 class SocksRefusal(httpcore.ProxyError):
-    """A SOCKS proxy does not connect to the server.
+    """A SOCKS proxy refused to connect to the server, or what it sent is not SOCKS5.
 
     Attributes:
         reason: The proxy's reason, in our words.
@@ -83,10 +83,12 @@ Negotiation = Generator[Step, bytes, None]
 
 
 def negotiate(host: str, port: int, credentials: tuple[bytes, bytes] | None) -> Negotiation:
-    """Yield each step of asking a proxy for a connection to a server; receive the reply to it.
+    """Yield the steps of asking a proxy for a connection to a server.
+
+    The caller sends the reply to each step into the generator (see `advance`).
 
     Raises:
-        SocksRefusal: The proxy refuses.
+        SocksRefusal: The proxy refuses, or what it sends is not SOCKS5.
     """
     yield from _authenticate(credentials)
     reply = yield Step(_CONNECT + _encode_address(host) + port.to_bytes(2), 4)
@@ -116,7 +118,7 @@ def advance(negotiation: Negotiation, reply: bytes) -> Step | None:
     None means that it has succeeded.
 
     Raises:
-        SocksRefusal: The proxy refuses.
+        SocksRefusal: The proxy refuses, or what it sends is not SOCKS5.
     """
     try:
         return negotiation.send(reply)
@@ -132,6 +134,8 @@ def _authenticate(credentials: tuple[bytes, bytes] | None) -> Negotiation:
     _check_version(reply)
     method = reply[1]
     if method not in methods:
+        if credentials is not None:
+            raise SocksRefusal("it does not accept authentication by user name and password")
         raise SocksRefusal("it asks for an authentication that was not given")
     if method == _Method.USER_AND_PASSWORD and credentials is not None:
         user, password = credentials

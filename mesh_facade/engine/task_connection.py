@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BYTES_RECEIVED = 16 * 1024  # at a time; most answers are smaller
-_PAUSE_ABOVE = 64 * 1024  # so many unread bytes: then asyncio stops reading for a while
+_RECEIVE_BUFFER_SIZE = 16 * 1024  # bytes; most answers are smaller
+_PAUSE_ABOVE = 64 * 1024  # bytes; asyncio stops reading while more than this are unread
 
 
 class _SocketStream(asyncio.BufferedProtocol):
@@ -59,7 +59,7 @@ class _SocketStream(asyncio.BufferedProtocol):
         self.transport: asyncio.Transport | None = None
         self.unread = bytearray()
         self._time_left = time_left
-        self._buffer = memoryview(bytearray(_BYTES_RECEIVED))
+        self._buffer = memoryview(bytearray(_RECEIVE_BUFFER_SIZE))
         self._has_ended = False
         self._error: Exception | None = None
         self._is_paused = False

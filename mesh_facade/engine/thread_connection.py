@@ -77,8 +77,8 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
         """Connect to the first address of a host that answers.
 
-        Each address gets an equal share of the time. The time is `timeout`. If less than that is
-        left until the deadline when the look-up has ended, the time is what is left.
+        After the look-up, the addresses share the time equally: `timeout`, or what is left until
+        the deadline if that is less.
         """
         with self.recording_cause():
             addresses = _look_up(host, port)

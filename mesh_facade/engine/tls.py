@@ -35,10 +35,11 @@ def find_ssl_context(verify: object, *, is_tls: bool) -> ssl.SSLContext:
         )
     is_verified = verify and is_tls
     try:
-        return _make_context(_fingerprint(), verify=is_verified)
+        return _make_context(_make_cache_key(), verify=is_verified)
     except OSError as error:
         failure = error
-    # Raised outside of the `except` block, where it is not the context of another error.
+    # Raised after the `except` block. Within it, the OSError, which names neither a variable nor
+    # advice, would become the context of this error.
     if is_out_of_descriptors(failure, None):
         raise MeshConfigurationError(
             "the certificates cannot be read, because too many files are open "
@@ -47,7 +48,7 @@ def find_ssl_context(verify: object, *, is_tls: bool) -> ssl.SSLContext:
     raise MeshConfigurationError(_describe_problem())
 
 
-def _fingerprint() -> tuple[object, ...]:
+def _make_cache_key() -> tuple[object, ...]:
     """Return a value that changes whenever a new context must be made.
 
     It holds the variables that a context depends on, and when the files of certificates were

@@ -1,4 +1,4 @@
-"""TLS that runs in memory, between a connection and the bytes that travel on it.
+"""TLS in memory: it takes and returns encrypted bytes, which a stream beneath receives and sends.
 
 Two kinds of connections need it:
 

@@ -1,9 +1,12 @@
-"""httpx's own transports, each on the one connection that it is given instead of a pool.
+"""httpx's own transports, each with a single connection in place of its pool.
+
+(`httpcore.HTTPProxy` is a pool by type, but the backend lets it open only one connection.)
 
 A transport class of our own would be simpler, but the tools that people rely on, OpenTelemetry's
 instrumentation and mocks for tests, patch `httpx.HTTPTransport` and would miss our calls. The price
-is one name that httpx does not promise: `_pool`, to which a transport hands its requests. A test
-says what httpx may do with it, and runs weekly on the newest httpx.
+is one name that httpx does not promise: `_pool`, to which a transport hands its requests. A
+test checks that httpx's transports use no other private attribute to send a request. It runs weekly
+with the newest httpx.
 
 The two classes read alike. httpcore's classes for threads and for tasks have no type in common, so
 one function for both would need `Any` for all that it takes and returns.
@@ -18,9 +21,10 @@ from mesh_facade.engine.proxies import is_socks
 
 
 def find_proxy_context(proxy: httpx.Proxy, ssl_context: ssl.SSLContext) -> ssl.SSLContext | None:
-    """Return the context that verifies an `https://` proxy.
+    """Return the context that verifies an `https://` proxy; None for any other proxy.
 
-    That is its own, if the caller's `httpx.Proxy` has one, else the same that verifies the server.
+    The caller's `httpx.Proxy` may have a context of its own. Otherwise, it is the context that
+    verifies the server.
     """
     if proxy.url.scheme != "https":
         return None

@@ -1,7 +1,7 @@
 """The envelope around every answer of Mesh, and what an answer means: a result, or which error.
 
-A result has HTTP 2xx, the status `ok`, and content as the spec allows it. Nothing else is a result.
-Every other answer becomes one error. The first rule that applies decides its class:
+A result has HTTP 2xx, the status `ok`, and an envelope in which the operation's check finds no
+problem. Every other answer becomes one error. The first rule that applies decides its class:
 
 1. If the envelope has a known status other than `ok`, the status decides, whatever the HTTP status:
    Mesh sends such a status with HTTP 200 too.

@@ -228,10 +228,10 @@ class MockServer:
     def transport(self) -> httpx.MockTransport:
         """Return a transport that answers sync and async clients in process, without waiting.
 
-        Delays are not waited for. If an answer would take longer than the client's read timeout,
-        from the request to the last byte, the transport raises `httpx.ReadTimeout` at once. (Over a
-        network, that timeout bounds each wait for data, not the whole answer.) For a network fault,
-        the transport raises the exception that httpx would raise.
+        Delays are not waited for. If the whole answer, from the request to its last byte, would
+        take longer than the client's read timeout, the transport raises `httpx.ReadTimeout` at
+        once. (Over a network, that timeout bounds each wait for data, not the whole answer.) For a
+        network fault, the transport raises the exception that httpx would raise.
         """
         return httpx.MockTransport(self._respond_in_process)
 
@@ -400,7 +400,7 @@ class MockServer:
             httpx.TransportError: The answer takes too long, or the connection is to fail.
         """
         answer, body = self._respond(request)
-        _raise_timeout_or_failure(request, answer, body)
+        _raise_timeout_or_broken_connection(request, answer, body)
         return httpx.Response(
             answer.status,
             headers=response_headers(answer, body),
@@ -421,8 +421,10 @@ def _read_fields(request: httpx.Request) -> dict[str, JSON]:
     return fields
 
 
-def _raise_timeout_or_failure(request: httpx.Request, answer: Answer, body: bytes) -> None:
-    """Raise ReadTimeout for an answer that takes too long, or the exception of a planned failure.
+def _raise_timeout_or_broken_connection(
+    request: httpx.Request, answer: Answer, body: bytes
+) -> None:
+    """Raise ReadTimeout if the answer takes too long, or the error of a connection that breaks.
 
     Over a network, the read timeout does not end an answer that is sent byte by byte: each byte
     arrives in time, and only the client's deadline ends the call. In process nothing waits, so the

@@ -285,6 +285,61 @@ def test_cancel_scope_of_an_async_iterable_cancels_no_account(
 
 
 @only_async
+@pytest.mark.parametrize(
+    ("draw", "error_class"),
+    [(inside_a_timeout, TimeoutError), (inside_a_task_group, ExceptionGroup)],
+)
+def test_cancel_scope_that_ends_while_all_lanes_are_busy_cancels_no_account(
+    mode: Mode,
+    draw: Callable[[], AsyncIterator[LinkedAccount]],
+    error_class: type[Exception],
+) -> None:
+    transport = CountingTransport(seconds=lambda _: 0.2)  # the scope ends during the calls
+
+    with open_run(mode.client(transport=transport), draw(), concurrency=2) as outcomes:
+        keys, _ = take_until_error(outcomes, error_class)
+
+    assert sorted(str(key) for key in keys) == ["0", "1"]
+
+
+@only_async
+def test_async_generator_may_yield_after_a_timeout_that_ended_while_all_lanes_were_busy(
+    mode: Mode,
+) -> None:
+    async def draw() -> AsyncIterator[LinkedAccount]:
+        try:
+            async with asyncio.timeout(0.05):
+                for account in make_accounts(3):
+                    yield account
+        except TimeoutError:
+            yield LinkedAccount("token", "coinbase", "the last")
+
+    transport = CountingTransport(seconds=lambda _: 0.2)
+
+    outcomes = read_all(mode.client(transport=transport), draw(), concurrency=2)
+
+    assert sorted(str(each.account.key) for each in outcomes) == ["0", "1", "the last"]
+    assert [each.error for each in outcomes] == [None, None, None]
+
+
+@only_async
+def test_async_generator_may_end_at_a_timeout_that_ended_while_all_lanes_were_busy(
+    mode: Mode,
+) -> None:
+    async def draw() -> AsyncIterator[LinkedAccount]:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                for account in make_accounts(3):
+                    yield account
+
+    transport = CountingTransport(seconds=lambda _: 0.2)
+
+    outcomes = read_all(mode.client(transport=transport), draw(), concurrency=2)
+
+    assert sorted(str(each.account.key) for each in outcomes) == ["0", "1"]
+
+
+@only_async
 def test_async_iterable_may_reset_a_context_variable_that_it_set(mode: Mode) -> None:
     async def draw() -> AsyncIterator[LinkedAccount]:
         for account in make_accounts(3):

@@ -138,6 +138,24 @@ def test_interruption_by_a_callback_or_an_input_leads_to_no_secret(
         assert leaks_in(caught.value) == {}
 
 
+def test_error_of_a_scope_that_ends_while_all_lanes_are_busy_leads_to_no_secret() -> None:
+    async def draw() -> AsyncIterator[LinkedAccount]:
+        async with asyncio.timeout(0.05):
+            while True:
+                yield LinkedAccount(TOKEN, "coinbase")
+
+    async def read() -> None:
+        transport = CountingTransport(seconds=lambda _: 0.2)
+        mesh = AsyncMeshClient(CLIENT_ID, CLIENT_SECRET, transport=transport)
+        async for _ in mesh.get_account_balances(draw(), concurrency=1):
+            pass
+
+    with pytest.raises(TimeoutError) as caught:
+        asyncio.run(read())
+
+    assert leaks_in(caught.value) == {}
+
+
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
 def test_interruption_of_the_start_of_a_lane_leads_to_no_secret(kind: type[BaseException]) -> None:
     def interrupt_lanes(

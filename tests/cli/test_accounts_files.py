@@ -110,6 +110,10 @@ def test_blank_key_in_json_is_none(mesh: MockServer, tmp_path: Path) -> None:
         ('{"auth_token": "t", "broker": "b\\rc"}\n', "line 1: 'broker' contains a line break"),
         ('{"auth_token": "t", "broker": 1}\n', "line 1: 'broker' must be a string"),
         ('{"auth_token": "t", "broker": "b"}\n[]\n', "line 2: not a JSON object"),
+        (
+            '{"auth_token": "t", "broker": "b", "auth_token": "u"}\n',
+            "line 1: an object has a field twice. Keep only one of the two.",
+        ),
         ('{"auth_token": ' + "[" * 100_000, "line 1: not a JSON object"),
         ('{"auth_token": "t", "broker": "b", "key": "\\ud800"}\n', "surrogates not allowed"),
         (

@@ -7,6 +7,7 @@ import json
 import ssl
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import trustme
@@ -363,6 +364,48 @@ def test_doctor_says_that_a_server_does_not_speak_tls(
     assert connection["detail"].endswith(
         "): the server does not answer with TLS: check the port, and http or https"
     )
+
+
+def test_doctor_names_a_proxy_that_may_not_speak_tls(
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESH_BASE_URL", "https://mesh.example")
+    monkeypatch.setenv("HTTPS_PROXY", mesh.url.replace("http://", "https://"))
+
+    result = run("doctor", "--json")
+
+    assert json.loads(result.stdout)[1]["detail"].endswith(
+        "): the server or the proxy does not answer with TLS: check the ports, and http or https"
+    )
+
+
+def test_doctor_names_both_variables_of_certificates(
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MESH_BASE_URL", "https://localhost:1")
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+
+    result = run("doctor", "--json")
+
+    assert "SSL_CERT_FILE (or SSL_CERT_DIR)" in json.loads(result.stdout)[1]["detail"]
+    assert mesh.calls == []
+
+
+def test_doctor_does_not_recommend_certificates_that_are_read_already(
+    mesh: MockServer, serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    company = tmp_path / "company.pem"
+    trustme.CA().cert_pem.write_to_path(company)
+    monkeypatch.setenv("MESH_BASE_URL", serve(tls=context).url)
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(company))
+
+    result = run("doctor", "--json")
+
+    assert json.loads(result.stdout)[1]["detail"].endswith("the proxy and SSL_CERT_FILE")
+    assert mesh.calls == []
 
 
 def test_doctor_does_not_blame_certificates_for_a_refused_connection(

@@ -131,6 +131,26 @@ def test_broken_pipe_is_not_an_error(arguments: list[str]) -> None:
 
 
 @skipped_on_windows("Windows reports a pipe without a reader as an invalid argument")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_broken_pipe_is_not_an_error_of_a_balance(
+    mesh: MockServer, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    monkeypatch.setenv("MESH_AUTH_TOKEN", "a-token")
+    mesh.answers("a-token", cash={"USD": 1})
+    with closed_pipe() as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "mesh_facade.cli", "get", "--broker", "coinbase", *options],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(mesh.calls) == 1
+
+
+@skipped_on_windows("Windows reports a pipe without a reader as an invalid argument")
 @pytest.mark.parametrize("arguments", COMMANDS_THAT_PRINT)
 def test_broken_pipe_ends_the_command_quietly(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]

@@ -63,6 +63,14 @@ def test_wrong_or_missing_password_is_an_error_that_is_not_retried(
     assert caught.value.attempts == 1
 
 
+def test_proxy_that_accepts_no_user_name_says_so() -> None:
+    negotiation = socks.negotiate("mesh.example", 443, (b"user", b"pass word"))
+    next(negotiation)
+
+    with pytest.raises(socks.SocksRefusal, match="does not accept authentication by user name"):
+        socks.advance(negotiation, b"\x05\xff")
+
+
 @pytest.mark.parametrize("kind", ["socks5", "socks5h"])
 def test_socks_proxy_looks_up_the_name(
     mode: Mode, serve: Serve, certificates: Certificates, kind: str

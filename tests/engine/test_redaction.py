@@ -172,6 +172,14 @@ def test_secret_within_a_longer_base64_text_is_redacted(text: str, redacted: str
     assert str(error) == f"{redacted} and {redacted}"
 
 
+def test_secret_without_its_spaces_is_redacted_within_a_longer_base64_text() -> None:
+    error = MeshError(base64.b64encode(b"id:a-secret-with-spaces!").decode())
+
+    redact(error, [" a-secret-with-spaces  "])
+
+    assert str(error) == "aWQ6[redacted]IQ=="
+
+
 def test_secret_that_is_echoed_as_a_number_is_redacted(mode: Mode) -> None:
     body = b'{"status": "badRequest", "errorData": {"token": 123456789012, "other": 987654321.5}}'
 

@@ -247,6 +247,50 @@ def test_error_that_a_transport_keeps_leads_to_no_secret(mode: Mode) -> None:
     assert leaks_in(kept) == {}
 
 
+def test_causes_and_request_of_an_error_that_a_transport_keeps_lead_to_no_secret(
+    mode: Mode,
+) -> None:
+    kept: list[httpx.ConnectError] = []
+
+    def fail_to_send(request: httpx.Request) -> httpx.Response:
+        raise OSError(f"{request.method} failed")
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        try:
+            return fail_to_send(request)
+        except OSError as error:
+            kept.append(httpx.ConnectError("down", request=request))
+            raise kept[-1] from error
+
+    transport = httpx.MockTransport(fail)
+    mesh = mode.client(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, transport=transport)
+
+    assert try_call(mesh.read, TOKEN).error
+
+    assert [leaks_in(error) for error in kept] == [{}] * 3  # an error for each attempt
+
+
+def test_cancellation_that_a_secret_function_keeps_leads_to_no_secret() -> None:
+    kept: list[asyncio.CancelledError] = []
+
+    async def wait_for_ever() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            kept.append(error)
+            raise
+        return CLIENT_SECRET
+
+    async def read() -> None:
+        async with AsyncMeshClient(CLIENT_ID, wait_for_ever, deadline=0.05) as mesh:
+            await mesh.get_account_balance(TOKEN, "coinbase")
+
+    with pytest.raises(MeshTimeoutError):
+        asyncio.run(read())
+
+    assert [leaks_in(error) for error in kept] == [{}]
+
+
 def test_timeout_error_that_a_secret_function_keeps_leads_to_no_secret(
     mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
