@@ -82,12 +82,12 @@ def to_canonical_form(
 
     `locations` holds the path and the method of each of these operations. `api_key_names` maps the
     header of an API key to our name of its security scheme. `our_schema_names` maps the document's
-    name of a schema to ours; the operations must need each of these schemas, unless
-    `may_lack_schemas`.
+    name of a schema to ours.
 
-    Raise SpecError if the document is malformed, if its references are missing, circular or too
-    many, if two different security schemes or two schemas would have one name, or if the operations
-    do not need a schema that they must need.
+    Raise SpecError if the document is malformed, if the target of a reference is missing, if
+    references are circular or too many, or if two different security schemes or two schemas would
+    have one name. Unless `may_lack_schemas`, also raise it if `our_schema_names` renames a schema
+    that the operations do not need.
     """
     api_key_names_by_header = {header.lower(): name for header, name in api_key_names.items()}
     translator = _Translator(document, api_key_names_by_header, our_schema_names)
@@ -140,7 +140,7 @@ class _Translator:
     schemas: dict[str, JSONObject] = Factory(dict)
     """The translated schemas, by their name in the document. Those in `pending` are still empty."""
     pending: list[str] = Factory(list)
-    """The queue: names of schemas to which a reference was found, but which are not translated."""
+    """Names of schemas to which a reference was found, but which are not translated yet."""
     security_schemes: dict[str, JSONObject] = Factory(dict)
     """The translated security schemes, by their name in the canonical form."""
     open_references: list[str] = Factory(list)
@@ -190,7 +190,7 @@ class _Translator:
         parameters: dict[tuple[str, str], JSONObject] = {}
         self._collect_parameters(path_item, f"paths.{path}", parameters)
         self._collect_parameters(source, place, parameters)
-        # `parameters` and `security` are translated separately, below.
+        # The parameters are translated already, and `security` is translated separately, below.
         source.pop("parameters", None)
         source.pop("security", None)
 
@@ -315,7 +315,7 @@ class _Translator:
         self._remove_unneeded_schemas(operations)
         components: JSONObject = {}
         schemas = self._rename_schemas()
-        self._add_tags_of_derived_schemas(schemas)
+        self._add_mappings_of_derived_schemas(schemas)
         self._refuse_circular_aliases()
         if schemas:
             components["schemas"] = schemas
@@ -356,7 +356,7 @@ class _Translator:
             renamed[our_name] = schema
         return renamed
 
-    def _add_tags_of_derived_schemas(self, schemas: JSONObject) -> None:
+    def _add_mappings_of_derived_schemas(self, schemas: JSONObject) -> None:
         """Add renamed schemas to the mappings of the schemas from which they are derived.
 
         A schema is derived from those in its `allOf`, and from those in theirs. `schemas` holds the
@@ -370,14 +370,15 @@ class _Translator:
                     if ancestor_name not in found:
                         found.add(ancestor_name)
                         ancestor = expect_object(schemas[ancestor_name], ancestor_name)
-                        self._add_implicit_tags(ancestor, [name])
+                        self._add_implicit_mapping(ancestor, [name])
                         unread.append(ancestor)
 
-    def _add_implicit_tags(self, schema: JSONObject, names: Iterable[str]) -> None:
+    def _add_implicit_mapping(self, schema: JSONObject, names: Iterable[str]) -> None:
         """Add renamed schemas to the mapping of a translated schema's discriminator, if it has one.
 
-        A schema that the mapping does not list has its name as its tag on the wire: its name in the
-        document, not ours. `names` holds such names. Schemas that are not renamed need no entry.
+        If the mapping does not list a schema, the value that selects it on the wire is its name in
+        the document, not ours. `names` holds the document's names of the schemas to add. Schemas
+        that are not renamed need no entry.
         """
         discriminator = schema.get("discriminator")
         if not isinstance(discriminator, dict):
@@ -479,7 +480,7 @@ class _Translator:
                 node[keyword] = self._translate_security(member, {}, here)
             elif keyword != "$ref":
                 node[keyword] = self._translate_keyword(keyword, member, here)
-        self._add_implicit_tags(node, _alternatives_of(value))
+        self._add_implicit_mapping(node, _alternatives_of(value))
         node = to_openapi_30(node, place)
         if is_schema and self.is_openapi_31:
             node = rename_unknown_keywords(node, place)
@@ -510,8 +511,8 @@ class _Translator:
         discriminator = copy_object(value, place)
         if "mapping" in discriminator:
             mapping: JSONObject = {}
-            for tag, target in copy_object(discriminator["mapping"], f"{place}.mapping").items():
-                mapping[tag] = self._translate_mapping_target(target, f"{place}.mapping.{tag}")
+            for key, target in copy_object(discriminator["mapping"], f"{place}.mapping").items():
+                mapping[key] = self._translate_mapping_target(target, f"{place}.mapping.{key}")
             discriminator["mapping"] = mapping
         return discriminator
 
@@ -542,9 +543,10 @@ class _Translator:
         its target.
 
         `siblings` holds the translated keywords beside the reference. If the reference leads to a
-        schema, or to a part of one, they are kept, and an `allOf` among them holds the schema. If
-        it leads to anything else, `summary` and `description` override those of the target in
-        OpenAPI 3.1, and all other keywords are ignored, as OpenAPI demands.
+        schema, or to a part of one, the siblings are kept, and the schema becomes the first entry
+        of their `allOf`, which is added if they have none. If the reference leads to anything else,
+        `summary` and `description` override those of the target in OpenAPI 3.1, and all other
+        keywords are ignored, as OpenAPI demands.
         """
         name = schema_name(reference)
         if name is not None:
