@@ -57,8 +57,9 @@ def _replace_reference(document: JSONObject, path_item: JSONObject, place: str) 
     The target may have a `$ref` itself, which is replaced, too. A path item without `$ref` is
     copied.
 
-    A `summary` or `description` beside the reference overrides that of the target. If both have any
-    other keyword, OpenAPI does not define what it means, so this function raises SpecError.
+    A `summary` or `description` beside the reference overrides that of the target. If the path item
+    and the target both have some other keyword, OpenAPI does not define its meaning, so this
+    function raises SpecError.
     """
     replaced = dict(path_item)
     # The place of each field of `replaced` in the document, for the error messages.

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import griffe
 from attrs import Factory, define, frozen
 
-# A call of `field` in attrs or dataclasses, and the arguments of that call with which the
-# constructor does not require a value.
+# A call of `field` in attrs or dataclasses, or of `ib` in attrs.
 _FIELD_CALL = re.compile(r"(\w+\.)*(field|ib)\(")
+# If such a call has one of these arguments, the constructor does not require a value.
 _DEFAULT_OF_FIELD = re.compile(r"\b(default|factory|default_factory)=|\binit=False")
 
 # The kinds of parameters that callers can give by position, and those that they can give by
@@ -48,7 +48,7 @@ class _Role:
     is_gotten: bool
 
 
-# The role by the kind of a definition. An `operation` is a function below `.api.` in the generated
+# The role of each kind of definition. An `operation` is a function below `.api.` in the generated
 # client. Its result is not compared here, because scripts/changes.py compares the specs for that.
 #
 # For a class, the bases are compared: losing one breaks callers, and gaining one does not. The type
@@ -96,24 +96,25 @@ class _Uses:
             self.given |= identifiers.arguments
 
     def role_of(self, identifier: str) -> _Role:
-        """Return the role of the type with an identifier."""
+        """Return the role of the class or type alias that an identifier names."""
         return _Role(is_given=identifier in self.given, is_gotten=identifier in self.gotten)
 
 
 @frozen
 class _Definition:
-    """The facts that are compared of a public name."""
+    """The facts about a public name that are compared."""
 
     kind: str
     """A key of `_ROLES`, or `attribute`, `type alias`, `alias` (an import) or `module`."""
     content: str
-    """An expression, which depends on the kind. It is empty if nothing else is compared.
+    """A type, or another expression.
 
-    - a parameter, a property or an attribute: its type
-    - an attribute without a type: its value
-    - a function or an operation: the type of its result
-    - a type alias: the type for which it stands
-    - a class: its bases, written like a union
+    - of a parameter, a property or an attribute: its type
+    - of an attribute without a type: its value
+    - of a function or an operation: the type of its result
+    - of a type alias: the type for which it stands
+    - of a class: its bases, written like a union; empty if it has none
+    - of an import or a module: always empty
     """
     is_required: bool = False
     """Whether callers must give a value."""
@@ -125,8 +126,8 @@ class _Definition:
     def alternatives(self) -> set[str]:
         """Return the members of the content if it is a union, or else the content alone.
 
-        A union inside the brackets of a member is not split. If it changes, its member counts as
-        removed, and as added in its new form.
+        A union inside the brackets of a member is not split. If such a union changes, the whole
+        member counts as replaced by another.
         """
         if not self.content:
             return set()
@@ -175,10 +176,10 @@ def compare_packages(old: Path, new: Path, package: str) -> Iterator[Change]:
 def _keep_paths_of_keyword_only_parameters(
     before: Mapping[str, _Definition], after: dict[str, _Definition]
 ) -> None:
-    """Change paths in `after`, so that they are those of the same parameters in `before`.
+    """Give parameters in `after` their paths in `before`, if they were keyword-only.
 
-    This concerns parameters that were keyword-only, and can now be given by position, too. Their
-    path would otherwise be another, because it has the position: 'f(0: a)' instead of 'f(a)'.
+    A keyword-only parameter has a path such as 'f(a)'. If callers can now give it by position, too,
+    its path is 'f(0: a)', and it would be taken for another parameter.
     """
     for path, definition in list(after.items()):
         if definition.by_position and definition.by_keyword:
@@ -204,7 +205,10 @@ def _last_part(path: str) -> str:
 
 
 def _find_role(path: str, definition: _Definition, uses: _Uses) -> _Role:
-    """Return the role of a type alias, or of the class that holds an attribute."""
+    """Return the role of a type alias or an attribute.
+
+    An attribute has the role of the class that holds it.
+    """
     role = uses.role_of(_identifier_of_type(path, definition))
     if not role.is_given and not role.is_gotten:
         # Nothing in the package says what callers do with the type: they may do both.
@@ -231,12 +235,21 @@ def _compare_definitions(
         if now.is_required:
             sentence = "is new, and required"
         yield _change(path, sentence, breaks=role.is_given and now.is_required)
-    elif was.kind != now.kind:
+    elif was.kind != now.kind and not _are_attributes(was, now):
         sentence = f"is {_with_article(now.kind)}, and was {_with_article(was.kind)}"
         yield _change(path, sentence, breaks=True)
     else:
         yield from _compare_contents(path, was, now, role)
-        yield from _compare_demands(path, was, now, role)
+        yield from _compare_requirements(path, was, now, role)
+
+
+def _are_attributes(was: _Definition, now: _Definition) -> bool:
+    """Return True if each definition is an attribute or a type alias.
+
+    For callers, the two are the same: the annotation `TypeAlias` alone makes the difference.
+    """
+    kinds = {"attribute", "type alias"}
+    return was.kind in kinds and now.kind in kinds
 
 
 def _with_article(kind: str) -> str:
@@ -259,10 +272,14 @@ def _compare_contents(
         yield _change(path, sentence, breaks=breaks)
 
 
-def _compare_demands(
+def _compare_requirements(
     path: str, was: _Definition, now: _Definition, role: _Role
 ) -> Iterator[Change]:
-    """Yield whether callers must now give a value, and in which ways they can now give it."""
+    """Yield changes in whether callers must give a value, and in how they can give it.
+
+    If callers can no longer give a parameter by position, its path is another: `compare_packages`
+    reports that the old path is no longer there.
+    """
     if now.is_required and not was.is_required:
         yield _change(path, "is now required", breaks=role.is_given)
     if was.is_required and not now.is_required:
@@ -285,9 +302,11 @@ def _change(path: str, sentence: str, *, breaks: bool) -> Change:
 def _find_uses(definitions: Mapping[str, _Definition]) -> _Uses:
     """Return the identifiers in the types of all values that callers give or get.
 
-    If one of them is that of a class, the identifiers in the bases of the class and in the types of
-    its attributes are included. If it is that of a type alias, the identifiers in the type for
-    which the alias stands are included. This is repeated until no more identifiers are found.
+    If an identifier names a class, the identifiers in its bases and in the types of its attributes
+    are included. If it names a type alias, the identifiers in the type for which the alias stands
+    are included. This is repeated until no more identifiers are found.
+
+    Results of operations are included, although they are not compared: callers get them.
     """
     identifiers = {
         path: _identifiers_in(definition.content) for path, definition in definitions.items()
@@ -320,7 +339,10 @@ def _identifiers_in(content: str) -> _Identifiers:
 
 
 def _collect_identifiers(node: ast.AST, values: set[str], arguments: set[str]) -> None:
-    """Add the identifiers in a type to `values`, or, in arguments of callables, to `arguments`."""
+    """Add the identifiers in a type to `values`, except those in the arguments of callables.
+
+    Add those to `arguments`.
+    """
     if isinstance(node, ast.Name):
         values.add(node.id)
     elif isinstance(node, ast.Attribute):
@@ -371,10 +393,13 @@ def _walk(holder: griffe.Object | griffe.Alias) -> Iterator[tuple[str, _Definiti
 def _walk_member(
     path: str, member: griffe.Object | griffe.Alias
 ) -> Iterator[tuple[str, _Definition]]:
-    """Yield the definition of a member of a module or a class, and those of the names inside it.
+    """Yield a member of a module or a class, and the names inside it: path and definition.
 
-    `path` is the path by which callers reach the member. If its class inherits it, griffe has
-    another path, that of the base. A type alias is recognised by its annotation, `TypeAlias`.
+    `path` is the path by which callers reach the member. It is not always the path of `member`: if
+    a class inherits a member, that is the path in the base.
+
+    A type alias is recognised by its annotation, `TypeAlias`. Without it, the alias counts as an
+    attribute.
     """
     if isinstance(member, griffe.Attribute):
         kind = "attribute"
@@ -404,7 +429,7 @@ def _is_required(attribute: griffe.Attribute) -> bool:
         return False
     if holder.keywords.get("total") == "False":  # a TypedDict in which each key may be missing
         return False
-    # If the class defines `__init__`, the parameters of that are compared instead.
+    # If the class defines `__init__`, the parameters of `__init__` are compared instead.
     return "__init__" not in holder.members
 
 
@@ -436,9 +461,10 @@ def _walk_function(path: str, function: griffe.Function) -> Iterator[tuple[str, 
 
 
 def _describe_parameter(index: int, parameter: griffe.Parameter) -> str:
-    """Return a parameter as the path of its definition shows it: '0: a', or 'a' if keyword-only.
+    """Return the part of a path that names a parameter: '0: a', or 'a' if it is keyword-only.
 
-    The number is its position. For `*args`, it is the position of the first argument among them.
+    The number is the position of the parameter. For `*args`, it is the position of the first of
+    these arguments.
     """
     match parameter.kind:
         case griffe.ParameterKind.keyword_only:

@@ -257,6 +257,20 @@ def test_type_aliases_of_the_facade_have_the_annotation_by_which_they_are_recogn
     assert not_recognised == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("T = A | B", "T: TypeAlias = A | B", []),
+        ("T: TypeAlias = A | B", "T = A | B", []),
+        ("T = A | B", "T: TypeAlias = A", [(True, "T", "is `A`, and was `A | B`")]),
+    ],
+)
+def test_type_alias_that_is_annotated_or_no_longer_annotated_breaks_nobody(
+    tmp_path: Path, old: str, new: str, expected: list[tuple[bool, str, str]]
+) -> None:
+    assert changes(tmp_path, old, new) == expected
+
+
 def test_wider_type_alias_of_what_callers_give_is_additive(tmp_path: Path) -> None:
     use = "class Client:\n  def __init__(self, *, secret: Secret | None = None): ..."
 
