@@ -9,7 +9,7 @@ import inspect
 import os
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import httpx
 
@@ -17,8 +17,8 @@ from mesh_facade.engine.redaction import keeps_secrets_out_of_tracebacks
 from mesh_facade.errors import MeshConfigurationError
 from mesh_facade.operations.servers import CLIENT_ID_HEADER, CLIENT_SECRET_HEADER
 
-ClientSecret = str | Callable[[], str]
-AsyncClientSecret = ClientSecret | Callable[[], Awaitable[str]]
+ClientSecret: TypeAlias = str | Callable[[], str]
+AsyncClientSecret: TypeAlias = ClientSecret | Callable[[], Awaitable[str]]
 
 _KEY = re.compile("[!-~]+")  # printable ASCII without the space: no key has other characters
 

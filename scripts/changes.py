@@ -268,7 +268,7 @@ def _find_tree(ref: str) -> str:
 def _compare_python(old: Path, new: Path, package: str) -> list[Finding]:
     """Compare the public names of a package in the folder `old` with those in `new`."""
     return [
-        Finding(change.kind, "python", change.place, change.sentence)
+        Finding(change.effect, "python", change.place, change.sentence)
         for change in compare_packages(old, new, package)
     ]
 

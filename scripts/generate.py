@@ -86,8 +86,9 @@ def generate(
 def _check_replaceable(output: Path, *, may_remove_other_files: bool) -> None:
     """Raise SpecError if a folder must not be replaced.
 
-    It must not be if it holds files but no generated client, or if it holds other files beside the
-    client. With `may_remove_other_files`, other files beside the client are allowed.
+    A folder must not be replaced if it holds files but no generated client, or if it holds other
+    files beside the client. With `may_remove_other_files`, other files beside the client are
+    allowed.
     """
     names = sorted(entry.name for entry in output.iterdir())
     if not names:
@@ -291,8 +292,8 @@ def put_in_place(target: Path, new: Path) -> None:
             target.rename(old)
         new.rename(target)
     finally:
-        # Both are true only if a move failed: the earlier one was moved away, and nothing replaced
-        # it.
+        # Both are true only if a move failed: the earlier file or folder was moved away, and
+        # nothing has taken its place.
         if old.exists() and not target.exists():
             old.rename(target)
 

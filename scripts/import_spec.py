@@ -52,9 +52,9 @@ def import_source(content: bytes, settings: Settings, patterns: Collection[str] 
     name of an operation, such as 'POST /path', in which `*` stands for any text, and every other
     character for itself. Every operation whose name matches a pattern is imported.
 
-    Raise SpecError if the source cannot be read or imported, or if a pattern, or a pinned name,
-    matches no operation. Also raise it if the pinned operations are imported, but no operation
-    needs a schema that the settings rename.
+    Raise SpecError if the source cannot be read or imported, if a pattern matches no operation, or
+    if there is no operation with a pinned name. Also raise it if the pinned operations are
+    imported, but no operation needs a schema that the settings rename.
     """
     try:
         return _import_document(parse_source(content).document, settings, patterns)
@@ -64,12 +64,14 @@ def import_source(content: bytes, settings: Settings, patterns: Collection[str] 
 
 def _import_document(document: JSONObject, settings: Settings, patterns: Collection[str]) -> str:
     """Return the text of the spec that a document gives; see `import_source`."""
-    header = _HEADER_OF_OTHERS
-    if not patterns:
-        header = _HEADER_OF_PINNED
-        patterns = list(settings["operations"])  # the names of the pinned operations
     document = replace_path_references(document)
-    chosen = _choose_operations(document, patterns)
+    operations = operations_of(document)
+    if patterns:
+        header = _HEADER_OF_OTHERS
+        chosen = _choose_matching(operations, patterns)
+    else:
+        header = _HEADER_OF_PINNED
+        chosen = _choose_pinned(operations, settings["operations"])
     # Path and method of each chosen operation.
     locations = sorted(chosen.values())
     spec = to_canonical_form(
@@ -77,7 +79,8 @@ def _import_document(document: JSONObject, settings: Settings, patterns: Collect
         locations,
         settings["securitySchemes"],
         settings["schemas"],
-        # The settings rename schemas of the pinned operations. Others need not have these schemas.
+        # The settings rename schemas that the pinned operations need. If not all of these
+        # operations are imported, some of these schemas may be missing.
         may_lack_schemas=not all(name in chosen for name in settings["operations"]),
     )
     for name, pinned in settings["operations"].items():
@@ -93,26 +96,44 @@ def _import_document(document: JSONObject, settings: Settings, patterns: Collect
     return header + "".join(parts)
 
 
-def _choose_operations(
-    document: JSONObject, patterns: Collection[str]
+def _choose_pinned(
+    operations: dict[str, tuple[str, str]], pinned_names: Collection[str]
 ) -> dict[str, tuple[str, str]]:
-    """Return the path and the method of each operation whose name matches one of the patterns.
+    """Return the path and the method of each pinned operation, by its name.
 
-    The keys are the names of the operations. Raise SpecError if a pattern matches none.
+    `operations` holds those of all operations. Raise SpecError if a pinned one is missing.
     """
-    operations = operations_of(document)
+    chosen: dict[str, tuple[str, str]] = {}
+    for name in pinned_names:
+        if name not in operations:
+            raise _missing_operation(name, operations)
+        chosen[name] = operations[name]
+    return chosen
+
+
+def _choose_matching(
+    operations: dict[str, tuple[str, str]], patterns: Collection[str]
+) -> dict[str, tuple[str, str]]:
+    """Return the path and the method of each operation that matches a pattern, by its name.
+
+    `operations` holds those of all operations. Raise SpecError if a pattern matches none.
+    """
     chosen: dict[str, tuple[str, str]] = {}
     for pattern in patterns:
         matching = [name for name in operations if _matches(name, pattern)]
         if not matching:
-            raise SpecError(
-                f"there is no operation '{pattern}'; the source has"
-                f" {_describe_operations(operations, pattern)}."
-                " Name another with --operation, or pin another in openapi/import.yaml"
-            )
+            raise _missing_operation(pattern, operations)
         for name in matching:
             chosen[name] = operations[name]
     return chosen
+
+
+def _missing_operation(wanted: str, names: Collection[str]) -> SpecError:
+    """Return the error that no operation has a pinned name, or matches a pattern."""
+    return SpecError(
+        f"there is no operation '{wanted}'; the source has {_describe_operations(names, wanted)}."
+        " Name another with --operation, or pin another in openapi/import.yaml"
+    )
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -121,14 +142,14 @@ def _matches(name: str, pattern: str) -> bool:
     return re.fullmatch(".*".join(literal_parts), name, re.DOTALL) is not None
 
 
-def _describe_operations(names: Collection[str], pattern: str) -> str:
+def _describe_operations(names: Collection[str], wanted: str) -> str:
     """Return three of the names for an error message, and how many more there are.
 
-    Those that are similar to the pattern are preferred.
+    Names that are similar to `wanted` are preferred.
     """
     if not names:
         return "none"
-    shown = get_close_matches(pattern, names, n=3) or list(names)[:3]
+    shown = get_close_matches(wanted, names, n=3) or list(names)[:3]
     text = ", ".join(f"{name:.100}" for name in shown)
     others = len(names) - len(shown)
     if others:
@@ -196,7 +217,7 @@ def main(argv: list[str] | None = None) -> None:
         "--settings", type=Path, default=SETTINGS, help="a file such as openapi/import.yaml"
     )
     # The three exclude each other: a source is kept only for a spec of the pinned operations,
-    # because `make check-drift` imports these from it.
+    # because `make check-drift` imports the pinned operations from the kept source.
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
         "--operation",

@@ -16,14 +16,14 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeAlias
 
 import attrs
 
 from mesh_facade import LinkedAccount
 from mesh_facade.cli.broker_names import is_listed_broker
 
-JSON = str | int | float | bool | None | list["JSON"] | dict[str, "JSON"]
+JSON: TypeAlias = str | int | float | bool | list["JSON"] | dict[str, "JSON"] | None
 
 STDIN = Path("-")
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import TypeAlias
 
 import attrs
 
@@ -35,7 +36,7 @@ class Attempt:
     key: object = None
 
 
-OnAttempt = Callable[[Attempt], object]
+OnAttempt: TypeAlias = Callable[[Attempt], object]
 
 
 def report(attempt: Attempt, on_attempt: OnAttempt | None) -> None:

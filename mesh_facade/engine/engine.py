@@ -9,7 +9,7 @@ import functools
 import json
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import attrs
 import httpx
@@ -38,7 +38,7 @@ TIMER_TOLERANCE = 0.01
 SHORTEST_WAIT = 0.001
 """Seconds: the shortest timeout that httpx is given. With 0, it would not even try."""
 
-Judge = Callable[[Answer], MeshError | None]
+Judge: TypeAlias = Callable[[Answer], MeshError | None]
 """A function that returns the error that an answer means; None if the answer is accepted."""
 
 

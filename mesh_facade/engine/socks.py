@@ -8,6 +8,7 @@ one more package.
 import enum
 import ipaddress
 from collections.abc import Generator
+from typing import TypeAlias
 
 import attrs
 import httpcore
@@ -79,7 +80,7 @@ class Step:
     reply_size: int
 
 
-Negotiation = Generator[Step, bytes, None]
+Negotiation: TypeAlias = Generator[Step, bytes, None]
 
 
 def negotiate(host: str, port: int, credentials: tuple[bytes, bytes] | None) -> Negotiation:

@@ -16,6 +16,7 @@ Only `ok` must be spelled exactly so, because a doubtful answer counts as an err
 
 import re
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import attrs
 from mesh_connect_client.models import ApiResult
@@ -39,7 +40,7 @@ from mesh_facade.errors import (
 )
 from mesh_facade.operations.wire_names import WireNames
 
-CheckAndComplete = Callable[[JSONObject], str | None]
+CheckAndComplete: TypeAlias = Callable[[JSONObject], str | None]
 """Checks an envelope with the status `ok`, and adds fields that Mesh left out, as null.
 
 It returns what is wrong with the envelope, or None if nothing is. The text ends the sentence

@@ -4,17 +4,20 @@ import enum
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from typing import TypeAlias
 
 import attrs
 import h11
 
-JSON = Mapping[str, "JSON"] | Sequence["JSON"] | str | int | float | Decimal | bool | None
+JSON: TypeAlias = (
+    Mapping[str, "JSON"] | Sequence["JSON"] | str | int | float | Decimal | bool | None
+)
 """What can be written as JSON. A Decimal becomes a number."""
 
-Amount = str | int | Decimal | None
+Amount: TypeAlias = str | int | Decimal | None
 """An amount of money. None becomes `null`."""
 
-Amounts = Mapping[str, Amount] | None
+Amounts: TypeAlias = Mapping[str, Amount] | None
 """Amounts by currency code."""
 
 

@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import h11
 import httpx
@@ -30,7 +31,7 @@ _DRAIN_SECONDS = 1.0  # seconds in which the rest of a refused request is read a
 _LINGER_FORMAT = "hh" if sys.platform == "win32" else "ii"
 _RESET_ON_CLOSE = struct.pack(_LINGER_FORMAT, 1, 0)
 
-Responder = Callable[[httpx.Request], tuple[Answer, bytes]]
+Responder: TypeAlias = Callable[[httpx.Request], tuple[Answer, bytes]]
 """Returns the answer to a request, and the body to send with it."""
 
 

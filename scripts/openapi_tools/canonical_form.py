@@ -43,7 +43,7 @@ from openapi_tools.references import (
 )
 
 # In OpenAPI 3.1, `summary` and `description` beside a `$ref` override those of the target, but only
-# if the target's kind of component has such a field: these kinds.
+# if the target is a component of a kind that has such a field. These are the kinds, by field.
 _KINDS_WITH_TEXT = {
     "summary": frozenset({"examples", "pathItems"}),
     "description": frozenset(
@@ -65,8 +65,8 @@ _ADVICE_ON_SCHEMAS = "correct `schemas` in openapi/import.yaml"
 MAX_OBJECTS = 100_000
 """How many objects a document may have once its references are replaced by their targets.
 
-GitHub's document, one of the largest, has 40,000. The limit stops a small document whose references
-multiply, because each target holds several other references.
+GitHub's document, one of the largest, has 40,000. Without a limit, a small document could become
+huge, because the target of each reference can hold several other references.
 """
 
 
@@ -82,12 +82,12 @@ def to_canonical_form(
 
     `locations` holds the path and the method of each of these operations. `api_key_names` maps the
     header of an API key to our name of its security scheme. `our_schema_names` maps the document's
-    name of a schema to ours; the operations must need each of these schemas, unless
-    `may_lack_schemas`.
+    name of a schema to ours.
 
-    Raise SpecError if the document is malformed, if its references are missing, circular or too
-    many, if two different security schemes or two schemas would have one name, or if the operations
-    do not need a schema that they must need.
+    Raise SpecError if the document is malformed, if the target of a reference is missing, if
+    references are circular or too many, or if two different security schemes or two schemas would
+    have one name. Unless `may_lack_schemas`, also raise it if `our_schema_names` renames a schema
+    that the operations do not need.
     """
     api_key_names_by_header = {header.lower(): name for header, name in api_key_names.items()}
     translator = _Translator(document, api_key_names_by_header, our_schema_names)
@@ -106,12 +106,15 @@ def to_canonical_form(
         translator.check_renamed_schemas()
     spec.update(_remove_shared(operations))
     spec["paths"] = paths
-    # At the root, an empty list or object says the same as none.
+    # At the root, an empty list or object means the same as a missing one.
     return {keyword: value for keyword, value in spec.items() if value}
 
 
 def _remove_shared(operations: list[JSONObject]) -> JSONObject:
-    """Remove servers and security from the operations if all have the same, and return them."""
+    """Return the servers and the security that all operations share.
+
+    Remove them from the operations.
+    """
     shared: JSONObject = {}
     if not operations:
         return shared
@@ -140,7 +143,7 @@ class _Translator:
     schemas: dict[str, JSONObject] = Factory(dict)
     """The translated schemas, by their name in the document. Those in `pending` are still empty."""
     pending: list[str] = Factory(list)
-    """The queue: names of schemas to which a reference was found, but which are not translated."""
+    """Names of schemas to which a reference was found, but which are not translated yet."""
     security_schemes: dict[str, JSONObject] = Factory(dict)
     """The translated security schemes, by their name in the canonical form."""
     open_references: list[str] = Factory(list)
@@ -160,9 +163,9 @@ class _Translator:
     # --- paths and operations -------------------------------------------------------------------
 
     def fields_of_path(self, path: str) -> JSONObject:
-        """Return the fields of a path that stay there, such as its summary and its extensions.
+        """Return the fields that stay at a path, such as its summary and its extensions.
 
-        Its servers and parameters move to its operations.
+        The servers and parameters of a path move to its operations, so they are left out here.
         """
         path_item = self._path_item(path)
         moved = {*METHODS, "parameters", "servers"}
@@ -173,9 +176,12 @@ class _Translator:
         return expect_object(paths[path], f"paths.{path}")
 
     def translate_operation(self, path: str, method: str) -> JSONObject:
-        """Return an operation with its servers and security, which it may inherit.
+        """Return the canonical form of an operation, and queue the schemas to which it refers.
 
-        Raise SpecError if it is malformed, or if its path has `security`.
+        The result has all servers, security requirements and parameters of the operation, including
+        those that the operation inherits from its path or from the document.
+
+        Raise SpecError if the operation is malformed, or if its path has `security`.
         """
         path_item = self._path_item(path)
         if "security" in path_item:
@@ -190,7 +196,7 @@ class _Translator:
         parameters: dict[tuple[str, str], JSONObject] = {}
         self._collect_parameters(path_item, f"paths.{path}", parameters)
         self._collect_parameters(source, place, parameters)
-        # `parameters` and `security` are translated separately, below.
+        # The parameters are translated already. `security` is translated separately, below.
         source.pop("parameters", None)
         source.pop("security", None)
 
@@ -233,8 +239,8 @@ class _Translator:
     ) -> JSON:
         """Return the alternative security requirements, with `api_key_requirement` added to each.
 
-        Also add the security schemes that they name to `security_schemes`, under the names of the
-        canonical form.
+        Also add the security schemes that the requirements name to `security_schemes`, under their
+        names in the canonical form.
         """
         alternatives = copy_objects(requirements, place)
         if api_key_requirement and not alternatives:
@@ -253,16 +259,17 @@ class _Translator:
     def _our_api_key_name(self, node: JSONObject) -> str | None:
         """Return our name of the API key in a parameter or security scheme, or None.
 
-        None means that it holds no key, or one that the settings do not name.
+        None means that the node holds no API key, or one that the settings do not name.
         """
         if node.get("in") != "header":
             return None
         return self.api_key_names_by_header.get(str(node.get("name")).lower())
 
     def _add_scheme(self, name: str, place: str) -> str:
-        """Add the security scheme with this name in the document.
+        """Translate the security scheme that has this name in the document, and add it.
 
-        Return its name in the canonical form: ours if it is an API key that the settings name.
+        Return its name in the canonical form. That is our name if the scheme is an API key that the
+        settings name.
         """
         reference = component_reference("securitySchemes", name)
         scheme = copy_object(self._translate_target(reference, place, is_schema=False), reference)
@@ -287,8 +294,8 @@ class _Translator:
     def _define_scheme(self, name: str, scheme: JSONObject, place: str) -> None:
         """Add a security scheme under its name in the canonical form.
 
-        Raise SpecError if another scheme has this name. If two parameters hold the same key, but
-        describe it in other words, the first description is kept.
+        Raise SpecError if a different scheme already has this name. If two parameters hold the same
+        key, but describe it in other words, the first description is kept.
         """
         earlier = self.security_schemes.get(name)
         if earlier is None:
@@ -304,8 +311,8 @@ class _Translator:
     def translate_components(self, operations: list[JSONObject]) -> JSONObject:
         """Return the components that the operations need.
 
-        `operations` are all operations that were translated. Call this method after translating
-        them: only then is it known what they need.
+        `operations` are all translated operations. Call this method after translating the last one:
+        each translation queues the schemas that the operation needs.
         """
         while self.pending:
             name = self.pending.pop()
@@ -315,7 +322,7 @@ class _Translator:
         self._remove_unneeded_schemas(operations)
         components: JSONObject = {}
         schemas = self._rename_schemas()
-        self._add_tags_of_derived_schemas(schemas)
+        self._add_mappings_of_derived_schemas(schemas)
         self._refuse_circular_aliases()
         if schemas:
             components["schemas"] = schemas
@@ -326,9 +333,9 @@ class _Translator:
     def _remove_unneeded_schemas(self, operations: list[JSONObject]) -> None:
         """Remove the translated schemas that no operation needs.
 
-        A value may be left out after its schemas were queued: a path's parameter that the operation
-        overrides, the schema of a parameter that becomes a security scheme, or a keyword beside a
-        reference where OpenAPI ignores it.
+        Schemas are queued even if the value that refers to them is then left out: a parameter of a
+        path that the operation overrides, the schema of a parameter that becomes a security scheme,
+        or a keyword that OpenAPI ignores because it stands beside a reference.
         """
         schemas_by_our_name: dict[str, list[JSONObject]] = {}
         for name, schema in self.schemas.items():
@@ -345,7 +352,7 @@ class _Translator:
                 del self.schemas[name]
 
     def _rename_schemas(self) -> JSONObject:
-        """Return the translated schemas by our names."""
+        """Return the translated schemas by our names; raise SpecError if two have the same name."""
         renamed: JSONObject = {}
         for name, schema in self.schemas.items():
             our_name = self._our_schema_name(name)
@@ -356,11 +363,11 @@ class _Translator:
             renamed[our_name] = schema
         return renamed
 
-    def _add_tags_of_derived_schemas(self, schemas: JSONObject) -> None:
+    def _add_mappings_of_derived_schemas(self, schemas: JSONObject) -> None:
         """Add renamed schemas to the mappings of the schemas from which they are derived.
 
-        A schema is derived from those in its `allOf`, and from those in theirs. `schemas` holds the
-        translated schemas by our names.
+        A schema is derived from each schema in its `allOf`, and from those from which that one is
+        derived. `schemas` holds the translated schemas by our names.
         """
         for name, schema in self.schemas.items():
             found: set[str] = set()
@@ -370,14 +377,15 @@ class _Translator:
                     if ancestor_name not in found:
                         found.add(ancestor_name)
                         ancestor = expect_object(schemas[ancestor_name], ancestor_name)
-                        self._add_implicit_tags(ancestor, [name])
+                        self._add_implicit_mapping(ancestor, [name])
                         unread.append(ancestor)
 
-    def _add_implicit_tags(self, schema: JSONObject, names: Iterable[str]) -> None:
+    def _add_implicit_mapping(self, schema: JSONObject, names: Iterable[str]) -> None:
         """Add renamed schemas to the mapping of a translated schema's discriminator, if it has one.
 
-        A schema that the mapping does not list has its name as its tag on the wire: its name in the
-        document, not ours. `names` holds such names. Schemas that are not renamed need no entry.
+        If the mapping does not list a schema, the value that selects it on the wire is its name in
+        the document, not ours. `names` holds the document's names of the schemas to add. Schemas
+        that are not renamed need no entry.
         """
         discriminator = schema.get("discriminator")
         if not isinstance(discriminator, dict):
@@ -403,7 +411,7 @@ class _Translator:
             )
 
     def _our_schema_name(self, name: str) -> str:
-        """Return our name of a schema, which is the document's unless the settings rename it."""
+        """Return our name of a schema: the document's, unless the settings rename the schema."""
         return self.our_schema_names.get(name, name)
 
     def _refuse_circular_aliases(self) -> None:
@@ -426,9 +434,9 @@ class _Translator:
                 name = targets[name]
 
     def _find_aliases(self) -> dict[str, str]:
-        """Return the aliases among the translated schemas, each with the schema that it refers to.
+        """Return the schema to which each alias refers, by the name of the alias.
 
-        Both names are those of the document. The translated references use our names already.
+        All names are those of the document, although the translated references use ours.
         """
         names_by_our_name: dict[str, str] = {}
         for name in self.schemas:
@@ -443,7 +451,7 @@ class _Translator:
     def _queue_schema(self, name: str, place: str) -> None:
         """Queue a schema, unless it was queued before; raise SpecError if the document lacks it."""
         if name not in self.schemas:
-            # Only to raise SpecError if the schema is missing: it is translated later.
+            # This call only raises SpecError if the schema is missing. Translation comes later.
             resolve(self.document, schema_reference(name), place)
             self.schemas[name] = {}
             self.pending.append(name)
@@ -475,11 +483,11 @@ class _Translator:
             here = f"{place}.{keyword}"
             if keyword == "security" and not is_schema:
                 # Only an operation in a callback has `security` here: translate_operation removes
-                # that of the imported operation.
+                # the `security` of the imported operation.
                 node[keyword] = self._translate_security(member, {}, here)
             elif keyword != "$ref":
                 node[keyword] = self._translate_keyword(keyword, member, here)
-        self._add_implicit_tags(node, _alternatives_of(value))
+        self._add_implicit_mapping(node, _alternatives_of(value))
         node = to_openapi_30(node, place)
         if is_schema and self.is_openapi_31:
             node = rename_unknown_keywords(node, place)
@@ -510,8 +518,8 @@ class _Translator:
         discriminator = copy_object(value, place)
         if "mapping" in discriminator:
             mapping: JSONObject = {}
-            for tag, target in copy_object(discriminator["mapping"], f"{place}.mapping").items():
-                mapping[tag] = self._translate_mapping_target(target, f"{place}.mapping.{tag}")
+            for key, target in copy_object(discriminator["mapping"], f"{place}.mapping").items():
+                mapping[key] = self._translate_mapping_target(target, f"{place}.mapping.{key}")
             discriminator["mapping"] = mapping
         return discriminator
 
@@ -536,15 +544,16 @@ class _Translator:
     def _translate_reference(
         self, reference: str, siblings: JSONObject, place: str, *, is_schema: bool
     ) -> JSON:
-        """Return what stands for a reference in the canonical form.
+        """Return the value that replaces a reference in the canonical form.
 
-        If the reference names a schema, return it with our name of the schema. Otherwise, return
-        its target.
+        If the reference names a schema, the value is a reference with our name of the schema.
+        Otherwise, the value is the target.
 
         `siblings` holds the translated keywords beside the reference. If the reference leads to a
-        schema, or to a part of one, they are kept, and an `allOf` among them holds the schema. If
-        it leads to anything else, `summary` and `description` override those of the target in
-        OpenAPI 3.1, and all other keywords are ignored, as OpenAPI demands.
+        schema, or to a part of one, the siblings are kept, and the schema becomes the first entry
+        of their `allOf`, which is added if they have none. If the reference leads to anything else,
+        `summary` and `description` override those of the target in OpenAPI 3.1, and all other
+        keywords are ignored, as OpenAPI demands.
         """
         name = schema_name(reference)
         if name is not None:
@@ -561,7 +570,10 @@ class _Translator:
         return {**siblings, "allOf": [schema, *others]}
 
     def _replace_texts(self, target: JSON, siblings: JSONObject, reference: str) -> JSON:
-        """Return the target of a reference with the summary and description beside it."""
+        """Return the target of a reference, with the summary and description beside the reference.
+
+        If the document is not of version 3.1, return the target as it is.
+        """
         if not self.is_openapi_31 or not isinstance(target, dict):
             return target
         kind = _kind_of_component(reference)
@@ -576,7 +588,7 @@ class _Translator:
     def _translate_target(self, reference: str, place: str, *, is_schema: bool) -> JSON:
         """Return the target of a reference, as OpenAPI 3.0 writes it.
 
-        Raise SpecError if there is no target, or if it contains the reference itself.
+        Raise SpecError if there is no target, or if the target contains the reference itself.
         """
         if reference in self.open_references:
             circle = " → ".join([*self.open_references, reference])

@@ -41,7 +41,7 @@ def replace_path_references(document: JSONObject) -> JSONObject:
     """Return a document in which every path that is a reference is replaced by its target.
 
     Raise SpecError if a target is missing, if references lead in a circle, or if a path and its
-    target both have a keyword other than `summary` and `description`.
+    target have the same keyword, unless that is `summary` or `description`.
     """
     paths = dict(expect_object(document.get("paths"), "paths"))
     for path, item in paths.items():
@@ -52,25 +52,33 @@ def replace_path_references(document: JSONObject) -> JSONObject:
 
 
 def _replace_reference(document: JSONObject, path_item: JSONObject, place: str) -> JSONObject:
-    """Return a path item with the target of its reference, if it has one, in its place.
+    """Return a path item in which `$ref` is replaced by the fields of its target.
 
-    A summary or description beside the reference overrides that of the target. OpenAPI does not
-    define what any other keyword means that both of them have.
+    The target may have a `$ref` itself, which is replaced, too. A path item without `$ref` is
+    copied.
+
+    A `summary` or `description` beside the reference overrides that of the target. If the path item
+    and the target both have some other keyword, OpenAPI does not define its meaning, so this
+    function raises SpecError.
     """
     replaced = dict(path_item)
+    # The place of each field of `replaced` in the document, for the error messages.
+    places = dict.fromkeys(path_item, place)
     references: list[str] = []
     while "$ref" in replaced:
-        reference = expect_text(replaced.pop("$ref"), f"{place}.$ref")
+        place_of_reference = places.pop("$ref")
+        reference = expect_text(replaced.pop("$ref"), f"{place_of_reference}.$ref")
         references.append(reference)
         if reference in references[:-1]:
             circle = " → ".join(references)
             raise SpecError(f"{place}: these references lead in a circle: {circle}")
-        target = resolve(document, reference, place)
+        target = resolve(document, reference, place_of_reference)
         for keyword in replaced:
             if keyword in target and keyword not in _TEXTS:
                 raise SpecError(
-                    f"{place}.{keyword}: '{reference}', which stands beside it, has a '{keyword}',"
-                    " too: remove one of the two from the source"
+                    f"{places[keyword]}.{keyword}: the reference beside it leads to '{reference}',"
+                    f" which has a '{keyword}', too: remove one of the two from the source"
                 )
         replaced = {**target, **replaced}
+        places = {**dict.fromkeys(target, reference), **places}
     return replaced

@@ -306,8 +306,8 @@ def test_each_mutation_has_the_class_that_callers_expect(
     ]
 
     findings = [Finding(*finding) for finding in json.loads(RECORD.read_text())[name]]
-    for kind, place, says in compare_packages(*trees, generate.PACKAGE):
-        findings.append(Finding(kind, "python", place, says))
+    for effect, place, says in compare_packages(*trees, generate.PACKAGE):
+        findings.append(Finding(effect, "python", place, says))
 
     assert worst(findings) == CASES[name]
 

@@ -253,6 +253,23 @@ def test_other_operations_can_be_imported_by_name(options: list[str], tmp_path: 
     assert names == wanted.get("".join(options[:1]), ["getAccountBalance"])
 
 
+def test_asterisk_in_a_pinned_name_stands_for_itself() -> None:
+    paths = {"/files/*": {"get": OPERATION}, "/files/x": {"get": OPERATION}}
+    pinned = {"GET /files/*": {"operationId": "getFiles", "tag": "Files"}}
+
+    spec = imported(json.dumps(SPEC | {"paths": paths}), operations=pinned)
+
+    operation = OPERATION | {"operationId": "getFiles", "tags": ["Files"]}
+    assert spec["paths"] == {"/files/*": {"get": operation}}
+
+
+def test_pinned_name_that_matches_operations_only_as_a_pattern_is_refused() -> None:
+    pinned = {"GET /things/*": {"operationId": "getThings", "tag": "Things"}}
+
+    with pytest.raises(SpecError, match=r"^there is no operation 'GET /things/\*'; the source has"):
+        imported(json.dumps(SPEC), operations=pinned)
+
+
 def test_the_order_of_the_wanted_operations_does_not_matter() -> None:
     data = json.dumps(SPEC).encode()
     backwards = ["GET /things/{id}", PINNED, "GET *"]

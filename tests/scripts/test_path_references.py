@@ -43,9 +43,42 @@ def test_texts_beside_the_reference_of_a_path_replace_those_of_the_target() -> N
             {"$ref": "#/components/pathItems/A", "get": OPERATION},
             {"A": {"get": OPERATION}},
             (
-                "paths./x.get: '#/components/pathItems/A', which stands beside it, has a 'get',"
-                " too: remove one of the two from the source"
+                "paths./x.get: the reference beside it leads to '#/components/pathItems/A', which"
+                " has a 'get', too: remove one of the two from the source"
             ),
+        ),
+        (
+            {"$ref": "#/components/pathItems/A", "get": OPERATION},
+            {"A": {"$ref": "#/components/pathItems/B"}, "B": {"get": OPERATION}},
+            (
+                "paths./x.get: the reference beside it leads to '#/components/pathItems/B', which"
+                " has a 'get', too: remove one of the two from the source"
+            ),
+        ),
+        (
+            {"$ref": "#/components/pathItems/A"},
+            {
+                "A": {"$ref": "#/components/pathItems/B", "get": OPERATION},
+                "B": {"get": OPERATION},
+            },
+            (
+                "#/components/pathItems/A.get: the reference beside it leads to"
+                " '#/components/pathItems/B', which has a 'get', too: remove one of the two from"
+                " the source"
+            ),
+        ),
+        (
+            {"$ref": "#/components/pathItems/A"},
+            {"A": {"$ref": "#/components/pathItems/B"}},
+            (
+                "#/components/pathItems/A: there is nothing at '#/components/pathItems/B':"
+                " 'B' is missing"
+            ),
+        ),
+        (
+            {"$ref": "#/components/pathItems/A"},
+            {"A": {"$ref": 1}},
+            "#/components/pathItems/A.$ref: expected a text, not 1",
         ),
         (
             {"$ref": "#/components/pathItems/A"},

@@ -1,7 +1,10 @@
+import ast
 from pathlib import Path
 
 import pytest
 from openapi_tools.python_api import compare_packages
+
+import mesh_facade
 
 
 def changes(tmp_path: Path, old: str, new: str) -> list[tuple[bool, str, str]]:
@@ -12,7 +15,8 @@ def changes(tmp_path: Path, old: str, new: str) -> list[tuple[bool, str, str]]:
         (package / "__init__.py").write_text(source)
     found = compare_packages(tmp_path / "old", tmp_path / "new", "package")
     return [
-        (kind == "breaking", place.removeprefix("package."), says) for kind, place, says in found
+        (effect == "breaking", place.removeprefix("package."), says)
+        for effect, place, says in found
     ]
 
 
@@ -49,6 +53,75 @@ def test_a_change_breaks_if_callers_must_give_more_or_get_something_else(
     tmp_path: Path, old: str, new: str, expected: list[tuple[bool, str, str]]
 ) -> None:
     assert changes(tmp_path, old, new) == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("*, a=1", "a=1", [(False, "f(a)", "can now be given by position, too")]),
+        ("x, *, a", "x, a", [(False, "f(a)", "can now be given by position, too")]),
+        ("a, /", "a", [(False, "f(0: a)", "can now be given by keyword, too")]),
+        ("a", "a, /", [(True, "f(0: a)", "can no longer be given by keyword")]),
+        ("*, a=1", "a=1, /", [(True, "f(a)", "is no longer there"), (False, "f(0: a)", "is new")]),
+        ("a=1", "*, a=1", [(True, "f(0: a)", "is no longer there"), (False, "f(a)", "is new")]),
+    ],
+)
+def test_parameter_breaks_callers_only_if_they_lose_a_way_to_give_it(
+    tmp_path: Path, old: str, new: str, expected: list[tuple[bool, str, str]]
+) -> None:
+    found = changes(tmp_path, f"def f({old}): ...", f"def f({new}): ...")
+
+    assert sorted(found) == sorted(expected)
+
+
+def test_other_changes_of_a_parameter_that_can_now_be_given_by_position_are_reported(
+    tmp_path: Path,
+) -> None:
+    found = changes(tmp_path, "def f(*, a: X = 1): ...", "def f(a: Y): ...")
+
+    assert found == [
+        (True, "f(a)", "is `Y`, and was `X`"),
+        (True, "f(a)", "is now required"),
+        (False, "f(a)", "can now be given by position, too"),
+    ]
+
+
+def test_parameter_that_takes_the_first_place_breaks_those_who_give_another_by_position(
+    tmp_path: Path,
+) -> None:
+    found = changes(tmp_path, "def f(x=1, *, a=1): ...", "def f(a=1, x=1): ...")
+
+    assert found == [
+        (True, "f(0: x)", "is no longer there"),
+        (False, "f(1: x)", "is new"),
+        (False, "f(a)", "can now be given by position, too"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "breaks"),
+    [
+        # In brackets, a `|` does not separate alternatives of the parameter.
+        ("list[A | B]", "list[A | B | C]", True),
+        ("list[A | B] | None", "list[A | B] | C | None", False),
+        ("Callable[[A | B], None]", "Callable[[A | X | B], None]", True),
+        ("Literal['a | b'] | None", "Literal['a | c', 'b'] | None", True),
+        ("A | (B | C)", "C | B | A | D", False),
+    ],
+)
+def test_only_new_alternatives_of_the_whole_type_make_a_parameter_wider(
+    tmp_path: Path, old: str, new: str, *, breaks: bool
+) -> None:
+    found = changes(tmp_path, f"def f(a: {old}): ...", f"def f(a: {new}): ...")
+
+    assert [(breaks_callers, place) for breaks_callers, place, _ in found] == [(breaks, "f(0: a)")]
+
+
+def test_alternatives_in_another_order_are_no_change(tmp_path: Path) -> None:
+    old = "def f(a: dict[str, A | B] | None): ..."
+    new = "def f(a: None | dict[str, A | B]): ..."
+
+    assert changes(tmp_path, old, new) == []
 
 
 def test_type_and_necessity_that_change_together_are_both_reported(tmp_path: Path) -> None:
@@ -167,6 +240,47 @@ def test_the_use_of_a_type_alias_decides_which_of_its_changes_break(
     assert changes(tmp_path / "narrower", wide, narrow) == [
         (narrower, "T", "is `A`, and was `A | B`")
     ]
+
+
+def test_type_aliases_of_the_facade_have_the_annotation_by_which_they_are_recognised() -> None:
+    not_recognised: list[str] = []
+    for file in Path(mesh_facade.__file__).parent.rglob("*.py"):
+        for statement in ast.parse(file.read_text("utf-8")).body:
+            if not isinstance(statement, ast.Assign):
+                continue
+            name = ast.unparse(statement.targets[0])
+            # Names in capitals are those of constants, except for this one.
+            may_be_alias = name == "JSON" or not name.isupper()
+            if may_be_alias and isinstance(statement.value, ast.BinOp | ast.Subscript):
+                not_recognised.append(f"{file.name}: {name}")
+
+    assert not_recognised == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("T = A | B", "T: TypeAlias = A | B", []),
+        ("T: TypeAlias = A | B", "T = A | B", []),
+        ("T = A | B", "T: TypeAlias = A", [(True, "T", "is `A`, and was `A | B`")]),
+    ],
+)
+def test_type_alias_that_is_annotated_or_no_longer_annotated_breaks_nobody(
+    tmp_path: Path, old: str, new: str, expected: list[tuple[bool, str, str]]
+) -> None:
+    assert changes(tmp_path, old, new) == expected
+
+
+def test_wider_type_alias_of_what_callers_give_is_additive(tmp_path: Path) -> None:
+    use = "class Client:\n  def __init__(self, *, secret: Secret | None = None): ..."
+
+    found = changes(
+        tmp_path,
+        f"Secret: TypeAlias = str\n{use}",
+        f"Secret: TypeAlias = str | Callable[[], str]\n{use}",
+    )
+
+    assert found == [(False, "Secret", "is `str | Callable[[], str]`, and was `str`")]
 
 
 def test_answers_of_an_operation_are_left_to_the_wire_view(tmp_path: Path) -> None:
