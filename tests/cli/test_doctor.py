@@ -399,7 +399,7 @@ def test_doctor_does_not_recommend_certificates_that_are_read_already(
     company = tmp_path / "company.pem"
     trustme.CA().cert_pem.write_to_path(company)
     monkeypatch.setenv("MESH_BASE_URL", serve(tls=context).url)
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.setenv(name, str(company))
 
     result = run("doctor", "--json")
