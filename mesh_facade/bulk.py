@@ -261,7 +261,7 @@ def _successful_outcome(
 def _remove_own_frames(error: E) -> E:
     """Remove the outermost frames of a traceback, if they are this module's; return the error."""
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_globals["__name__"] == __name__:
+    while traceback is not None and traceback.tb_frame.f_globals.get("__name__") == __name__:
         traceback = traceback.tb_next
     return error.with_traceback(traceback)
 
@@ -483,8 +483,8 @@ class _TaskRun(_Run):
                     # a coroutine that awaits the queue, it could be garbage-collected after the
                     # event loop is closed. `get` would then raise RuntimeError, and Python would
                     # pass that error to `sys.unraisablehook`, with the frame of `_take_outcome`,
-                    # whose `self` refers to tokens. The frame of this function holds no token
-                    # then: the `except` below catches such an error, and `self` is deleted.
+                    # whose `self` refers to tokens. Here, the `except` below catches such an error,
+                    # and `self` is deleted before the error is raised again.
                     outcome = self._take_outcome(await self._result_queue.get())
                     if outcome is not None:
                         self.record(outcome)
@@ -530,7 +530,7 @@ class _TaskRun(_Run):
         else:
             self._free_lanes.release()  # if drawing has ended, nobody waits for this
 
-    async def _draw_all(  # noqa: PLR0912 — one frame, because each must drop what leads to tokens
+    async def _draw_all(  # noqa: PLR0912 — a second frame would have to drop its variables, too
         self, accounts: AsyncIterator[LinkedAccount]
     ) -> None:
         """Draw from an async iterable whenever a lane is free. `_drawing_task` runs this."""
@@ -538,8 +538,9 @@ class _TaskRun(_Run):
         cancellation: asyncio.CancelledError | None = None
         try:
             try:
-                # (The marks for coverage stand where the task has just been cancelled: Python 3.11
-                # traces no lines between a cancellation and the next wait.)
+                # (The `pragma` comments mark lines that run right after a cancellation. From there
+                # to the next wait, Python 3.11 traces no lines, so coverage takes them for not
+                # run.)
                 while True:
                     cancellation = await self._wait_for_lane(accounts)
                     try:
@@ -662,8 +663,8 @@ class _TaskRun(_Run):
             return _successful_outcome(account, result, began_at)
         empty_frames(error)  # works only after the `except` block
         if not isinstance(error, Exception):
-            # asyncio raises KeyboardInterrupt and SystemExit out of the event loop at once, past
-            # `outcomes`. This frame is in their traceback.
+            # asyncio lets KeyboardInterrupt and SystemExit leave the event loop at once. `outcomes`
+            # never sees them, and this frame is in their traceback.
             del self, account
             try:
                 raise error
@@ -673,6 +674,7 @@ class _TaskRun(_Run):
 
     async def _stop(self) -> None:
         """Cancel the drawing task and all calls in flight, and drop their outcomes."""
+        has_stopped_before = self.has_stopped_drawing
         self.has_stopped_drawing = True
         self.stop_signal.set()
         tasks: list[Awaitable[object]] = []
@@ -680,7 +682,7 @@ class _TaskRun(_Run):
             lane.cancel()
             tasks.append(lane)
         if self._drawing_task is not None:
-            if not self._drawing_task.cancelling():  # see `stop_drawing`
+            if not has_stopped_before:  # else `stop_drawing` has cancelled it
                 self._drawing_task.cancel()
             tasks.append(self._drawing_task)
         await asyncio.gather(*tasks, return_exceptions=True)

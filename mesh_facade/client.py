@@ -228,10 +228,10 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
 
         Raises:
             MeshConfigurationError: `concurrency` or `max_pause` cannot be used; raised at once.
-            AuthenticationError: The API keys are evidently refused: this error, with
-                `reconnect_required` False, came for as many different accounts in a row as
-                `concurrency` says, and for at least 5. (Accounts without an answer do not interrupt
-                the row.) The outcomes of calls in flight are yielded first.
+            AuthenticationError: The API keys are evidently refused: at least 5 different accounts
+                in succession, or `concurrency` if that is more, failed with this error and
+                `reconnect_required` False. (Accounts that got no answer are not counted, and do
+                not reset the count.) The outcomes of calls in flight are yielded first.
             TypeError: `accounts` is not iterable (raised at once), or one of them is not a
                 LinkedAccount.
             RuntimeError: The system allows no thread at all.
@@ -346,8 +346,9 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         """Read many balances at once, in tasks; see `MeshClient.get_account_balances`.
 
         `accounts` may be an async iterable too: outcomes are yielded while it waits for its next
-        account. An async generator is closed when the run ends. To stop early, use
-        `contextlib.aclosing`: calls in flight are cancelled.
+        account. If `accounts` is an async generator, it is closed when the run ends. To stop early,
+        close the generator that this method returns with `contextlib.aclosing`: calls in flight are
+        cancelled.
         """
         return bulk.read_in_tasks(
             self._runner, accounts, concurrency=concurrency, max_pause=max_pause

@@ -66,9 +66,9 @@ class MeshConnectionError(MeshError):
     """No complete answer came: refused, reset, truncated, or an unknown host name.
 
     Attributes:
-        is_transient: True if another attempt may help. False if the certificate was refused
-            (`MeshTLSError`), or if a proxy refused permanently: the call then makes no other
-            attempt.
+        is_transient: True if another attempt may help. False if the certificate or the TLS protocol
+            was refused (`MeshTLSError`), or if a proxy refused permanently: the call then makes no
+            other attempt.
     """
 
     def __init__(self, text: str = "", /, *, attempts: int = 0, is_transient: bool = True) -> None:

@@ -39,9 +39,9 @@ REDOCLY = Path(sys.prefix, "node_modules/@redocly/cli/bin/cli.js")
 _KINDS = ("breaking", "additive", "cosmetic")
 """The kinds of findings, in the order in which a report lists them.
 
-A breaking change makes callers adapt. An additive change lets them do or receive something new. If
-the value of a keyword changed, and redocly has no rule that rates the change, it also counts as
-additive. A cosmetic change has no effect on callers.
+A breaking change makes callers adapt. An additive change lets them do or receive something new. A
+changed value of a keyword that no rule of redocly rates also counts as additive, unless only people
+read the keyword (`_TEXT_KEYWORDS`). A cosmetic change has no effect on callers.
 """
 
 _IMPACTS = ("major", "minor", "patch")
@@ -126,7 +126,7 @@ class Report:
     def _render_lines(self) -> list[str]:
         lines: list[str] = []
         for finding in self.findings:
-            columns = f"{finding.kind:8}  {finding.view:6}"
+            columns = f"{finding.kind:8}  {finding.view:7}"
             lines.append(f"{columns}  {finding.place}: {finding.sentence}")
         return lines
 

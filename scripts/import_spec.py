@@ -53,8 +53,8 @@ def import_source(content: bytes, settings: Settings, patterns: Collection[str] 
     character for itself. Every operation whose name matches a pattern is imported.
 
     Raise SpecError if the source cannot be read or imported, if a pattern matches no operation, or
-    if there is no operation with a pinned name. Also raise it if the pinned operations are
-    imported, but no operation needs a schema that the settings rename.
+    if there is no operation with a pinned name. Also raise it if all pinned operations are
+    imported, and the settings rename a schema that none of the imported operations needs.
     """
     try:
         return _import_document(parse_source(content).document, settings, patterns)
@@ -101,7 +101,8 @@ def _choose_pinned(
 ) -> dict[str, tuple[str, str]]:
     """Return the path and the method of each pinned operation, by its name.
 
-    `operations` holds those of all operations. Raise SpecError if a pinned one is missing.
+    `operations` holds the path and the method of every operation, by its name. Raise SpecError if a
+    pinned one is missing.
     """
     chosen: dict[str, tuple[str, str]] = {}
     for name in pinned_names:
@@ -116,7 +117,8 @@ def _choose_matching(
 ) -> dict[str, tuple[str, str]]:
     """Return the path and the method of each operation that matches a pattern, by its name.
 
-    `operations` holds those of all operations. Raise SpecError if a pattern matches none.
+    `operations` holds the path and the method of every operation, by its name. Raise SpecError if a
+    pattern matches none.
     """
     chosen: dict[str, tuple[str, str]] = {}
     for pattern in patterns:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 import pickle
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -155,6 +157,16 @@ def test_connection_error_does_not_repeat_the_text_of_httpx(mode: Mode) -> None:
 
     assert type(failure) is MeshConnectionError
     assert str(failure) == "the connection failed (ConnectError): Connection refused"
+
+
+def test_refused_connection_has_the_same_text_in_both_modes(mode: Mode) -> None:
+    with pytest.raises(MeshConnectionError) as caught:
+        mode.client(base_url="http://127.0.0.1:1", max_attempts=1).read()
+
+    assert (
+        str(caught.value)
+        == f"the connection failed (ConnectError): {os.strerror(errno.ECONNREFUSED)}"
+    )
 
 
 @pytest.mark.parametrize("clone", CLONE_FUNCTIONS)

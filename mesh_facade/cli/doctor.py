@@ -208,11 +208,11 @@ def _find_tls_error(error: BaseException | None) -> ssl.SSLError | None:
 
 def _describe_unread_variables() -> str:
     """Return advice about variables that name certificates for other programs only."""
-    read_file = os.environ.get("SSL_CERT_FILE")
+    ssl_cert_file = os.environ.get("SSL_CERT_FILE")
     names: list[str] = []
     for name in _UNREAD_CERTIFICATE_VARIABLES:
         file = os.environ.get(name)
-        if file and file != read_file:
+        if file and file != ssl_cert_file:
             names.append(name)
     if not names:
         return ""

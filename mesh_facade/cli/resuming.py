@@ -165,7 +165,8 @@ class Resumption:
             if fingerprint is not None:
                 old_key = outcome_by_fingerprint[fingerprint].key
                 place = f"{accounts.name}, line {record.line_number}"
-                if record.has_key:
+                # Only a key of digits can be the number of a record without a key.
+                if record.has_key or not old_key.isdecimal():
                     raise ValueError(
                         f"{place}: {self.output} holds the outcome of this account under another "
                         f"key: {old_key}. Lines were moved, or keys were changed. Choose another "
@@ -174,8 +175,8 @@ class Resumption:
                 raise ValueError(
                     f"{place}: {self.output} holds the outcome of this account as record "
                     f"{old_key}, because lines were added, removed or moved. Choose another "
-                    "output, or add a column 'key' with the old record numbers: this account has "
-                    f"the key {old_key}."
+                    "output, or add a column 'key' that holds the old record numbers. For this "
+                    f"account, write {old_key}."
                 )
 
     def _describe_output_without_accounts(self, accounts: AccountsFile) -> str:

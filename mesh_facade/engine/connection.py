@@ -82,8 +82,9 @@ class Connection:
     def is_nested(self) -> bool:
         """Whether it is TLS within TLS. Then it is never used again.
 
-        Bytes that come in after an answer could go unnoticed: a thread checks only the TLS to the
-        proxy, and a task only the TLS to the server, which runs within the other.
+        Bytes that come in after an answer could go unnoticed. A thread checks only the socket, so
+        it misses what either TLS holds in memory. A task checks the socket and the inner TLS, to
+        the server, but not the outer TLS, to the proxy.
         """
         return False
 

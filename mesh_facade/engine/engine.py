@@ -406,8 +406,9 @@ class CallLoop:
         connection.is_clean = False  # until its answer has been read to its end
         remaining = max(SHORTEST_WAIT, connection.deadline_at - time.monotonic())
         wait = min(engine.timeout, remaining)
-        # A caller's transport gets no other limit than these. Our own connections find out anew,
-        # before each wait, how much time is left.
+        # In a thread, these are the only limits on a caller's transport; in a task, `send_and_read`
+        # ends it after `remaining` seconds, too. Our own connections find out anew, before each
+        # wait, how much time is left.
         request.extensions = {
             "timeout": {"connect": wait, "read": wait, "write": wait, "pool": wait}
         }

@@ -1,10 +1,12 @@
 """Turns a failure of the connection into one of our errors.
 
-The texts of other libraries are not repeated, because they may quote what was sent. Only the reason
-that the system gives (`strerror`) is.
+Our errors do not repeat the texts of other libraries, because these may quote what was sent. They
+repeat only the reason that the system gives, such as "Connection refused".
 """
 
+import os
 import re
+import socket
 import ssl
 from collections.abc import Iterator
 
@@ -15,7 +17,7 @@ from mesh_facade.errors import MeshConnectionError, MeshTimeoutError, MeshTLSErr
 
 # Exactly these: the other kinds of SSLError mean that the connection was cut off.
 _TLS_REFUSALS = (ssl.SSLError, ssl.SSLCertVerificationError)
-_SERVER_ERRORS = 500
+_FIRST_SERVER_ERROR = 500
 _TRANSIENT_STATUSES = {408, 429}  # a proxy that is slow or busy
 
 
@@ -39,12 +41,24 @@ def connection_error(
     reason = ""
     for each in [*causes_of(error), *causes_of(cause)]:
         if isinstance(each, OSError) and each.strerror:
-            reason = f": {each.strerror}"
+            reason = f": {_reason_of_system(each, each.strerror)}"
         if isinstance(each, UnicodeError):
             reason = ": a label of the host's name is empty or too long"
         if type(each) in _TLS_REFUSALS:
             error_class = MeshTLSError
     return error_class(f"the connection failed ({kind}){reason}")
+
+
+def _reason_of_system(error: OSError, strerror: str) -> str:
+    """Return the system's reason for an error.
+
+    It is looked up by its number, because asyncio's `strerror` says "Connect call failed" and the
+    address instead. Errors of TLS and of the look-up of a host have numbers of their own, so their
+    `strerror` is returned.
+    """
+    if error.errno is None or isinstance(error, (ssl.SSLError, socket.gaierror)):
+        return strerror
+    return os.strerror(error.errno)
 
 
 def _refusal_of_a_proxy(error: Exception) -> MeshConnectionError | None:
@@ -53,14 +67,14 @@ def _refusal_of_a_proxy(error: Exception) -> MeshConnectionError | None:
         return None
     cause = error.__cause__
     # The status of the answer to CONNECT stands at the beginning of httpcore's text, nowhere else.
-    status = re.match(r"([1-9]\d\d)\b", str(error))
+    match = re.match(r"([1-9]\d\d)\b", str(error))
     if isinstance(cause, SocksRefusal):
         reason = cause.reason
         is_transient = cause.is_transient
-    elif status is not None:
-        code = int(status[1])
-        reason = f"HTTP {code}"
-        is_transient = code >= _SERVER_ERRORS or code in _TRANSIENT_STATUSES
+    elif match is not None:
+        status = int(match[1])
+        reason = f"HTTP {status}"
+        is_transient = status >= _FIRST_SERVER_ERROR or status in _TRANSIENT_STATUSES
     else:
         return None
     text = f"the proxy refused to connect: {reason}"

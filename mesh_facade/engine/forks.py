@@ -2,9 +2,10 @@
 
 A child must know that it is one, and use no connection of its parent: see `waiting.HomeKey`.
 
-A child has none of its parent's threads, but it has OpenSSL's locks as these threads held them: its
-own first handshake would then hang for ever, beyond the reach of any deadline. So a fork waits for
-handshakes, for a second at most.
+A child has none of its parent's threads, but it has a copy of OpenSSL's locks. If one of these
+threads was in a handshake at the moment of the fork, it may have held a lock that nobody releases
+in the child. Then the child's own first handshake would hang for ever, and no deadline would end
+it. So a fork waits for handshakes, for a second at most.
 """
 
 import os

@@ -33,7 +33,7 @@ KEEP_IDLE = 30.0
 This is checked when a connection is acquired or released; there is no timer.
 """
 RESTORE_AFTER = 1.0
-"""Seconds without a shortage of descriptors after which slots come back into use.
+"""A shortage of descriptors withholds slots. They are restored after so many seconds without one.
 
 There is no timer for this either: each connection that is released then restores one slot.
 """
@@ -48,8 +48,8 @@ class Home:
     def __init__(self, slots: Slots) -> None:
         self.slots = slots
         self.end_of_loop: EndOfLoop | None = None
-        # Threads share it without a lock: to append and to pop are atomic, so only one thread gets
-        # a connection.
+        # Threads share it without a lock: appending and popping are atomic, so no two threads get
+        # the same connection.
         self._idle: deque[Connection] = deque()
         self._is_closed = False
         self._short_at: float | None = None  # when descriptors last ran short
@@ -92,8 +92,7 @@ class Home:
                 self._idle.appendleft(connection)
                 # `close` may have run while this connection was out of the deque, and missed it.
                 if self._is_closed:
-                    connection_count = self.close_all_idle()
-                    return closed + connection_count
+                    return closed + self.close_all_idle()
                 return closed
             connection.close()
             closed += 1

@@ -213,10 +213,10 @@ def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
                 return await method(*args, **kwargs)
             except BaseException as raised:  # noqa: BLE001 — it is raised again below
                 error = raised
-            # After the `except` block, because the error that Python is handling matters to both
-            # steps: `empty_frames` leaves it alone, and `raise` makes it the context of `error`.
-            # Within the block, it would be `error` itself. Here, it is the error that the caller is
-            # handling, if there is one.
+            # The next steps come after the `except` block. There, the error that Python is handling
+            # (`sys.exception()`) is the caller's, if there is one; within the block, it would be
+            # `error`. `empty_frames` must leave the caller's error alone, and `raise` must make it
+            # the context of `error`.
             empty_frames(error)
             del args, kwargs
             try:
@@ -305,15 +305,15 @@ def _errors_reachable_from(
     # Errors can lead to each other in circles. They are told apart by their ids, because the class
     # of an error may define `__eq__`.
     seen: set[int] = {id(error) for error in without}
-    found = [start]
-    while found:
-        error = found.pop()
+    to_visit = [start]
+    while to_visit:
+        error = to_visit.pop()
         if error is None or id(error) in seen:
             continue
         seen.add(id(error))
         reachable.append(error)
-        found.append(error.__cause__)
-        found.append(error.__context__)
+        to_visit.append(error.__cause__)
+        to_visit.append(error.__context__)
         if isinstance(error, BaseExceptionGroup):
-            found.extend(cast("BaseExceptionGroup[BaseException]", error).exceptions)
+            to_visit.extend(cast("BaseExceptionGroup[BaseException]", error).exceptions)
     return reachable

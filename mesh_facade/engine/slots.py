@@ -101,7 +101,7 @@ class _CountedSlots(Slots, Generic[TurnT]):
             return True
 
     def _hand_on(self) -> None:
-        """Pass a slot that counts as in use to the call that has waited longest.
+        """Pass a slot, which must count as in use, to the call that has waited longest.
 
         If no call waits, it counts as free from then on.
         """

@@ -188,9 +188,11 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         return await self._httpx_transport.handle_async_request(request)
 
     def has_unread_data(self) -> bool:
-        return self._is_closed or self._has_reported_data() or self._socket_stream.is_readable()
+        return (
+            self._is_closed or self._has_unread_reported_data() or self._socket_stream.is_readable()
+        )
 
-    def _has_reported_data(self) -> bool:
+    def _has_unread_reported_data(self) -> bool:
         """Return True if something that asyncio has reported was not read."""
         if self._tls is not None and self._tls.memory.has_unread_data():
             return True
@@ -316,10 +318,10 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         data = self._head_joiner.feed(buffer)
         if not data:
             return
-        # The event loop has run since the connection was taken from the pool: to acquire one of
-        # httpcore's locks yields to the event loop, even if the lock is free. So something may have
-        # come in, and would be read as the answer to this request.
-        if self.is_reused and not self._has_written and self._has_reported_data():
+        # The event loop has run since the connection was taken from the pool, because httpcore
+        # acquires a lock, which yields to the event loop even if the lock is free. So something may
+        # have come in, and would be read as the answer to this request.
+        if self.is_reused and not self._has_written and self._has_unread_reported_data():
             # Not a WriteError: after one, httpcore reads an answer all the same.
             raise httpcore.ReadError("something came in before the request was sent")
         self._has_written = True

@@ -26,14 +26,14 @@ from mesh_facade.engine.tls_records import RecordFollower
 
 T = TypeVar("T")
 
-_BYTES_READ = 16 * 1024  # about one record of TLS
+_READ_SIZE = 16 * 1024  # about one record of TLS
 
 
 class RawStream(Protocol):
     """The stream beneath a `TlsStream`: the connection to the proxy.
 
-    `ThreadConnection` is that. Its own `read` and `write` are what httpcore calls, so these methods
-    have other names.
+    `ThreadConnection` implements it. httpcore calls `ThreadConnection.read` and `write`, which go
+    through the TLS, so the methods that go beneath it are named `read_raw` and `write_raw`.
     """
 
     def read_raw(self, max_bytes: int, timeout: float | None) -> bytes: ...
@@ -186,7 +186,7 @@ class TlsStream:
             else:
                 self._flush(timeout)
                 return result
-            self._memory.feed(self._raw.read_raw(_BYTES_READ, timeout))
+            self._memory.feed(self._raw.read_raw(_READ_SIZE, timeout))
 
     def _flush(self, timeout: float | None) -> None:
         data = self._memory.take_outgoing()
@@ -212,7 +212,7 @@ class AsyncTlsStream:
 
         Raises:
             httpcore.ConnectError: The server's certificate was refused; or the server rejected the
-            handshake, ended the connection, or does not speak TLS.
+                handshake, ended the connection, or does not speak TLS.
             httpcore.ConnectTimeout: A wait of the handshake took too long.
             httpcore.ReadError: The connection broke in the handshake.
             httpcore.WriteError: The connection was closed in the handshake; with uvloop only.
@@ -230,7 +230,8 @@ class AsyncTlsStream:
         Raises:
             httpcore.ReadError: The connection broke, or what came in is not TLS.
             httpcore.ReadTimeout: Nothing came in for too long.
-            httpcore.WriteError: The connection was closed when TLS had a reply to send.
+            httpcore.WriteError: The connection was closed when TLS had a reply to send (with uvloop
+                only).
         """
         with _read_and_write_errors():
             try:
@@ -271,7 +272,7 @@ class AsyncTlsStream:
             else:
                 await self._flush()
                 return result
-            self.memory.feed(await self._raw.read(_BYTES_READ, timeout))
+            self.memory.feed(await self._raw.read(_READ_SIZE, timeout))
 
     async def _flush(self) -> None:
         data = self.memory.take_outgoing()

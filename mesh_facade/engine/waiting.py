@@ -1,9 +1,9 @@
 """How calls wait, in threads and in tasks. Apart from this, the engine is the same for both.
 
 The engine is written once, as coroutines, and waits only through a `Waiting`. `ThreadWaiting`
-blocks where `TaskWaiting` awaits, so a coroutine that waits through it never suspends:
-`run_blocking` runs it to its end with one `send`, without an event loop. That saves a second copy
-of every decision, and costs less than a microsecond a call.
+blocks where `TaskWaiting` awaits. So a coroutine that waits through a `ThreadWaiting` never
+suspends: `run_blocking` runs it to its end with one `send`, without an event loop. That saves a
+second copy of every decision, and costs less than a microsecond a call.
 
 See `mesh_facade/engine/__init__.py` for who ends a call at its deadline, and for what happens to
 the connection of a cancelled call.

@@ -82,7 +82,7 @@ _CLASS_BY_STATUS = {kind.status.lower(): kind.error_class for kind in _ERROR_KIN
 
 _WIRE = WireNames(ApiResult)
 _STATUS = _WIRE["status"]
-# Some versions of the spec lack these.
+# Some versions of the spec lack one or more of these. The present one does not declare `teamCode`.
 _ERROR_TYPE = _WIRE.get_or_guess("error_type")
 _MESSAGE = _WIRE.get_or_guess("message")
 _DISPLAY_MESSAGE = _WIRE.get_or_guess("display_message")
@@ -93,7 +93,7 @@ _TEAM_CODE = _WIRE.get_or_guess("team_code")
 TEXT_FIELDS = (_MESSAGE, _DISPLAY_MESSAGE, _ERROR_HASH, _ERROR_TYPE)
 """The fields beside `status` that the spec declares as strings or null.
 
-`teamCode` is missing, because the spec does not declare it.
+`teamCode` is not in this list, because the spec does not declare it.
 """
 
 _REQUEST_ID_HEADERS = ("x-request-id", "cf-ray")

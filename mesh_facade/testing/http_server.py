@@ -28,7 +28,9 @@ _ACCEPT_PAUSE = 0.1  # seconds to wait before accepting again after `accept` has
 _DRAIN_SECONDS = 1.0  # seconds in which the rest of a refused request is read and dropped
 
 # The value of SO_LINGER with which closing resets the connection: switched on, for 0 seconds.
-_LINGER_FORMAT = "hh" if sys.platform == "win32" else "ii"
+_LINGER_FORMAT = "ii"
+if sys.platform == "win32":  # pragma: no cover
+    _LINGER_FORMAT = "hh"
 _RESET_ON_CLOSE = struct.pack(_LINGER_FORMAT, 1, 0)
 
 Responder: TypeAlias = Callable[[httpx.Request], tuple[Answer, bytes]]

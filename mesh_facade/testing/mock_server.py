@@ -307,9 +307,9 @@ class MockServer:
             delay: Seconds that pass before the answer.
 
         Raises:
-            ValueError: An amount is not a number (`"NaN"` counts as one, and is sent as `NaN`), the
-                body is given in more than one way, or no HTTP server can send this status and these
-                headers.
+            ValueError: An amount cannot be read as a number (`"NaN"` can, and is sent as `NaN`),
+                the body is given in more than one way, or no HTTP server can send this status and
+                these headers.
             TypeError: `content` or `body` cannot be written as JSON.
         """
         bodies: list[bytes] = []

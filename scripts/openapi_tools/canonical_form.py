@@ -85,9 +85,10 @@ def to_canonical_form(
     name of a schema to ours.
 
     Raise SpecError if the document is malformed, if the target of a reference is missing, if
-    references are circular or too many, or if two different security schemes or two schemas would
-    have one name. Unless `may_lack_schemas`, also raise it if `our_schema_names` renames a schema
-    that the operations do not need.
+    schemas are nothing but references to each other, if other references lead in a circle, if the
+    document is too large once they are replaced, or if two different security schemes or two
+    schemas would have one name. Unless `may_lack_schemas`, also raise it if `our_schema_names`
+    renames a schema that none of the operations needs.
     """
     api_key_names_by_header = {header.lower(): name for header, name in api_key_names.items()}
     translator = _Translator(document, api_key_names_by_header, our_schema_names)
@@ -366,8 +367,9 @@ class _Translator:
     def _add_mappings_of_derived_schemas(self, schemas: JSONObject) -> None:
         """Add renamed schemas to the mappings of the schemas from which they are derived.
 
-        A schema is derived from each schema in its `allOf`, and from those from which that one is
-        derived. `schemas` holds the translated schemas by our names.
+        A schema is derived from each schema in its `allOf`, from the schema that it is an alias of,
+        and from all schemas from which these are derived. `schemas` holds the translated schemas by
+        our names.
         """
         for name, schema in self.schemas.items():
             found: set[str] = set()
@@ -399,7 +401,7 @@ class _Translator:
                 discriminator["mapping"] = mapping
 
     def check_renamed_schemas(self) -> None:
-        """Raise SpecError if the operations do not need a schema that the settings rename.
+        """Raise SpecError if the settings rename a schema that none of the operations needs.
 
         Call this method after `translate_components`.
         """
@@ -549,9 +551,9 @@ class _Translator:
         If the reference names a schema, the value is a reference with our name of the schema.
         Otherwise, the value is the target.
 
-        `siblings` holds the translated keywords beside the reference. If the reference leads to a
-        schema, or to a part of one, the siblings are kept, and the schema becomes the first entry
-        of their `allOf`, which is added if they have none. If the reference leads to anything else,
+        `siblings` holds the translated keywords beside the reference. If the reference stands for a
+        schema or for a part of one, the siblings are kept, and the schema becomes the first entry
+        of their `allOf`, which is added if they have none. If it stands for anything else,
         `summary` and `description` override those of the target in OpenAPI 3.1, and all other
         keywords are ignored, as OpenAPI demands.
         """
@@ -559,7 +561,7 @@ class _Translator:
         if name is not None:
             self._queue_schema(name, place)
             schema: JSON = {"$ref": schema_reference(self._our_schema_name(name))}
-        elif is_part_of_schema(reference):
+        elif is_schema or is_part_of_schema(reference):
             schema = self._translate_target(reference, place, is_schema=True)
         else:
             target = self._translate_target(reference, place, is_schema=is_schema)

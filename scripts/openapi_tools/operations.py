@@ -18,14 +18,14 @@ def operations_of(document: JSONObject) -> dict[str, tuple[str, str]]:
     for path, item in expect_object(document.get("paths"), "paths").items():
         if is_extension(path):
             continue
-        methods = expect_object(item, f"paths.{path}")
-        if "$ref" in methods:
+        path_item = expect_object(item, f"paths.{path}")
+        if "$ref" in path_item:
             raise SpecError(
                 f"paths.{path}.$ref: a path that is a reference is not supported here: write its"
                 " operations in its place"
             )
         for method in METHODS:
-            if method in methods:
+            if method in path_item:
                 operations[f"{method.upper()} {path}"] = (path, method)
     return operations
 

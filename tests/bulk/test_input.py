@@ -408,6 +408,17 @@ def test_error_of_the_input_is_raised_after_the_calls_in_flight(mode: Mode, coun
     assert str(error) == "the file ends in mid-line"
 
 
+def test_error_of_an_input_without_a_module_is_raised_after_the_calls_in_flight(mode: Mode) -> None:
+    names: dict[str, Any] = {"accounts": make_accounts(1), "InputError": InputError}
+    exec("def draw():\n    yield from accounts\n    raise InputError", names)  # noqa: S102 — our own
+    assert "__name__" not in names
+
+    with open_run(mode.client(transport=CountingTransport()), names["draw"]()) as outcomes:
+        keys, _ = take_until_error(outcomes, InputError)
+
+    assert keys == [0]
+
+
 @only_async
 def test_error_of_an_async_input_is_raised_after_the_calls_in_flight(mode: Mode) -> None:
     accounts = make_async(fail_after(7))

@@ -311,6 +311,24 @@ def test_line_that_moves_to_the_number_of_an_unread_account_is_refused(
     )
 
 
+def test_account_that_has_lost_its_key_is_refused_with_the_old_key(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    head = "auth_token,broker,key"
+    write(accounts, [head, "a,coinbase,alice", "b,coinbase,bob", "c,coinbase,carol"])
+    run("bulk", str(accounts), "-o", str(output))
+    mesh.calls.clear()
+    write(accounts, [head, "a,coinbase,alice", "b,coinbase,bob", "c,coinbase,"])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert "holds the outcome of this account under another key: carol." in result.stderr
+    assert "give the account its old key" in result.stderr
+
+
 def test_keys_that_changed_places_are_refused_even_if_keys_are_trusted(
     mesh: MockServer, tmp_path: Path
 ) -> None:

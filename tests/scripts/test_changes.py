@@ -422,7 +422,7 @@ def test_first_line_says_what_was_not_compared_and_the_exit_code_is_that_of_the_
     assert text.splitlines() == [
         notice,
         "",
-        f"additive  python  {broker}: is new",
+        f"additive  python   {broker}: is new",
         "",
         "Nothing that was compared breaks callers.",
     ]
@@ -453,7 +453,7 @@ def test_breaking_change_is_found_without_redocly(
 
     assert code == 1
     assert text.splitlines()[2] == (
-        "breaking  python  mesh_connect_client.api.balance: is no longer there"
+        "breaking  python   mesh_connect_client.api.balance: is no longer there"
     )
 
 
@@ -615,7 +615,7 @@ def test_change_of_the_document_as_a_whole_is_reported(
 
     _, text = run(capsys, generate.SPEC, spec_file(tmp_path, "words are changed"))
 
-    assert text.splitlines()[0] == ("additive  wire    the document: `the document` was modified")
+    assert text.splitlines()[0] == ("additive  wire     the document: `the document` was modified")
 
 
 @pytest.mark.usefixtures("quick")
@@ -626,7 +626,7 @@ def test_change_without_a_property_is_that_of_the_last_key(
 
     _, text = run(capsys, generate.SPEC, spec_file(tmp_path, "words are changed"))
 
-    assert text.splitlines()[0] == "cosmetic  wire    info > title: `title` was modified"
+    assert text.splitlines()[0] == "cosmetic  wire     info > title: `title` was modified"
 
 
 @pytest.mark.usefixtures("quick")
@@ -717,7 +717,7 @@ def test_working_tree_and_facade_are_compared_with_a_git_ref(
 
     assert unchanged == (0, "Nothing breaks.\n")
     assert changed[0] == 1
-    assert "breaking  python  mesh_facade.read(1: broker): is new, and required" in changed[1]
+    assert "breaking  python   mesh_facade.read(1: broker): is new, and required" in changed[1]
 
 
 @pytest.mark.usefixtures("checkout")
@@ -788,7 +788,7 @@ def test_shallow_clone_is_compared_with_the_branch_that_it_was_cloned_from(
     code, text = run(capsys, "origin/HEAD")
 
     assert code == 1
-    assert "breaking  python  mesh_facade.read: is no longer there" in text
+    assert "breaking  python   mesh_facade.read: is no longer there" in text
 
 
 @pytest.mark.usefixtures("quick")
@@ -818,4 +818,4 @@ def test_advice_on_a_missing_ref_works_in_a_shallow_clone(
     code, text = run(capsys, name)
 
     assert code == 1
-    assert "breaking  python  mesh_facade.read: is no longer there" in text
+    assert "breaking  python   mesh_facade.read: is no longer there" in text

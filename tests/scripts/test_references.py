@@ -140,6 +140,21 @@ def test_percent_encoded_references_are_followed() -> None:
     assert answer["content"]["a/b"]["schema"] == {"title": "T"}
 
 
+def test_keywords_beside_a_reference_to_a_schema_outside_the_components_are_kept() -> None:
+    response = {"description": "OK", "content": {"a/b": {"schema": {"title": "T"}}}}
+    reference = {
+        "$ref": "#/paths/~1x/get/responses/200/content/a~1b/schema",
+        "deprecated": True,
+    }
+    other = {"get": {"responses": {"201": {"content": {"a/b": {"schema": reference}}}}}}
+    document = {"paths": {"/x": {"get": {"responses": {"200": response}}}, "/y": other}}
+
+    spec = to_canonical_form(document, [("/y", "get")], {}, {})
+
+    answer = spec["paths"]["/y"]["get"]["responses"]["201"]
+    assert answer["content"]["a/b"]["schema"] == {"deprecated": True, "allOf": [{"title": "T"}]}
+
+
 @pytest.mark.parametrize(
     ("reference", "part"),
     [
