@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import attrs
 
-from mesh_facade.engine.strict_json import EXACT, decode
+from mesh_facade.engine.strict_json import EXACT_CONTEXT, decode
 
 
 @attrs.frozen(slots=False)  # with slots, making the rows of an answer takes longer
@@ -163,4 +163,4 @@ def _sum(one: Decimal | None, other: Decimal | None) -> Decimal | None:
     """Return the exact sum; None if one of the amounts is unknown."""
     if one is None or other is None:
         return None
-    return EXACT.add(one, other)
+    return EXACT_CONTEXT.add(one, other)

@@ -530,7 +530,7 @@ class _TaskRun(_Run):
         else:
             self._free_lanes.release()  # if drawing has ended, nobody waits for this
 
-    async def _draw_all(  # noqa: PLR0912 — a second frame would have to drop its variables, too
+    async def _draw_all(  # noqa: PLR0912 — a second function would have to drop its variables
         self, accounts: AsyncIterator[LinkedAccount]
     ) -> None:
         """Draw from an async iterable whenever a lane is free. `_drawing_task` runs this."""

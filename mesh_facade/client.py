@@ -32,7 +32,7 @@ from mesh_facade.bulk import LinkedAccount, Outcome
 from mesh_facade.credentials import AsyncClientSecret, ClientSecret, Credentials
 from mesh_facade.engine.attempts import Attempt, OnAttempt
 from mesh_facade.engine.checks import check_count
-from mesh_facade.engine.connection import CallerTaskConnection, CallerThreadConnection, Connection
+from mesh_facade.engine.connection import Connection, TaskTransportAdapter, ThreadTransportAdapter
 from mesh_facade.engine.engine import Engine
 from mesh_facade.engine.pool import ConnectionPool
 from mesh_facade.engine.proxies import find_proxy, uses_tls
@@ -150,13 +150,13 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         _check_transport(transport, httpx.BaseTransport, proxy, verify)
-        make_caller_connection = None
+        make_transport_adapter = None
         if transport is not None:
-            make_caller_connection = functools.partial(CallerThreadConnection, transport)
+            make_transport_adapter = functools.partial(ThreadTransportAdapter, transport)
         engine = _build_engine(
             ThreadWaiting(),
             ThreadConnection,
-            make_caller_connection,
+            make_transport_adapter,
             client_id,
             client_secret,
             environment=environment,
@@ -303,13 +303,13 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         on_attempt: Callable[[Attempt], object] | None = None,
     ) -> None:
         _check_transport(transport, httpx.AsyncBaseTransport, proxy, verify)
-        make_caller_connection = None
+        make_transport_adapter = None
         if transport is not None:
-            make_caller_connection = functools.partial(CallerTaskConnection, transport)
+            make_transport_adapter = functools.partial(TaskTransportAdapter, transport)
         engine = _build_engine(
             TaskWaiting(),
             TaskConnection,
-            make_caller_connection,
+            make_transport_adapter,
             client_id,
             client_secret,
             environment=environment,
@@ -407,7 +407,7 @@ def _check_transport(
 def _build_engine(  # noqa: PLR0913 — one keyword for each option
     waiting: Waiting,
     connection_class: type[ThreadConnection] | type[TaskConnection],
-    make_caller_connection: Callable[[], Connection] | None,
+    make_transport_adapter: Callable[[], Connection] | None,
     client_id: str | None,
     client_secret: AsyncClientSecret | None,
     *,
@@ -424,15 +424,15 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
     """Check the options of a client, and return the engine that they describe.
 
     (The engine checks `timeout`, `deadline` and `max_attempts` when it is made.) `waiting` and
-    `connection_class` are those of threads or of tasks. `make_caller_connection` returns the
-    caller's transport as a connection, in the place of `connection_class`; it is None if the caller
-    has given none.
+    `connection_class` are those of threads or of tasks. If the caller has passed a transport,
+    `make_transport_adapter` wraps it in a connection, and `connection_class` is not used.
+    Otherwise, it is None.
     """
     logs.configure_logging()
     url = find_base_url(environment, base_url)
     check_count("max_connections", max_connections)
-    if make_caller_connection is not None:
-        make_connection = make_caller_connection
+    if make_transport_adapter is not None:
+        make_connection = make_transport_adapter
     else:
         found_proxy = find_proxy(url, proxy)
         ssl_context = find_ssl_context(verify, is_tls=uses_tls(url, found_proxy))

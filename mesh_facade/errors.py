@@ -145,7 +145,7 @@ class MeshAPIError(MeshError):
         message: str | None = None,
         display_message: str | None = None,
         error_hash: str | None = None,
-        error_data: Any = None,
+        error_data: Any = None,  # `Any`, so that callers can index it without narrowing
         team_code: str | None = None,
         retry_after: float | None = None,
         request_id: str | None = None,

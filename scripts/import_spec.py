@@ -1,4 +1,4 @@
-"""Imports what Mesh publishes into openapi/mesh.yaml, in canonical form: `make spec`.
+"""Writes openapi/mesh.yaml, in canonical form, from what Mesh publishes: `make spec`.
 
 A source is a docs page, in its older or newer shape, or a whole OpenAPI document, 3.0 or 3.1; its
 content shows which. openapi/import.yaml holds the settings, and states the rules.

@@ -313,8 +313,9 @@ class AccountsFile:
         """Check the fields of a row, and return its record; `number` replaces a missing key.
 
         Raises:
-            ValueError: A field is missing, empty or of the wrong type, it holds a line break or
-                half of a surrogate pair, or the token and the broker are in the wrong fields.
+            ValueError: A field is missing, empty or of the wrong type, it holds a line break, the
+                broker or the key holds half of a surrogate pair, or the token and the broker are in
+                the wrong fields.
         """
         auth_token = self._require_text(row, "auth_token")
         broker = self._require_text(row, "broker")

@@ -73,7 +73,7 @@ class BulkRun:
         if self.output != STDOUT:
             check_output_name(self.output)  # before stdin is read, which may take long
         with open_accounts(self.accounts) as accounts:
-            # This also finds every mistake in the file before the first request is sent.
+            # This also finds the mistakes that `accounts` checks for, before any request is sent.
             tally = _count_accounts(accounts)
             if tally.total == 0:
                 raise ValueError(
@@ -169,9 +169,9 @@ class BulkRun:
         A 401 may mean that Mesh refuses the API keys, which says nothing about the account. So such
         outcomes are held back until a later answer shows that Mesh accepts the keys. They are not
         written if the run is interrupted or raises an exception first, and the next run reads their
-        accounts again. If the run ends normally, they are written. But if no answer showed that
-        Mesh accepts the keys, an older failure that has another cause stays in the output: a 401
-        that was held back does not replace it.
+        accounts again. If the run ends normally, they are written, with one exception, which only
+        `--retry-failed` can meet: if no answer showed that Mesh accepts the keys, a 401 does not
+        replace an older failure of the same account that has another cause.
 
         Raises:
             AuthenticationError: Mesh evidently refuses the API keys.

@@ -257,9 +257,9 @@ class OutputFile:
     def _may_be_removed(self, line: bytes, number: int) -> bool:
         """Return True if this line has no line end and may be removed.
 
-        If the file has complete lines before this one, it may always be removed: a crash has cut it
-        off. If this line is the whole file, another program may have written it. Then it may be
-        removed only if it starts like the first line of an output, and is not a complete JSON
+        A line that follows complete lines may always be removed: a crash has cut it off. If this
+        line is the whole file, another program may have written it. Then it may be removed only if
+        it starts like the first line of an output, and is not a complete JSON
         object with other fields. Otherwise, `_parse_line` refuses the file.
         """
         if line.endswith(b"\n"):

@@ -178,7 +178,7 @@ class Connection:
             self._received += data
 
 
-class CallerConnection(Connection):
+class TransportAdapter(Connection):
     """A transport of the caller's own, in the place of a connection of ours.
 
     The connections behind it are the transport's own matter. So this never becomes `is_clean`, the
@@ -188,7 +188,7 @@ class CallerConnection(Connection):
     heeds_deadline = False
 
 
-class CallerThreadConnection(CallerConnection):
+class ThreadTransportAdapter(TransportAdapter):
     """A caller's transport for threads."""
 
     def __init__(self, transport: httpx.BaseTransport) -> None:
@@ -199,7 +199,7 @@ class CallerThreadConnection(CallerConnection):
         return self._transport.handle_request(request)
 
 
-class CallerTaskConnection(CallerConnection):
+class TaskTransportAdapter(TransportAdapter):
     """A caller's transport for tasks."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:

@@ -176,6 +176,7 @@ class CallLoop:
             content = json.dumps(json_body).encode()
             request_headers["content-length"] = str(len(content))
             stream = httpx.ByteStream(content)
+        # `Any`, because generated code passes these keywords, and they are not ours to check.
         request = httpx.Request(
             method, url, headers=request_headers, stream=stream, **cast("Any", options)
         )

@@ -1,12 +1,10 @@
 """Turns a failure of the connection into one of our errors.
 
 Our errors do not repeat the texts of other libraries, because these may quote what was sent. They
-repeat only the reason that the system gives, such as "Connection refused".
+repeat only the reason in an OSError (`strerror`), such as "Connection refused".
 """
 
-import os
 import re
-import socket
 import ssl
 from collections.abc import Iterator
 
@@ -41,24 +39,12 @@ def connection_error(
     reason = ""
     for each in [*causes_of(error), *causes_of(cause)]:
         if isinstance(each, OSError) and each.strerror:
-            reason = f": {_reason_of_system(each, each.strerror)}"
+            reason = f": {each.strerror}"
         if isinstance(each, UnicodeError):
             reason = ": a label of the host's name is empty or too long"
         if type(each) in _TLS_REFUSALS:
             error_class = MeshTLSError
     return error_class(f"the connection failed ({kind}){reason}")
-
-
-def _reason_of_system(error: OSError, strerror: str) -> str:
-    """Return the system's reason for an error.
-
-    It is looked up by its number, because asyncio's `strerror` says "Connect call failed" and the
-    address instead. Errors of TLS and of the look-up of a host have numbers of their own, so their
-    `strerror` is returned.
-    """
-    if error.errno is None or isinstance(error, (ssl.SSLError, socket.gaierror)):
-        return strerror
-    return os.strerror(error.errno)
 
 
 def _refusal_of_a_proxy(error: Exception) -> MeshConnectionError | None:

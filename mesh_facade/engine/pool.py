@@ -33,7 +33,7 @@ KEEP_IDLE = 30.0
 This is checked when a connection is acquired or released; there is no timer.
 """
 RESTORE_AFTER = 1.0
-"""A shortage of descriptors withholds slots. They are restored after so many seconds without one.
+"""Seconds after the last shortage of descriptors. Then the slots that it withheld are restored.
 
 There is no timer for this either: each connection that is released then restores one slot.
 """

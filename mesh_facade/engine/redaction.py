@@ -168,8 +168,9 @@ _arguments: weakref.WeakKeyDictionary[_Ticket, tuple[tuple[Any, ...], dict[str, 
 class _CoroutineFunction:
     """A coroutine function whose coroutines hold a ticket, and no arguments, until they begin.
 
-    A coroutine that is cancelled before its first step raises an error whose traceback holds its
-    frame, and no code can empty that frame. So the frame holds a ticket in place of the arguments.
+    If a coroutine is cancelled before its first step, the traceback of the error holds its frame.
+    None of our code has begun to run then, so none can empty that frame. That is why the frame
+    holds a ticket in place of the arguments.
 
     An ordinary function could return a coroutine with a ticket, too, but
     `inspect.iscoroutinefunction` would return False for it. This class has what `inspect` asks of
@@ -282,8 +283,8 @@ def _empty_reachable_frames(error: BaseException) -> None:
     """Empty the frames that an error leads to, except those of errors that the caller handles."""
     # `error` may itself be one of the caller's errors: a function such as `on_attempt` can raise
     # again the error that the caller is handling, or its cause or context. Then its traceback leads
-    # to our frames as well. So `error` is emptied all the same, with the errors that can be reached
-    # only through it: the search for the caller's errors must not go through `error`.
+    # to our frames as well. So the frames of `error` are emptied all the same, and those of errors
+    # that can be reached only through it. That is why `error` is left out of the caller's errors.
     errors_of_caller = _errors_reachable_from(sys.exception(), without=[error])
     for reachable in _errors_reachable_from(error, without=errors_of_caller):
         traceback.clear_frames(reachable.__traceback__)

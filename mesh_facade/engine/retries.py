@@ -46,8 +46,8 @@ _HTTP_REQUEST_TIMEOUT = 408
 class RetryBudget:
     """Keeps retries from multiplying the load on a server that fails most calls.
 
-    Ten calls pay for one retry, and ten retries are held in reserve. So a server gets at most 10
-    requests more than 1.1 times the number of calls. Two kinds of requests are not counted: resends
+    Ten calls pay for one retry, and ten retries are held in reserve. So n
+    calls make at most 1.1 · n + 10 requests. Two kinds of requests are not counted: resends
     after an idle connection was found dead (the head of this module says what bounds them), and
     retries after a `Pause` with `extends_deadline`. (The policy that returns such a pause may call
     `take_retry` all the same.)

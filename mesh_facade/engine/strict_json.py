@@ -16,7 +16,7 @@ from typing import NoReturn, TypeAlias, cast
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | Decimal | bool | None"
 JSONObject: TypeAlias = "dict[str, JSON]"
 
-EXACT = Context(
+EXACT_CONTEXT = Context(
     prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation, Overflow]
 )
 """Rounds nothing, whatever decimal context the caller has set: it raises ArithmeticError."""
@@ -89,13 +89,13 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 
 _QUICK_DECODER = json.JSONDecoder(
-    parse_float=EXACT.create_decimal,
-    parse_int=EXACT.create_decimal,
+    parse_float=EXACT_CONTEXT.create_decimal,
+    parse_int=EXACT_CONTEXT.create_decimal,
     parse_constant=_refuse_constant,
 )
 _STRICT_DECODER = json.JSONDecoder(
-    parse_float=EXACT.create_decimal,
-    parse_int=EXACT.create_decimal,
+    parse_float=EXACT_CONTEXT.create_decimal,
+    parse_int=EXACT_CONTEXT.create_decimal,
     parse_constant=_refuse_constant,
     object_pairs_hook=_to_object,
 )

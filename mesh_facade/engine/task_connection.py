@@ -11,6 +11,7 @@ server or the proxy speaks TLS; on that a second one, if both do.
 
 import asyncio
 import contextlib
+import os
 import selectors
 import socket
 import ssl
@@ -263,10 +264,8 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         return [format_address(address) for *_, address in found]
 
     async def _connect_to(self, address: str, port: int, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
         stream = _SocketStream(self._time_left)
-        connect = loop.create_connection(lambda: stream, address, port)
-        await self._await_opening_step(connect, seconds)
+        await self._await_opening_step(_connect(stream, address, port), seconds)
         self._socket_stream = stream
 
     async def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
@@ -360,3 +359,18 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
                 if isinstance(error, TimeoutError) and error.errno is None:
                     raise httpcore.ConnectTimeout("connecting took too long") from error
                 raise httpcore.ConnectError("connecting failed") from error
+
+
+async def _connect(stream: _SocketStream, address: str, port: int) -> None:
+    """Connect a stream to an address.
+
+    Raises:
+        OSError: It failed. `strerror` is the system's reason, such as "Connection refused"; asyncio
+            has put the address in its place.
+    """
+    try:
+        await asyncio.get_running_loop().create_connection(lambda: stream, address, port)
+    except OSError as error:
+        if error.errno is not None and not isinstance(error, socket.gaierror):
+            error.strerror = os.strerror(error.errno)
+        raise

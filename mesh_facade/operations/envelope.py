@@ -74,7 +74,8 @@ _ERROR_KINDS = (
     _ErrorKind(423, "locked", LockedError),
     _ErrorKind(429, "tooManyRequest", RateLimitError),
     _ErrorKind(451, "unavailableForLegalReasons", UnavailableForLegalReasonsError),
-    _ErrorKind(500, "serverFailure", ServerError),  # so is any HTTP status from 500
+    # Any HTTP status above 500 means it, too: see `_class_of_http_status`.
+    _ErrorKind(500, "serverFailure", ServerError),
 )
 _CLASS_BY_HTTP_STATUS = {kind.http_status: kind.error_class for kind in _ERROR_KINDS}
 # In lower case, as `judge` looks them up.

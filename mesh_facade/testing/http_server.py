@@ -27,11 +27,15 @@ _BACKLOG = 1024  # connections that may wait to be accepted
 _ACCEPT_PAUSE = 0.1  # seconds to wait before accepting again after `accept` has failed
 _DRAIN_SECONDS = 1.0  # seconds in which the rest of a refused request is read and dropped
 
-# The value of SO_LINGER with which closing resets the connection: switched on, for 0 seconds.
-_LINGER_FORMAT = "ii"
-if sys.platform == "win32":  # pragma: no cover
-    _LINGER_FORMAT = "hh"
-_RESET_ON_CLOSE = struct.pack(_LINGER_FORMAT, 1, 0)
+
+def _linger_format() -> str:
+    """Return the format of SO_LINGER: whether it is switched on, and for how many seconds."""
+    if sys.platform == "win32":  # pragma: no cover
+        return "hh"
+    return "ii"
+
+
+_RESET_ON_CLOSE = struct.pack(_linger_format(), 1, 0)  # closing then resets the connection
 
 Responder: TypeAlias = Callable[[httpx.Request], tuple[Answer, bytes]]
 """Returns the answer to a request, and the body to send with it."""
@@ -59,7 +63,7 @@ class HTTPServer:
         self._portal: BlockingPortal | None = None
         self._listener: socket.socket | None = None
         self._resources = contextlib.ExitStack()  # closing it stops the server
-        self._connections: set[asyncio.Task[None]] = set()
+        self._serving_tasks: set[asyncio.Task[None]] = set()
         self._end_of_pause: asyncio.TimerHandle | None = None
 
     def start(self, port: int) -> str:
@@ -121,7 +125,7 @@ class HTTPServer:
             self._pause_accepting(listener)
             return
         task = asyncio.get_running_loop().create_task(self._serve(connection))
-        self._connections.add(task)
+        self._serving_tasks.add(task)
         task.add_done_callback(functools.partial(self._forget, connection))
 
     def _pause_accepting(self, listener: socket.socket) -> None:
@@ -137,7 +141,7 @@ class HTTPServer:
         )
 
     def _forget(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
-        self._connections.discard(task)
+        self._serving_tasks.discard(task)
         connection.close()  # if the task was cancelled before it began, nobody else does
 
     async def _drop_connections(self, listener: socket.socket) -> None:
@@ -157,7 +161,7 @@ class HTTPServer:
         await self._cancel_connections()
 
     async def _cancel_connections(self) -> None:
-        connections = list(self._connections)
+        connections = list(self._serving_tasks)
         if connections:
             for task in connections:
                 task.cancel()

@@ -126,9 +126,10 @@ class _NamedSchema:
 
     schema: JSONObject
     moved: set[str]
-    """The keywords that were moved out of every occurrence merged so far.
+    """Keywords that `schema` may lack, although the schema has them.
 
-    `schema` may lack these keywords, and no others.
+    A page may contain the same schema several times. These keywords were taken out of each
+    occurrence that was read so far. A later occurrence may still supply them.
     """
 
 
@@ -287,7 +288,7 @@ class _PageReader:
         name = schema_name(reference)
         if name is None:
             return schema
-        # An entry is flattened, so a complete schema is preferred.
+        # The schema among the components still has what flattening lost, so it is preferred.
         if name not in self.complete_schemas:
             self._define_schema(name, schema, place, moved)
         return {"$ref": schema_reference(name)}
@@ -297,9 +298,9 @@ class _PageReader:
     ) -> None:
         """Add a named schema; raise SpecError if there is a different one with the same name.
 
-        The same schema may occur several times in a page. An occurrence may lack a keyword because
-        it was moved out of it (`moved`); that is not a difference. The keyword is then taken from
-        an occurrence that still has it.
+        The same schema may occur several times in a page. If a keyword was moved out of an
+        occurrence (it is in `moved`), its absence there is not a difference. The keyword is then
+        taken from an occurrence that still has it.
         """
         if name not in self.flattened_schemas:
             self.flattened_schemas[name] = _NamedSchema(schema, set(moved))

@@ -25,8 +25,8 @@ _DROPPED_IF_EMPTY = frozenset(
         "responses",
     }
 )
-# Other keywords that say nothing when their value is false. They are not in the list above, because
-# the 0 of `exclusiveMinimum: 0`, in OpenAPI 3.1, is a limit.
+# Other keywords that say nothing when their value is false. Only false itself counts: in OpenAPI
+# 3.1, the 0 of `exclusiveMinimum: 0` is a limit.
 _DROPPED_IF_FALSE = frozenset(
     {
         "allowEmptyValue",
@@ -170,8 +170,9 @@ def _without_keywords_that_say_nothing(node: JSONObject) -> JSONObject:
 def _simplify_type(node: JSONObject) -> None:
     """Write a type that may be null as `nullable`, and a list of one type as that type.
 
-    An enum without null beside the type forbids null, if OpenAPI 3.1 is read strictly. But a source
-    that names null as a type means to allow it, so the schema becomes nullable even then.
+    Read strictly, OpenAPI 3.1 forbids null if `type` lists it but an `enum` beside `type` does not.
+    But a source that names null as a type means to allow it, so the schema becomes nullable even
+    then.
     """
     types = node.get("type")
     if types in ("null", ["null"]):

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from mesh_facade import MeshConnectionError, MeshTimeoutError
-from mesh_facade.engine.connection import CallerTaskConnection, CallerThreadConnection
+from mesh_facade.engine.connection import TaskTransportAdapter, ThreadTransportAdapter
 from mesh_facade.engine.engine import AcceptedAnswer, CallLoop
 from mesh_facade.engine.pool import ConnectionPool
 from mesh_facade.engine.retries import NeverRetry, RetryBudget
@@ -28,7 +28,7 @@ REQUEST = httpx.Request("POST", "https://mesh.example", content=b"{}")
 
 
 def test_transport_for_threads_sends_only_in_threads() -> None:
-    connection = CallerThreadConnection(Script(OK))
+    connection = ThreadTransportAdapter(Script(OK))
 
     assert connection.send(REQUEST).status_code == 200
     with pytest.raises(NotImplementedError):
@@ -36,16 +36,16 @@ def test_transport_for_threads_sends_only_in_threads() -> None:
 
 
 def test_transport_for_tasks_sends_only_in_tasks() -> None:
-    connection = CallerTaskConnection(Script(OK))
+    connection = TaskTransportAdapter(Script(OK))
 
     assert asyncio.run(connection.send_async(REQUEST)).status_code == 200
     with pytest.raises(NotImplementedError):
         connection.send(REQUEST)
 
 
-@pytest.mark.parametrize("connection_class", [CallerThreadConnection, CallerTaskConnection])
+@pytest.mark.parametrize("connection_class", [ThreadTransportAdapter, TaskTransportAdapter])
 def test_custom_transport_is_never_kept_by_the_pool(
-    connection_class: type[CallerThreadConnection | CallerTaskConnection],
+    connection_class: type[ThreadTransportAdapter | TaskTransportAdapter],
 ) -> None:
     connection = connection_class(Script(OK))
 
@@ -73,10 +73,10 @@ def test_request_is_not_sent_again_if_a_custom_transport_lacks_descriptors(mode:
     assert len(script.requests) == 1
 
 
-def open_transport(mode: Mode, script: Script) -> CallerTaskConnection | CallerThreadConnection:
+def open_transport(mode: Mode, script: Script) -> TaskTransportAdapter | ThreadTransportAdapter:
     if mode.is_async:
-        return CallerTaskConnection(script)
-    return CallerThreadConnection(script)
+        return TaskTransportAdapter(script)
+    return ThreadTransportAdapter(script)
 
 
 def test_status_error_of_a_custom_transport_becomes_a_connection_error_without_secrets(

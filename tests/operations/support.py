@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesh_facade import MeshClient, MeshError
 from mesh_facade.credentials import Credentials
-from mesh_facade.engine.connection import CallerTaskConnection, CallerThreadConnection
+from mesh_facade.engine.connection import TaskTransportAdapter, ThreadTransportAdapter
 from mesh_facade.engine.engine import Engine
 from mesh_facade.engine.pool import ConnectionPool
 from mesh_facade.engine.retries import RetryBudget, RetryPolicy
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def build_engine(mode: Mode, script: Script) -> Engine:
     waiting: Waiting = TaskWaiting() if mode.is_async else ThreadWaiting()
-    transport = CallerTaskConnection(script) if mode.is_async else CallerThreadConnection(script)
+    transport = TaskTransportAdapter(script) if mode.is_async else ThreadTransportAdapter(script)
     pool = ConnectionPool(waiting, lambda: transport, 1)
     return Engine(
         base_url="https://mesh.example",

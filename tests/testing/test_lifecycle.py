@@ -100,7 +100,7 @@ def test_a_client_that_left_before_it_was_accepted_is_forgotten() -> None:
         listener.setblocking(False)  # noqa: FBT003 — the standard library's signature
         server._accept(listener)
 
-    assert server._connections == set()
+    assert server._serving_tasks == set()
 
 
 class CountingServer(HTTPServer):
