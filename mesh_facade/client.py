@@ -128,8 +128,8 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
             raises propagate to the caller; in a bulk run they are the account's outcome.
 
     Raises:
-        MeshConfigurationError: A key is missing or malformed, or an option or a variable `MESH_…`
-            cannot be used.
+        MeshConfigurationError: A key is missing or malformed, an option or a variable `MESH_…`
+            cannot be used, or the certificates cannot be read (`SSL_CERT_FILE`, `SSL_CERT_DIR`).
     """
 
     @keeps_secrets_out_of_tracebacks
@@ -426,7 +426,7 @@ def _build_engine(  # noqa: PLR0913 — one keyword for each option
     (The engine checks `timeout`, `deadline` and `max_attempts` when it is made.) `waiting` and
     `connection_class` are those of threads or of tasks. If the caller has passed a transport,
     `make_transport_adapter` wraps it in a connection, and `connection_class` is not used.
-    Otherwise, it is None.
+    Otherwise, `make_transport_adapter` is None.
     """
     logs.configure_logging()
     url = find_base_url(environment, base_url)

@@ -112,8 +112,9 @@ def _require_returned_key(value: object) -> str:
     if inspect.iscoroutine(value):
         value.close()  # or Python warns that it was never awaited
         raise MeshConfigurationError(
-            "client_secret returned a coroutine. If it is an async function, only AsyncMeshClient "
-            "can await it. Otherwise, await the coroutine in your function."
+            "client_secret returned a coroutine instead of a key. With MeshClient, the function "
+            "must return the key itself: only AsyncMeshClient can await an async function. With "
+            "AsyncMeshClient, await the coroutine in your function."
         )
     return _require_key("client_secret", value)
 

@@ -44,8 +44,8 @@ refreshtoken tokenid userid
 _NAME_WORDS = frozenset(_NAME_WORDS_TEXT.split())
 _HIDDEN_NAME = "?"
 
-# A cell may be as long as the file allows; Python's own limit is 128 KiB. The limit holds for the
-# whole process, so also for the cells that `results` reads.
+# A cell may be as long as the file allows, but Python's own limit is 128 KiB. This call changes the
+# limit for the whole process, so also for the cells that `results` reads.
 csv.field_size_limit(2**31 - 1)
 
 

@@ -131,11 +131,14 @@ def _check_connection(environment: str | None) -> str:
         tls_error = _find_tls_error(error)
         if tls_error is not None:
             if tls_error.reason in _REASONS_OF_PLAIN_TEXT:
-                advice = "the server does not answer with TLS: check the port, and http or https"
+                advice = (
+                    "the server does not answer with TLS: check the port, and whether the URL "
+                    "should start with http:// or https://"
+                )
                 if proxy is not None and proxy.url.scheme == "https":
                     advice = (
                         "the server or the proxy does not answer with TLS: check the ports, and "
-                        "http or https"
+                        "whether the URLs should start with http:// or https://"
                     )
             else:
                 advice += _describe_unread_variables()

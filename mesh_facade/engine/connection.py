@@ -124,7 +124,7 @@ class Connection:
     def close(self) -> None:
         """Close it; never raises."""
 
-    def update_is_clean(self, response: httpx.Response) -> None:
+    def record_cleanliness(self, response: httpx.Response) -> None:
         """Set `is_clean` if the answer's last byte is the last byte that came in.
 
         If more bytes might follow, the connection is not used again: the next call, perhaps another

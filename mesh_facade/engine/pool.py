@@ -6,11 +6,11 @@ sockets. A stack costs the same at any size, and its last connection is the one 
 been closed by the server. Each process and each event loop has a `Home`: a stack and slots of its
 own.
 
-An idle connection is used again if its last answer ended cleanly (`Connection.update_is_clean`), if
-it was released less than `KEEP_IDLE` ago, and if nothing came in since (`Home.take`). But after a
-fault or a timeout on a reused connection, `engine.CallLoop` closes all that were idle when the
-attempt began. If the retry policy lets it send the request again, it does so on a new connection,
-unless no descriptor is free for one.
+An idle connection is used again if its last answer ended cleanly
+(`Connection.record_cleanliness`), if it was released less than `KEEP_IDLE` ago, and if nothing came
+in since (`Home.take`). But after a fault or a timeout on a reused connection, `engine.CallLoop`
+closes all that were idle when the attempt began. If the retry policy lets it send the request
+again, it does so on a new connection, unless no descriptor is free for one.
 
 Two threads cannot get one connection: taking it from the stack removes it, removing from a deque is
 atomic, and only the thread that removed it puts it back, once. See `mesh_facade/engine/__init__.py`

@@ -265,7 +265,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
 
     async def _connect_to(self, address: str, port: int, seconds: float) -> None:
         stream = _SocketStream(self._time_left)
-        await self._await_opening_step(_connect(stream, address, port), seconds)
+        await self._await_opening_step(_open_transport(stream, address, port), seconds)
         self._socket_stream = stream
 
     async def _negotiate(self, negotiation: Negotiation, timeout: float | None) -> None:
@@ -361,12 +361,12 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
                 raise httpcore.ConnectError("connecting failed") from error
 
 
-async def _connect(stream: _SocketStream, address: str, port: int) -> None:
-    """Connect a stream to an address.
+async def _open_transport(stream: _SocketStream, address: str, port: int) -> None:
+    """Connect to an address, and give the stream its transport.
 
     Raises:
-        OSError: It failed. `strerror` is the system's reason, such as "Connection refused"; asyncio
-            has put the address in its place.
+        OSError: It failed. asyncio replaces `strerror` with a text that names the address. This
+            function restores the system's reason, such as "Connection refused".
     """
     try:
         await asyncio.get_running_loop().create_connection(lambda: stream, address, port)

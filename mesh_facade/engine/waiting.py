@@ -82,7 +82,10 @@ class StopSignal:
             parent.add_child(self)
 
     def add_child(self, child: "StopSignal") -> None:
-        """Register a signal that is set when this one is, or at once if this one is set already."""
+        """Register a child, which is set together with this signal.
+
+        If this signal is set already, set the child at once.
+        """
         # When the child is gone, `discard` removes the reference.
         self._children.add(weakref.ref(child, self._children.discard))
         if self.is_set():
@@ -199,7 +202,7 @@ class Waiting(ABC):
         """Return the key of the current process and, for tasks, of the running event loop.
 
         Raises:
-            MeshError: This is for tasks, and no event loop is running.
+            MeshError: No event loop is running (only for tasks).
         """
 
     @abstractmethod
@@ -278,7 +281,7 @@ class ThreadWaiting(Waiting):
                 if not body.feed(chunk):
                     break
         if not body.problem:
-            connection.update_is_clean(response)
+            connection.record_cleanliness(response)
         return body.finish()
 
     async def pause(self, seconds: float, stop: StopSignal) -> bool:
@@ -330,7 +333,7 @@ class TaskWaiting(Waiting):
                 if not body.feed(chunk):
                     break
         if not body.problem:
-            connection.update_is_clean(response)
+            connection.record_cleanliness(response)
         return body.finish()
 
     async def pause(self, seconds: float, stop: StopSignal) -> bool:

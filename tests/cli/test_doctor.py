@@ -362,7 +362,8 @@ def test_doctor_says_that_a_server_does_not_speak_tls(
     connection = json.loads(result.stdout)[1]
     assert (result.exit_code, connection["ok"]) == (4, False)
     assert connection["detail"].endswith(
-        "): the server does not answer with TLS: check the port, and http or https"
+        "): the server does not answer with TLS: check the port, and whether the URL should start "
+        "with http:// or https://"
     )
 
 
@@ -375,7 +376,8 @@ def test_doctor_names_a_proxy_that_may_not_speak_tls(
     result = run("doctor", "--json")
 
     assert json.loads(result.stdout)[1]["detail"].endswith(
-        "): the server or the proxy does not answer with TLS: check the ports, and http or https"
+        "): the server or the proxy does not answer with TLS: check the ports, and whether the "
+        "URLs should start with http:// or https://"
     )
 
 

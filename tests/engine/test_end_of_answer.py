@@ -21,7 +21,7 @@ def is_clean_after(received: bytes) -> bool:
     connection = Connection()
     connection.lend_to_call(math.inf, Home(ThreadSlots(1)))
     connection._keep(received)
-    connection.update_is_clean(
+    connection.record_cleanliness(
         httpx.Response(200, headers=[(name, value) for name, _, value in lines])
     )
     return connection.is_clean
