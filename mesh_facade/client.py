@@ -262,8 +262,8 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
     def close(self) -> None:
         """Close idle connections now; a connection in use is closed when its call ends.
 
-        This does not wait for calls, but it ends their pauses. A transport of your own is closed at
-        once. Closing twice is fine.
+        This does not wait for calls. A call that pauses between two attempts ends at once, and
+        raises MeshError. A transport of your own is closed at once. Closing twice is fine.
         """
         self._runner.engine.pool.close()
         if self._transport is not None:
@@ -369,8 +369,8 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
     async def aclose(self) -> None:
         """Close idle connections now; a connection in use is closed when its call ends.
 
-        This does not wait for calls, but it ends their pauses. A transport of your own is closed at
-        once. Closing twice is fine.
+        This does not wait for calls. A call that pauses between two attempts ends at once, and
+        raises MeshError. A transport of your own is closed at once. Closing twice is fine.
 
         Raises:
             MeshError: No event loop of asyncio is running. Idle connections stay open until their

@@ -2,7 +2,7 @@
 
 `_add_key_headers` puts them there, each time before a request is sent. The names of the two headers
 are the spec's: `operations/servers.py` takes them from the generated client, which only
-`operations` and `client` may import.
+`mesh_facade/operations/` and `mesh_facade/client.py` may import.
 """
 
 import inspect
@@ -26,9 +26,9 @@ _KEY = re.compile("[!-~]+")  # printable ASCII without the space: no key has oth
 class Credentials(httpx.Auth):
     """The two API keys: checked, sent with each attempt, never printed, copied or pickled.
 
-    The engine runs `auth_flow` or `async_auth_flow` itself, each time before it sends a request
-    (`sign` in `engine/waiting.py`). `httpx.Auth` is httpx's interface for this, but httpx does not
-    run the two methods here.
+    The engine runs `auth_flow` or `async_auth_flow`, each time before it sends a request (`sign` in
+    `engine/waiting.py`). They are the methods of `httpx.Auth`, httpx's interface for signing
+    requests. In this package, httpx itself never runs them.
 
     Attributes:
         has_secret_function: Whether a function, sync or async, returns the secret.
