@@ -187,7 +187,8 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
             MeshResponseError: An answer came back that cannot be used: Mesh's spec does not allow
                 it, it holds no balance, or it is too large.
             MeshAPIError: Mesh answered with an error; the subclass says which.
-            MeshConfigurationError: Your secret function returned something that cannot be a key.
+            MeshConfigurationError: Your secret function returned something that cannot be an API
+                key.
             MeshError: The client is closed.
             Exception: Whatever your secret function or `on_attempt` raised.
         """

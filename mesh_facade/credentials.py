@@ -54,7 +54,8 @@ class Credentials(httpx.Auth):
         Exceptions of the secret function propagate.
 
         Raises:
-            MeshConfigurationError: The secret function returned something that cannot be a key.
+            MeshConfigurationError: The secret function returned something that cannot be an API
+                key.
         """
         if isinstance(self._client_secret, str):
             secret = self._client_secret
@@ -101,9 +102,10 @@ class Credentials(httpx.Auth):
 
 
 def _require_returned_key(value: object) -> str:
-    """Return what a secret function returned; raise MeshConfigurationError if it cannot be a key.
+    """Return what a secret function returned, if it can be an API key.
 
-    A missing key and a coroutine get messages of their own, because the function is at fault.
+    Raise MeshConfigurationError otherwise. A missing key and a coroutine get messages of their own,
+    because the function is at fault.
     """
     if value is None or value == "":
         raise MeshConfigurationError(

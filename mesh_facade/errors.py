@@ -58,7 +58,7 @@ class MeshConfigurationError(MeshError, ValueError):
     """A key, URL or option is missing or malformed, or the certificates cannot be read.
 
     The constructors of the clients, `with_options` and `get_account_balances` raise it. So does a
-    call, if your secret function returns something that cannot be a key.
+    call, if your secret function returns something that cannot be an API key.
     """
 
 

@@ -50,7 +50,7 @@ class Engine:
         base_url: The URL that the paths of operations are relative to.
         waiting: How calls wait: in threads or in tasks.
         pool: The connections.
-        authentication: Signs each attempt.
+        authentication: Adds the API keys to each attempt.
         user_agent: The `User-Agent` of all requests.
         timeout: Seconds that one network wait may take.
         deadline: Seconds that a call may take in all.
@@ -93,7 +93,7 @@ class _Progress:
         deadline_at: When it must end, as `time.monotonic()` counts.
         attempts: How many attempts have been made.
         deadline_extensions: How many pauses after failed attempts have extended the deadline. The
-            waits of `_hold`, before an attempt, are not counted.
+            waits of `_wait_while_on_hold`, before an attempt, are not counted.
         needs_new_connection: Whether the next attempt must not use an idle connection.
         lacks_descriptor: Whether the last connection could not be opened because too many files
             are open. The call then waits for a connection of another call.
@@ -191,7 +191,7 @@ class CallLoop:
         Raises:
             MeshError: The error of the last attempt, or the reason why the next one could not
                 begin: the deadline passed while the call waited for the secret or for a connection,
-                the secret function returned something that cannot be a key, too many files are
+                the secret function returned something that cannot be an API key, too many files are
                 open, the client is closed, or an async client is used outside of an event loop.
         """
         if not logs_calls():
@@ -209,7 +209,7 @@ class CallLoop:
         self.retry_policy.count_call()
         progress = _Progress(time.monotonic() + self.engine.deadline)
         while True:
-            await self._hold(progress)
+            await self._wait_while_on_hold(progress)
             exchange = await self._send_once(request, progress)
             if exchange is None:
                 continue  # nothing was sent, so this was no attempt
@@ -261,7 +261,7 @@ class CallLoop:
             seconds_left=progress.deadline_at - time.monotonic(),
         )
 
-    async def _hold(self, progress: _Progress) -> None:
+    async def _wait_while_on_hold(self, progress: _Progress) -> None:
         """Wait before an attempt, for as long as the policy asks; put the deadline off by as much.
 
         Raises:
@@ -284,7 +284,7 @@ class CallLoop:
         Raises:
             MeshTimeoutError: The deadline has passed.
             MeshError: The client is closed, the caller's secret function has returned something
-                that cannot be a key, or an async client is used outside of an event loop.
+                that cannot be an API key, or an async client is used outside of an event loop.
         """
         try:
             await self._sign(request, progress.deadline_at)
@@ -298,7 +298,7 @@ class CallLoop:
 
         Raises:
             MeshTimeoutError: The deadline passed before or while the secret function ran.
-            MeshError: It returned something that cannot be a key, or an async client is used
+            MeshError: It returned something that cannot be an API key, or an async client is used
                 outside of an event loop.
         """
         authentication = self.engine.authentication
@@ -358,8 +358,8 @@ class CallLoop:
         Raises:
             MeshTimeoutError: The deadline has passed.
             MeshError: The client is closed, the caller's secret function has returned something
-                that cannot be a key, an async client is used outside of an event loop, or too many
-                files are open and no other call has a connection that could become free.
+                that cannot be an API key, an async client is used outside of an event loop, or too
+                many files are open and no other call has a connection that could become free.
         """
         connection = await self._sign_and_acquire(request, progress)
         exchange: _Exchange | None = None
@@ -407,9 +407,9 @@ class CallLoop:
         connection.is_clean = False  # until its answer has been read to its end
         remaining = max(SHORTEST_WAIT, connection.deadline_at - time.monotonic())
         wait = min(engine.timeout, remaining)
-        # In a thread, these are the only limits on a caller's transport; in a task, `send_and_read`
-        # ends it after `remaining` seconds, too. Our own connections find out anew, before each
-        # wait, how much time is left.
+        # A caller's transport for threads has no other limits than these timeouts. One for tasks is
+        # also ended by `send_and_read` after `remaining` seconds. Our own connections shorten each
+        # timeout to what is left until the deadline.
         request.extensions = {
             "timeout": {"connect": wait, "read": wait, "write": wait, "pool": wait}
         }
@@ -417,7 +417,8 @@ class CallLoop:
             return await engine.waiting.send_and_read(connection, request, remaining)
         except (httpx.HTTPError, OSError) as raised:  # OSError: from a caller's transport
             failure = raised
-        # After the `except` block, so that an error raised here does not get it as its context.
+        # This comes after the `except` block. Otherwise, `failure` would become the context of an
+        # error that is raised here.
         try:
             return self._translate_failure(failure, connection)
         finally:

@@ -73,7 +73,7 @@ class _CountedSlots(Slots, Generic[TurnT]):
             await self._wait_for(turn, seconds)
         except BaseException:
             if turn is not None:
-                has_slot = self._give_up(turn)  # True if the slot came before that
+                has_slot = self._give_up(turn)  # True if the slot had come already
             if has_slot:
                 self.release()
             raise

@@ -112,7 +112,8 @@ class _SocketStream(asyncio.BufferedProtocol):
     def is_readable(self) -> bool:
         """Return True if the socket has something that asyncio has not reported yet.
 
-        On Windows, asyncio may have taken it off the socket already.
+        On Windows it can miss bytes: asyncio may have taken them off the socket already, and not
+        have reported them yet.
 
         Raises:
             httpcore.ConnectError: The connection is not open.
@@ -212,8 +213,9 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
     def _abandon(self, transport: asyncio.Transport) -> None:
         """Close the socket without its event loop, which has ended or is another process's.
 
-        asyncio closes a transport by asking its event loop. In a forked child, that would remove
-        the parent's sockets from the parent's event loop. So this calls the method that the event
+        asyncio closes a transport by asking its event loop. In a forked child, the copy of the
+        parent's event loop shares the parent's epoll, so that would make the parent's event loop
+        miss what comes in on its sockets. So this calls the method that the event
         loop would call in the end, which is private to asyncio.
 
         uvloop's transports have no such method: a loop of uvloop closes them when it is closed.
@@ -371,6 +373,7 @@ async def _open_transport(stream: _SocketStream, address: str, port: int) -> Non
     try:
         await asyncio.get_running_loop().create_connection(lambda: stream, address, port)
     except OSError as error:
-        if error.errno is not None and not isinstance(error, socket.gaierror):
+        # On Windows, asyncio keeps the system's reason, and `os.strerror` does not know it.
+        if error.errno is not None and str(error.strerror).startswith("Connect call failed"):
             error.strerror = os.strerror(error.errno)
         raise

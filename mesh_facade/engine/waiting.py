@@ -226,8 +226,8 @@ class Waiting(ABC):
 
         Raises:
             TimeoutError: The caller's async secret function did not return within `seconds`.
-            MeshError: The secret function, sync or async, returned something that cannot be a key.
-                Or an async client is used outside of an event loop.
+            MeshError: The secret function, sync or async, returned something that cannot be an API
+                key. Or an async client is used outside of an event loop.
         """
 
     @abstractmethod
