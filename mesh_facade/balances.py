@@ -38,8 +38,9 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
     """The fiat balance of a linked account (the spec's `B2BBrokerAccountBalanceModel`).
 
     A mapping by currency code: its keys are upper case, and look-ups ignore case. Where Mesh lists
-    a currency twice, `balance[code]` is the exact sum of its rows; None in one of them makes the
-    sum None. A balance without currencies is falsy, as any empty mapping is.
+    a currency twice, each amount of `balance[code]` is the exact sum over its rows. An amount that
+    is None in one of the rows is None in the sum; the other amounts are not affected. A balance
+    without currencies is falsy, as any empty mapping is.
 
     Two balances are equal if their rows and totals are.
 

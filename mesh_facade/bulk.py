@@ -530,7 +530,7 @@ class _TaskRun(_Run):
         else:
             self._free_lanes.release()  # if drawing has ended, nobody waits for this
 
-    async def _draw_all(  # noqa: PLR0912 — a second function would have to drop its variables
+    async def _draw_all(  # noqa: PLR0912 — each part would have to delete its variables
         self, accounts: AsyncIterator[LinkedAccount]
     ) -> None:
         """Draw from an async iterable whenever a lane is free. `_drawing_task` runs this."""
@@ -556,7 +556,8 @@ class _TaskRun(_Run):
                         break  # pragma: no cover
                     try:
                         if cancellation is not None:  # pragma: no branch
-                            # The generator has caught it and yielded once more; no lane is free.
+                            # The generator has caught it and yielded once more. No lane was
+                            # acquired for this account yet.
                             await self._free_lanes.acquire()
                         self.start_reading(account)
                     finally:

@@ -1,8 +1,8 @@
 """The two API keys: where they come from, and how they get onto a request.
 
 `_add_key_headers` puts them there, each time before a request is sent. The names of the two headers
-are the spec's: `operations/servers.py` takes them from the generated client, which only
-`mesh_facade/operations/` and `mesh_facade/client.py` may import.
+are the spec's: `operations/servers.py` takes them from the generated client. (Apart from the import
+of `BrokerType`, only `mesh_facade/operations/` and `mesh_facade/client.py` import that.)
 """
 
 import inspect
@@ -116,7 +116,8 @@ def _require_returned_key(value: object) -> str:
         raise MeshConfigurationError(
             "client_secret returned a coroutine instead of a key. With MeshClient, the function "
             "must return the key itself: only AsyncMeshClient can await an async function. With "
-            "AsyncMeshClient, await the coroutine in your function."
+            "AsyncMeshClient, it was awaited and returned a second coroutine: await the coroutine "
+            "in your function."
         )
     return _require_key("client_secret", value)
 

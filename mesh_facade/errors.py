@@ -57,8 +57,9 @@ class MeshError(Exception):
 class MeshConfigurationError(MeshError, ValueError):
     """A key, URL or option is missing or malformed, or the certificates cannot be read.
 
-    The constructors of the clients, `with_options` and `get_account_balances` raise it. So does a
-    call, if your secret function returns something that cannot be an API key.
+    The constructors of the clients, `with_options`, `get_account_balances` and
+    `mesh_facade.dask.fetch_balances` raise it. So does a call, if your secret function returns
+    something that cannot be an API key.
     """
 
 

@@ -59,8 +59,9 @@ def generate(
 
     Return messages to print: about overlay actions and about generated names.
 
-    Raise SpecError if no usable client can be generated, or if `output` must not be replaced. After
-    any error, `output` is as it was before, and no new folder is left.
+    Raise SpecError if no usable client can be generated, or if `output` must not be replaced. If an
+    error is raised before the new client is in place, `output` is as it was before, and no new
+    folder is left.
     """
     _check_settings()
     document, messages = _prepare_document(spec, overlay)

@@ -391,7 +391,8 @@ def open_accounts(path: Path) -> Generator[AccountsFile]:
     """Open a file of accounts; `-` is stdin.
 
     A pipe can be read only once, so it is copied first: up to 64 MiB into memory, and more into a
-    temporary file that has no name, so that nobody else can open it.
+    temporary file, which is deleted when it is closed. On Linux and macOS that file has no name, so
+    nobody else can open it.
 
     Raises:
         ValueError: Stdin is closed.

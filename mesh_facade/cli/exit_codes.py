@@ -63,11 +63,15 @@ def find_verdict(error: Exception) -> Verdict:
 
 
 def find_requested_wait(error: Exception) -> int | None:
-    """Return how many seconds Mesh asks to wait, rounded up; None if it asks for none."""
+    """Return how many seconds Mesh asks to wait after a 429 or a 5xx, rounded up.
+
+    Return None for other errors, and if Mesh names no finite time above 0. (`float` reads a
+    `Retry-After` of 400 digits as infinity.)
+    """
     if not isinstance(error, RateLimitError | ServerError):
         return None
     seconds = error.retry_after
-    if seconds is None or not 0 < seconds < math.inf:  # a number of 400 digits is infinite
+    if seconds is None or not 0 < seconds < math.inf:
         return None
     return math.ceil(seconds)
 

@@ -35,7 +35,7 @@ This is checked when a connection is acquired or released; there is no timer.
 RESTORE_AFTER = 1.0
 """Seconds after the last shortage of descriptors. Then the slots that it withheld are restored.
 
-There is no timer for this either: each connection that is released then restores one slot.
+There is no timer for this either: after that time, each release of a connection restores one slot.
 """
 
 
@@ -255,8 +255,8 @@ class ConnectionPool:
             return
         home.close()
         if home.end_of_loop is not None:
-            # Ends the generator that would close the home at the end of the loop. (It calls
-            # `home.close` once more, which does nothing.)
+            # The hook at the end of the event loop (see `EndOfLoop`) is no longer needed. Ending it
+            # calls `home.close` once more, which does nothing.
             home.end_of_loop.close_now()
 
     async def _get_or_make_home(self, key: HomeKey) -> Home:

@@ -214,7 +214,7 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         """Close the socket without its event loop, which has ended or is another process's.
 
         asyncio closes a transport by asking its event loop. In a forked child, the copy of the
-        parent's event loop shares the parent's epoll, so that would make the parent's event loop
+        parent's event loop shares the parent's epoll. Asking it would make the parent's event loop
         miss what comes in on its sockets. So this calls the method that the event
         loop would call in the end, which is private to asyncio.
 

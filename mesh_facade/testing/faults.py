@@ -29,7 +29,7 @@ from mesh_facade.testing.answers import (
 )
 
 _HOUR = 3600.0
-_DRIP = 0.1  # seconds between two bytes: no single wait is long
+_DRIP = 0.1  # seconds between two bytes: shorter than any read timeout
 
 
 @attrs.frozen(kw_only=True)
