@@ -9,7 +9,7 @@ import errno
 import socket
 from types import ModuleType
 
-from mesh_facade.engine.failures import causes_of
+from mesh_facade.engine.failures import error_and_causes
 
 resource: ModuleType | None
 try:  # now, because to import it takes a descriptor too
@@ -29,7 +29,7 @@ def is_out_of_descriptors(error: Exception, cause: BaseException | None) -> bool
         error: The error that was raised; its causes count too.
         cause: A further cause that the connection knows of.
     """
-    for each in [*causes_of(error), *causes_of(cause)]:
+    for each in [*error_and_causes(error), *error_and_causes(cause)]:
         if isinstance(each, OSError) and each.errno in _TOO_MANY_OPEN:
             return True
         # The look-up of a name hides a lack of descriptors: it reports that there is no such name,

@@ -37,7 +37,7 @@ def connection_error(
         return MeshTimeoutError(f"no answer within the timeout of {timeout:g} s ({kind})")
     error_class = MeshConnectionError
     reason = ""
-    for each in [*causes_of(error), *causes_of(cause)]:
+    for each in [*error_and_causes(error), *error_and_causes(cause)]:
         if isinstance(each, OSError) and each.strerror:
             reason = f": {each.strerror}"
         if isinstance(each, UnicodeError):
@@ -67,7 +67,7 @@ def _refusal_of_a_proxy(error: Exception) -> MeshConnectionError | None:
     return MeshConnectionError(text, is_transient=is_transient)
 
 
-def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+def error_and_causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error, if there is one, and its causes.
 
     Causes can lead to each other in circles. Contexts are left out, because an error that the

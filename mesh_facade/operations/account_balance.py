@@ -5,7 +5,7 @@ It is a read, although its method is POST: it is safe to repeat.
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Protocol, TypeAlias, cast
 
 from mesh_connect_client.api.balance import get_account_balance as generated_module
 from mesh_connect_client.models import (
@@ -15,13 +15,12 @@ from mesh_connect_client.models import (
     BalanceBrokerBaseRequest,
     BrokerType,
 )
-from mesh_connect_client.types import Response
 
 from mesh_facade.balances import AccountBalance, CurrencyBalance
 from mesh_facade.engine.strict_json import JSON, JSONObject
 from mesh_facade.operations.envelope import TEXT_FIELDS, find_request_id
 from mesh_facade.operations.field_checks import are_amounts, are_objects, are_texts, check_text
-from mesh_facade.operations.operation import GeneratedArguments, Operation
+from mesh_facade.operations.operation import GeneratedArguments, GeneratedResponse, Operation
 from mesh_facade.operations.wire_names import WireNames
 
 Broker: TypeAlias = BrokerType | str
@@ -153,7 +152,7 @@ class _ParsedContent(Protocol):
     total_buying_power_usd_value: Decimal | None
 
 
-def build_result(response: Response[Any]) -> AccountBalance:
+def build_result(response: GeneratedResponse) -> AccountBalance:
     """Turn what the generated function returned into an AccountBalance."""
     parsed = cast("B2BBrokerAccountBalanceModelApiResult", response.parsed)
     content = cast("_ParsedContent", parsed.content)

@@ -1,7 +1,7 @@
 """An operation of Mesh's API, as the clients run it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import attrs
 from mesh_connect_client.types import Response
@@ -14,18 +14,18 @@ P = ParamSpec("P")
 Result_co = TypeVar("Result_co", covariant=True)
 
 
+GeneratedResponse: TypeAlias = Response[Any]
+"""What generated functions return: they are annotated with `Response[Any | …]`."""
+
+
 class GeneratedModule(Protocol):
-    """A module of the generated client, with the functions of one operation.
-
-    Generated functions are annotated as returning `Response[Any | …]`, which checkers treat as
-    `Response[Any]`.
-    """
+    """A module of the generated client, with the functions of one operation."""
 
     @property
-    def sync_detailed(self) -> Callable[..., Response[Any]]: ...
+    def sync_detailed(self) -> Callable[..., GeneratedResponse]: ...
 
     @property
-    def asyncio_detailed(self) -> Callable[..., Awaitable[Response[Any]]]: ...
+    def asyncio_detailed(self) -> Callable[..., Awaitable[GeneratedResponse]]: ...
 
 
 @attrs.define
@@ -61,7 +61,7 @@ class Operation(Generic[P, Result_co]):
     generated_module: GeneratedModule
     build_arguments: Callable[P, GeneratedArguments]
     check_and_complete: envelope.CheckAndComplete
-    build_result: Callable[[Response[Any]], Result_co]
+    build_result: Callable[[GeneratedResponse], Result_co]
     is_safe_to_repeat: bool
 
     def judge(self, answer: Answer) -> MeshError | None:

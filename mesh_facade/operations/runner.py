@@ -8,18 +8,17 @@ however many attempts a call takes, the generated parser sees one answer: the ac
 (`httpx_clients.AcceptedResponse`).
 """
 
-from typing import Any, Generic, ParamSpec, Self, TypeVar
+from typing import Generic, ParamSpec, Self, TypeVar
 
 import attrs
 from mesh_connect_client import Client
-from mesh_connect_client.types import Response
 
 from mesh_facade.engine.engine import CallLoop, Engine
 from mesh_facade.engine.httpx_clients import ATTEMPTS_HEADER, AsyncEngineClient, EngineClient
 from mesh_facade.engine.redaction import redact
 from mesh_facade.engine.retries import NeverRetry, RetryPolicy
 from mesh_facade.errors import MeshError
-from mesh_facade.operations.operation import Operation
+from mesh_facade.operations.operation import GeneratedResponse, Operation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,7 +104,7 @@ class TaskRunner(Runner):
         client.set_async_httpx_client(AsyncEngineClient(call_loop))
 
 
-def _result(operation: Operation[P, R], response: Response[Any]) -> CallResult[R]:
+def _result(operation: Operation[P, R], response: GeneratedResponse) -> CallResult[R]:
     # The engine reports attempts in a header, because a generated function passes headers through.
     attempts = int(response.headers[ATTEMPTS_HEADER])
     return CallResult(operation.build_result(response), attempts)

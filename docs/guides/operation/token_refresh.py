@@ -7,7 +7,7 @@ current access token.
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import attrs
 from mesh_connect_client.api.token import refresh_token as generated_module
@@ -18,12 +18,11 @@ from mesh_connect_client.models import (
     BrokerRefreshTokenRequest,
     BrokerType,
 )
-from mesh_connect_client.types import Response
 
 from mesh_facade.engine.strict_json import JSON, JSONObject
 from mesh_facade.operations.envelope import TEXT_FIELDS
 from mesh_facade.operations.field_checks import are_amounts, are_texts, check_text
-from mesh_facade.operations.operation import GeneratedArguments, Operation
+from mesh_facade.operations.operation import GeneratedArguments, GeneratedResponse, Operation
 from mesh_facade.operations.wire_names import WireNames
 
 _CONTENT = WireNames(B2BBrokerRefreshTokenResponseApiResult)["content"]
@@ -140,7 +139,7 @@ class _ParsedContent(Protocol):
     expires_in_seconds: Decimal | None
 
 
-def build_result(response: Response[Any]) -> RefreshedTokens:
+def build_result(response: GeneratedResponse) -> RefreshedTokens:
     """Turn what the generated function returned into the result."""
     parsed = cast("B2BBrokerRefreshTokenResponseApiResult", response.parsed)
     content = cast("_ParsedContent", parsed.content)
