@@ -56,7 +56,9 @@ def are_amounts(values: Sequence[JSON]) -> bool:
 
     NaN and infinities do not get here: they are not JSON.
     """
-    if set(map(type, values)) != {Decimal}:  # null is among them, or something else, or nothing
+    if set(map(type, values)) != {
+        Decimal
+    }:  # not Decimals alone: nulls or other types, or none at all
         values = [value for value in values if value is not None]
         if not set(map(type, values)) <= {Decimal}:
             return False

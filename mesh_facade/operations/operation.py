@@ -15,7 +15,10 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 GeneratedResponse: TypeAlias = Response[Any]
-"""What generated functions return: they are annotated with `Response[Any | …]`."""
+"""What generated functions return.
+
+They are annotated with `Response[Any | …]`, which checkers accept as no other type.
+"""
 
 
 class GeneratedModule(Protocol):

@@ -1,7 +1,7 @@
 """The spec's servers, and the names of the headers that carry the API keys.
 
-`options` and `credentials` use them. They are read here because only `operations/` and `client.py`
-may import the generated client.
+`options`, `credentials` and `cli/doctor.py` use them. They are read here because, apart from the
+import of `BrokerType`, only `operations/` and `client.py` may import the generated client.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ PRODUCTION = "production"
 SANDBOX = "sandbox"
 
 
-def sort_servers(servers: Iterable[str]) -> dict[str, str]:
+def map_environments_to_servers(servers: Iterable[str]) -> dict[str, str]:
     """Return the server of each environment.
 
     The spec gives its servers no names, but the sandbox's address says what it is.
@@ -35,6 +35,6 @@ def sort_servers(servers: Iterable[str]) -> dict[str, str]:
     return server_by_environment
 
 
-SERVER_BY_ENVIRONMENT = sort_servers(SERVERS)
+SERVER_BY_ENVIRONMENT = map_environments_to_servers(SERVERS)
 CLIENT_ID_HEADER = API_KEY_HEADERS["Client-Id"]
 CLIENT_SECRET_HEADER = API_KEY_HEADERS["Client-Secret"]
