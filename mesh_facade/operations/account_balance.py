@@ -47,7 +47,8 @@ def build_arguments(auth_token: str, broker: Broker) -> GeneratedArguments:
 
     Raises:
         TypeError: An argument is not a string.
-        ValueError: An argument is empty, or holds a character that cannot be sent.
+        ValueError: An argument is empty, or holds a control character or half of a surrogate
+            pair.
     """
     check_text("auth_token", auth_token)
     check_text("broker", broker)

@@ -26,7 +26,11 @@ _SAFE_EXPONENT = 300  # numbers from 1e-300 to 1e300 are within the range of a d
 
 
 def check_text(name: str, value: object) -> None:
-    """Raise TypeError or ValueError unless an argument is a string that can be sent."""
+    """Raise TypeError or ValueError unless an argument is a usable string.
+
+    It must not be empty, nor hold a control character or half of a surrogate pair. (JSON could
+    carry a control character. But no token has one: it was read with its line end, for example.)
+    """
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
     if not value.strip():
@@ -37,7 +41,8 @@ def check_text(name: str, value: object) -> None:
         raise ValueError(f"{name} is not Unicode text: it holds half of a surrogate pair")
     if _CONTROL_CHARACTER.search(value):
         raise ValueError(
-            f"{name} holds a line break or another control character: strip() it where it is read"
+            f"{name} holds a line break or another control character: remove it where it is read "
+            "(strip() is enough if it is at an end)"
         )
 
 
@@ -56,9 +61,8 @@ def are_amounts(values: Sequence[JSON]) -> bool:
 
     NaN and infinities do not get here: they are not JSON.
     """
-    if set(map(type, values)) != {
-        Decimal
-    }:  # not Decimals alone: nulls or other types, or none at all
+    # If not all are Decimals, drop the nulls, and look whether another type remains.
+    if set(map(type, values)) != {Decimal}:
         values = [value for value in values if value is not None]
         if not set(map(type, values)) <= {Decimal}:
             return False
