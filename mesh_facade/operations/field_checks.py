@@ -41,8 +41,7 @@ def check_text(name: str, value: object) -> None:
         raise ValueError(f"{name} is not Unicode text: it holds half of a surrogate pair")
     if _CONTROL_CHARACTER.search(value):
         raise ValueError(
-            f"{name} holds a line break or another control character: remove it where it is read "
-            "(strip() is enough if it is at an end)"
+            f"{name} holds a line break or another control character: strip() it where it is read"
         )
 
 
