@@ -33,7 +33,7 @@ KEEP_IDLE = 30.0
 This is checked when a connection is acquired or released; there is no timer.
 """
 RESTORE_AFTER = 1.0
-"""Seconds after the last shortage of descriptors. Then the slots that it withheld are restored.
+"""Seconds after the last shortage of descriptors until the slots that it withheld are restored.
 
 There is no timer for this either: after that time, each release of a connection restores one slot.
 """

@@ -17,7 +17,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 GeneratedResponse: TypeAlias = Response[Any]
 """What generated functions return.
 
-They are annotated with `Response[Any | …]`, which checkers accept as no other type.
+They are annotated with `Response[Any | …]`. pyright accepts them only as `Response[Any]`.
 """
 
 
