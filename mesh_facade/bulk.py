@@ -78,8 +78,8 @@ class LinkedAccount:
             TypeError: The payload or one of its fields has another type.
         """
         return [
-            cls(auth_token, broker, account_id)
-            for auth_token, broker, account_id in link_payload.read_account_tokens(payload)
+            cls(auth_token=entry.access_token, broker=entry.broker_type, key=entry.account_id)
+            for entry in link_payload.read_account_tokens(payload)
         ]
 
 

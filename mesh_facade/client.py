@@ -264,7 +264,8 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
         """Close idle connections now; a connection in use is closed when its call ends.
 
         This does not wait for calls. A call that pauses between two attempts ends at once, and
-        raises MeshError. A transport of your own is closed at once. Closing twice is fine.
+        raises the error of its last attempt. A transport of your own is closed at once. Closing
+        twice is fine.
         """
         self._runner.engine.pool.close()
         if self._transport is not None:
@@ -371,7 +372,8 @@ class AsyncMeshClient(_BaseClient[TaskRunner, httpx.AsyncBaseTransport]):
         """Close idle connections now; a connection in use is closed when its call ends.
 
         This does not wait for calls. A call that pauses between two attempts ends at once, and
-        raises MeshError. A transport of your own is closed at once. Closing twice is fine.
+        raises the error of its last attempt. A transport of your own is closed at once. Closing
+        twice is fine.
 
         Raises:
             MeshError: No event loop of asyncio is running. Idle connections stay open until their

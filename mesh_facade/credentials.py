@@ -1,8 +1,7 @@
 """The two API keys: where they come from, and how they get onto a request.
 
 `_add_key_headers` puts them there, each time before a request is sent. The names of the two headers
-are the spec's: `operations/servers.py` takes them from the generated client. (Apart from the import
-of `BrokerType`, only `mesh_facade/operations/` and `mesh_facade/client.py` import that.)
+are the spec's: `operations/servers.py` takes them from the generated client.
 """
 
 import inspect

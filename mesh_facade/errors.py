@@ -20,8 +20,8 @@ MeshConnectionError whose `is_transient` is true, and any error of HTTP 408, whi
 its own. Even then, there is another attempt only if the operation is safe to repeat, only as far as
 `max_attempts`, the deadline and the retry budget allow, and not if the client is closed meanwhile.
 `mesh_facade/engine/retries.py` decides this, except for two of these conditions:
-`mesh_facade/operations/runner.py` gives an operation that is not safe to repeat the policy
-`NeverRetry`, and `mesh_facade/engine/engine.py` ends a call if the client is closed during a pause.
+`mesh_facade/operations/runner.py` uses the policy `NeverRetry` for an operation that is not safe to
+repeat, and `mesh_facade/engine/engine.py` ends a call if the client is closed during a pause.
 In a bulk run, a 429 with a `Retry-After` has bounds of its own, in `mesh_facade/pacing.py`.
 
 An error that comes before an attempt has begun ends the call, whatever its class. For example: the

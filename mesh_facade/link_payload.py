@@ -7,9 +7,20 @@ does not describe it, so its field names are written by hand.
 from collections.abc import Iterator, Mapping
 from typing import cast
 
+import attrs
 
-def read_account_tokens(payload: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
-    """Yield (access token, broker type, account id) for each account token of a payload.
+
+@attrs.frozen
+class AccountToken:
+    """An entry of `accessToken.accountTokens`, with the broker of the payload."""
+
+    access_token: str = attrs.field(repr=False)
+    broker_type: str
+    account_id: str
+
+
+def read_account_tokens(payload: Mapping[str, object]) -> Iterator[AccountToken]:
+    """Yield the account tokens of a payload.
 
     Raises:
         ValueError: A field is missing or empty, or the institution grants access later
@@ -38,9 +49,13 @@ def read_account_tokens(payload: Mapping[str, object]) -> Iterator[tuple[str, st
         if not isinstance(account_token, Mapping):
             raise _wrong_type(place, "an object", account_token)
         fields = cast("Mapping[str, object]", account_token)
-        token = _require_text(fields, "accessToken", f"{place}.")
+        access_token = _require_text(fields, "accessToken", f"{place}.")
         account = _require_object(fields, "account", f"{place}.")
-        yield token, broker, _require_text(account, "accountId", f"{place}.account.")
+        yield AccountToken(
+            access_token=access_token,
+            broker_type=broker,
+            account_id=_require_text(account, "accountId", f"{place}.account."),
+        )
 
 
 def _require_field(holder: Mapping[str, object], name: str, prefix: str) -> object:

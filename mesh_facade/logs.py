@@ -2,7 +2,7 @@
 
 import logging
 import os
-import threading
+import sys
 from typing import TextIO
 
 from mesh_facade.engine.checks import describe
@@ -11,7 +11,6 @@ from mesh_facade.errors import MeshConfigurationError
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO}
 _FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
 _KEY_FIELDS = ("mesh_call_key", "mesh_attempt_key")
-_lock = threading.Lock()
 
 
 class _Formatter(logging.Formatter):
@@ -30,9 +29,18 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Prints records on stderr, until the program configures logging itself."""
 
     def handle(self, record: logging.LogRecord) -> bool:
-        if logging.getLogger().handlers:  # these print the record too
+        handlers = logging.getLogger().handlers + logging.getLogger("mesh_facade").handlers
+        if any(handler is not self for handler in handlers):  # the others print the record too
             return False
         return super().handle(record)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr  # the program may have replaced it
+        super().emit(record)
+
+
+_handler = _Handler()
+_handler.setFormatter(_Formatter(_FORMAT))
 
 
 def configure_logging() -> None:
@@ -51,9 +59,8 @@ def configure_logging() -> None:
     if wanted not in _LEVELS:
         raise MeshConfigurationError(f"MESH_LOG must be debug or info, not {describe(wanted)}")
     logger = logging.getLogger("mesh_facade")
-    with _lock:  # two clients that are built at once must not add two handlers
-        if not logger.hasHandlers():
-            handler = _Handler()
-            handler.setFormatter(_Formatter(_FORMAT))
-            logger.addHandler(handler)
-            logger.setLevel(_LEVELS[wanted])
+    if not logger.hasHandlers():
+        # There is one handler, and a logger takes it only once, so two clients that are built at
+        # the same time cannot add two. There is no lock, because a fork could leave it held.
+        logger.addHandler(_handler)
+        logger.setLevel(_LEVELS[wanted])

@@ -1,14 +1,20 @@
 """Finds the URL of the server, from options, environment variables and the spec.
 
-The servers of the two environments are the spec's. `operations` reads them, because only it and
-`client` may import the generated client.
+The servers of the two environments are the spec's: `operations/servers.py` takes them from the
+generated client.
 """
 
 import os
 
 import httpx
 
-from mesh_facade.engine.checks import describe, has_well_formed_host, is_loopback
+from mesh_facade.engine.checks import (
+    LARGEST_PORT,
+    describe,
+    has_valid_port,
+    has_well_formed_host,
+    is_loopback,
+)
 from mesh_facade.errors import MeshConfigurationError
 from mesh_facade.operations.servers import PRODUCTION, SERVER_BY_ENVIRONMENT
 
@@ -37,7 +43,7 @@ def find_base_url(environment: str | None, base_url: str | httpx.URL | None) -> 
         base_url = os.environ.get("MESH_BASE_URL") or SERVER_BY_ENVIRONMENT[environment]
     try:
         url = httpx.URL(base_url)
-    except (TypeError, httpx.InvalidURL):
+    except (TypeError, ValueError, httpx.InvalidURL):
         url = None
     if url is None:  # not raised above: its context would show the URL, which may hold a password
         raise MeshConfigurationError(f"{source} is not a URL")
@@ -52,7 +58,9 @@ def _find_problem(url: httpx.URL) -> str | None:
     if url.scheme not in {"https", "http"} or not url.raw_host:
         return "must look like https://host"
     if not has_well_formed_host(url):
-        return "names no host: a label of its name is empty, too long or malformed"
+        return "has a malformed host: a part of its name is empty, too long or not allowed"
+    if not has_valid_port(url):
+        return f"must have a port from 1 to {LARGEST_PORT}"
     if url.userinfo or url.query or url.fragment:
         return "must have no user name, no query and no fragment"
     if url.scheme == "http" and not is_loopback(url.host):

@@ -1,4 +1,6 @@
-"""Fails, with a diff, if source, spec, overlay and generated/ do not belong together.
+"""Fails if source, spec, overlay and generated/ do not belong together.
+
+If generated/ differs from what the spec gives, it prints the differences.
 
 `make check-drift` runs it, and so does `make test`.
 """
@@ -29,7 +31,11 @@ def check_generated() -> None:
 
 
 def _print_difference(name: str, committed: list[str] | None, expected: list[str] | None) -> None:
-    """Print what happened to a file, and its lines as a diff."""
+    """Print how a committed file differs from the expected one.
+
+    The word before its name says what was done to the committed file. The diff below it shows what
+    `make generate` would change.
+    """
     if committed is None:
         kind = "deleted"
     elif expected is None:

@@ -169,9 +169,11 @@ class BulkRun:
         A 401 may mean that Mesh refuses the API keys, which says nothing about the account. So such
         outcomes are held back until a later answer shows that Mesh accepts the keys. They are not
         written if the run is interrupted or raises an exception first, and the next run reads their
-        accounts again. If the run ends normally, they are written, with one exception, which only
-        `--retry-failed` can meet: if no answer showed that Mesh accepts the keys, a 401 does not
-        replace an older failure of the same account that has another cause.
+        accounts again.
+
+        If the run ends normally, they are written, unless `--retry-failed` was given and no answer
+        showed that Mesh accepts the keys. Then an older failure of the same account stays in the
+        output, unless it is a 401 too.
 
         Raises:
             AuthenticationError: Mesh evidently refuses the API keys.

@@ -25,7 +25,7 @@ INTERRUPTED = 130
 REPORTED_ERRORS = (MeshError, ValueError, OSError, ImportError)
 """The errors that a command reports in one line; any other is a fault of ours, with a traceback."""
 
-KEYS_ADVICE = "check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment"
+KEYS_ADVICE = "check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment (production or sandbox)"
 CONNECTION_ADVICE = "`mesh-balance doctor` tells more"
 RECONNECT_ADVICE = "refresh the token, or if that fails let the user link the account again"
 PERMISSION_ADVICE = "ask Mesh for the permission to read balances"

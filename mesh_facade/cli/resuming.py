@@ -112,9 +112,9 @@ class Resumption:
             raise ValueError(self._describe_mix_of_two_files(accounts, len(orphans)))
         accounts_without_match = accounts_without_outcome + len(mismatched)
         # Each group has a limit of its own, so that a large group does not crowd out the other.
-        compared = _limit_comparisons(orphans, accounts_without_match)
-        compared += _limit_comparisons(mismatched, accounts_without_match)
-        self._check_for_changed_keys(accounts, compared)
+        outcomes_to_compare = _limit_comparisons(orphans, accounts_without_match)
+        outcomes_to_compare += _limit_comparisons(mismatched, accounts_without_match)
+        self._check_for_changed_keys(accounts, outcomes_to_compare)
         tally.orphaned_keys = list(unclaimed)
 
     def _has_outcome_that_shows_accepted_keys(self) -> bool:

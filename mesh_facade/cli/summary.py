@@ -304,9 +304,10 @@ class Summary:
 
         Advice on a mistake that the user must correct is given by each later run too, as long as
         the output holds the failures. If Mesh could not be reached or asked to wait, only the run
-        in which that happened says so, because it may be over by the next one. (A run that is
-        answered with bare 401s gives the advice on these in place of the older failures of the same
-        accounts.)
+        in which that happened says so, because it may be over by the next one.
+
+        If a 401 of this run suggests that Mesh refuses the API keys, the advice is on that, even
+        where an older failure of the same account stays in the output.
         """
         tally = self.tally
         if tally.failed == 0:

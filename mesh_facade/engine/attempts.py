@@ -10,7 +10,7 @@ import attrs
 from mesh_facade.errors import MeshError
 
 current_account_key: ContextVar[object] = ContextVar("mesh_facade_key", default=None)
-"""The caller's own name for the call under way, which reports carry; None outside of bulk runs."""
+"""The `key` of the account that the current call reads, for reports; None outside of bulk runs."""
 
 _logger = logging.getLogger("mesh_facade")
 
@@ -21,7 +21,8 @@ class Attempt:
 
     Attributes:
         number: 1 for the first attempt of a call.
-        elapsed: Seconds that it took, without the wait for a connection.
+        elapsed: Seconds that it took, including the opening of a new connection, but not the wait
+            for a free one.
         error: The name of the error's class; None if the answer was accepted.
         http_status: The HTTP status of an answer that was not accepted; None if none came.
         pause: Seconds until the next attempt; None if this was the last.

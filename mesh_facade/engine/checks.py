@@ -10,6 +10,7 @@ from mesh_facade.errors import MeshConfigurationError
 
 _SHORT_WORD = re.compile("[A-Za-z]{0,20}|[0-9]{1,4}")
 _LONGEST_HOST = 253  # characters of a host's name, as DNS has it
+LARGEST_PORT = 65_535
 
 
 def check_seconds(name: str, value: object) -> None:
@@ -26,15 +27,17 @@ def check_seconds(name: str, value: object) -> None:
 
 
 def describe(value: object) -> str:
-    """Return an option's wrong value for an error message; only its type, if it could be a secret.
+    """Return an option's wrong value for an error message, or its type if it could be a secret.
 
-    Numbers, None and short words are quoted. A key or a token is longer, or has other characters,
-    and a mapping of settings may hold one.
+    Only numbers, None and short words are quoted. A longer string, or one with other characters,
+    could be a key or a token. Any other object could contain one.
     """
     if value is None or isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, str) and _SHORT_WORD.fullmatch(value):
         return repr(value)
+    if isinstance(value, str):
+        return f"a text of {len(value)} characters (not shown, because it could be a secret)"
     return f"an object of the type {type(value).__name__}"
 
 
@@ -47,17 +50,22 @@ def check_count(name: str, value: object) -> None:
 
 
 def has_well_formed_host(url: httpx.URL) -> bool:
-    """Return True if the system can look up the host of a URL.
-
-    No label of its name may be empty or too long, or begin with `xn--` and not be decodable.
-    """
+    """Return True if a URL has a host that the system can look up, and that httpx can show."""
     host = url.raw_host.decode("ascii")
+    is_ipv6 = ":" in host
+    if "%" in host and not is_ipv6:  # httpx writes a space, for example, as `%20`
+        return False
     try:
-        host.encode("idna")
-        url.host.encode()  # httpx decodes it
+        host.encode("idna")  # fails if a label, the part between two dots, is empty or too long
+        _ = url.host  # fails if a name begins with `xn--` and httpx cannot decode it
     except UnicodeError:
         return False
     return 0 < len(host) <= _LONGEST_HOST
+
+
+def has_valid_port(url: httpx.URL) -> bool:
+    """Return True if a URL has a port that exists, or none; httpx accepts any number."""
+    return url.port is None or 0 < url.port <= LARGEST_PORT
 
 
 def is_loopback(host: str) -> bool:

@@ -1,7 +1,7 @@
 """Whether something failed because this process, or the system, has too many files open.
 
-That is a shortage on this side and no fault of the network. For a connection it passes as soon as
-another one comes free.
+That is a shortage on this side and no fault of the network. A call that lacks a descriptor for a
+new connection can wait until the connection of another call comes free.
 """
 
 import contextlib
@@ -19,7 +19,10 @@ except ImportError:  # pragma: no cover — Windows has no such module
 
 _TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE, getattr(errno, "WSAEMFILE", errno.EMFILE)}
 _NEEDED_BY_A_LOOKUP = 4
-"""Descriptors: to look up a name, the system opens its lists of hosts and servers, and a socket."""
+"""More descriptors than the look-up of a name has open at a time.
+
+These are a socket or two, and a file such as `/etc/hosts`.
+"""
 
 
 def is_out_of_descriptors(error: Exception, cause: BaseException | None) -> bool:
@@ -42,7 +45,7 @@ def is_out_of_descriptors(error: Exception, cause: BaseException | None) -> bool
 
 
 def _few_are_left() -> bool:
-    """Return True if fewer descriptors are left than the look-up of a name needs."""
+    """Return True if fewer descriptors are left than the look-up of a name may need."""
     with contextlib.ExitStack() as opened:
         try:
             for _ in range(_NEEDED_BY_A_LOOKUP):
@@ -53,8 +56,10 @@ def _few_are_left() -> bool:
 
 
 def describe_descriptor_limit() -> str:
-    """Return the limit on open files, in parentheses, under the name that it has on this system."""
+    """Return the limit on open files, in parentheses, as the user of this system knows it."""
     if resource is None:
         return "(the system's limit)"
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return "(the system's limit)"
     return f"(ulimit -n: {limit})"

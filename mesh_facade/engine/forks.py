@@ -42,7 +42,8 @@ class HandshakeGuard:
 
     def __exit__(self, *_: object) -> None:
         with self._changed:
-            if threading.get_ident() in self._threads:  # in a forked child it is not
+            # If the process forked during this handshake, the child's list is new and empty.
+            if threading.get_ident() in self._threads:
                 self._threads.remove(threading.get_ident())
             self._changed.notify_all()
 

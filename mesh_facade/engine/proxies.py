@@ -27,7 +27,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from mesh_facade.engine.checks import has_well_formed_host, is_loopback
+from mesh_facade.engine.checks import (
+    LARGEST_PORT,
+    has_valid_port,
+    has_well_formed_host,
+    is_loopback,
+)
 from mesh_facade.errors import MeshConfigurationError
 
 if TYPE_CHECKING:
@@ -37,7 +42,6 @@ _PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _NO_PROXY_VARIABLES = ("no_proxy", "NO_PROXY")
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _FORMS = "http://host:port, https://host:port, socks5://host:port or socks5h://host:port"
-_LARGEST_PORT = 65_535
 _LONGEST_CREDENTIAL = 255  # bytes that SOCKS5 has room for
 _HTTPS_PORT = 443
 
@@ -197,10 +201,10 @@ def _check_proxy(proxy: httpx.Proxy) -> None:
     url = proxy.url
     if url.scheme not in _SCHEMES:
         raise ValueError(f"must look like {_FORMS}")
-    if not _has_valid_host(url):
+    if not has_well_formed_host(url):
         raise ValueError(f"must look like {_FORMS}: its host is missing or malformed")
-    if url.port is not None and not 0 < url.port <= _LARGEST_PORT:
-        raise ValueError(f"must have a port from 1 to {_LARGEST_PORT}")
+    if not has_valid_port(url):
+        raise ValueError(f"must have a port from 1 to {LARGEST_PORT}")
     if is_socks(proxy) and proxy.raw_auth is not None:
         for credential in proxy.raw_auth:
             if len(credential) > _LONGEST_CREDENTIAL:
@@ -208,12 +212,6 @@ def _check_proxy(proxy: httpx.Proxy) -> None:
                     f"must have a user name and a password of at most {_LONGEST_CREDENTIAL} bytes "
                     "each, because SOCKS5 has no room for more"
                 )
-
-
-def _has_valid_host(url: httpx.URL) -> bool:
-    """Return True if a URL has a host that can exist."""
-    # httpx percent-encodes characters that are not allowed in a host: a space becomes `%20`.
-    return b"%" not in url.raw_host and has_well_formed_host(url)
 
 
 # --- NO_PROXY -------------------------------------------------------------------------------------
@@ -286,7 +284,7 @@ def _split_port(entry: str) -> tuple[str, int | None]:
     if parts["port"] is None:
         return host, None
     port = int(parts["port"])
-    if port > _LARGEST_PORT:
+    if port > LARGEST_PORT:
         raise ValueError(entry)
     return host, port
 

@@ -19,7 +19,10 @@ JSONObject: TypeAlias = "dict[str, JSON]"
 EXACT_CONTEXT = Context(
     prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[Inexact, InvalidOperation, Overflow]
 )
-"""Rounds nothing, whatever decimal context the caller has set: it raises ArithmeticError."""
+"""Never rounds: an operation whose result it cannot hold exactly raises ArithmeticError.
+
+The decimal context that the caller has set makes no difference.
+"""
 
 
 def decode(body: bytes) -> JSON:

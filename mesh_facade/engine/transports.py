@@ -1,6 +1,7 @@
-"""httpx's own transports, each with a single connection in place of its pool.
+"""httpx's own transports, each with a single connection of httpcore in place of its pool.
 
-(`httpcore.HTTPProxy` is a pool by type, but the backend lets it open only one connection.)
+(With an HTTP proxy, this connection is an `httpcore.HTTPProxy`. By type that is a pool, but the
+backend, `SocketConnection`, lets it open only one connection.)
 
 A transport class of our own would be simpler, but the tools that people rely on, OpenTelemetry's
 instrumentation and mocks for tests, patch `httpx.HTTPTransport` and would miss our calls. The price

@@ -101,7 +101,7 @@ def _complete_and_collect(
 
     `setdefault` adds a field if it is missing, and returns its value.
     """
-    # The result does not use these fields of the envelope, so a missing one is not added.
+    # TEXT_FIELDS are the envelope's, such as `message`. They are only checked, and not added.
     texts: list[JSON] = [envelope.get(key) for key in TEXT_FIELDS]
     texts += [row.setdefault(_CURRENCY_CODE, None) for row in rows]
     amounts: list[JSON] = [content.setdefault(key, None) for key in _TOTALS]

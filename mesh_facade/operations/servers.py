@@ -1,7 +1,7 @@
 """The spec's servers, and the names of the headers that carry the API keys.
 
-`options`, `credentials` and `cli/doctor.py` use them. They are read here because, apart from the
-import of `BrokerType`, only `operations/` and `client.py` may import the generated client.
+`options`, `credentials` and `cli/doctor.py` use them. They are read here because, in this package,
+only `operations/` and `client.py` may use the generated client.
 """
 
 from collections.abc import Iterable

@@ -9,8 +9,10 @@ from openapi_tools.json_values import SpecError
 Main = Callable[..., int | None]
 
 
-def command(failure_code: int = 1) -> Callable[[Main], Callable[..., int]]:
-    """Return a decorator for a main function, which prints a SpecError or OSError as one line.
+def command(
+    failure_code: int = 1, reported_errors: tuple[type[Exception], ...] = (SpecError, OSError)
+) -> Callable[[Main], Callable[..., int]]:
+    """Return a decorator for a main function, which prints a reported error as one line.
 
     The decorated function returns the exit code: that of `main`, 0 if `main` returns None, or
     `failure_code` after an error.
@@ -21,7 +23,7 @@ def command(failure_code: int = 1) -> Callable[[Main], Callable[..., int]]:
         def run(*arguments: object) -> int:
             try:
                 exit_code = main(*arguments)
-            except (SpecError, OSError) as error:
+            except reported_errors as error:
                 print(f"error: {error}", file=sys.stderr)
                 return failure_code
             return exit_code or 0

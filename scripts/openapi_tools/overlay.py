@@ -7,6 +7,7 @@ from typing import cast
 
 import jsonpath
 from attrs import frozen
+from jsonpath.selectors import NameSelector
 
 from openapi_tools.documents import read_document
 from openapi_tools.json_values import JSON, JSONObject, SpecError, to_text
@@ -91,8 +92,12 @@ def _apply(action: _Action, document: JSONObject) -> None:
 
 def _has_holder(target: jsonpath.JSONPath, document: JSONObject) -> bool:
     """Return True if the object or array that would hold the target exists."""
-    holder = jsonpath.JSONPath(env=_RFC_9535, segments=target.segments[:-1])
-    return bool(holder.findall(document))
+    *segments, last = target.segments
+    holder_types: tuple[type, ...] = (dict, list)
+    if all(isinstance(selector, NameSelector) for selector in last.selectors):
+        holder_types = (dict,)  # no array has names
+    holders = jsonpath.JSONPath(env=_RFC_9535, segments=segments).findall(document)
+    return any(isinstance(holder, holder_types) for holder in holders)
 
 
 def _remove(match: jsonpath.JSONPathMatch) -> None:

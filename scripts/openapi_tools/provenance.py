@@ -7,6 +7,7 @@ import datetime as dt
 import hashlib
 import re
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from attrs import asdict, frozen
 
@@ -71,9 +72,9 @@ def read_kept_source(folder: Path) -> tuple[str, bytes]:
 def keep_source(source: str, content: bytes, suffix: str, folder: Path) -> Path:
     """Keep a source with its record, in place of the last one; return its path.
 
-    `suffix` is the suffix of the kept file. If the last source had the same suffix, the kept file
-    keeps its name, because the documentation names it. The record of a source that has not changed
-    stays as it is.
+    `suffix` is the suffix of the kept file. If the last source had the same suffix, its file name
+    is used again, because the documentation names that file. Otherwise, `source` gives the name.
+    The record of a source that has not changed stays as it is.
     """
     last: Provenance | None = None
     if (folder / RECORD).exists():
@@ -97,10 +98,13 @@ def keep_source(source: str, content: bytes, suffix: str, folder: Path) -> Path:
 def _file_name(source: str, suffix: str, last: Provenance | None) -> str:
     if last is not None and PurePosixPath(last.file).suffix == suffix:
         return last.file
-    stem = Path(source.partition("?")[0]).stem
-    if stem in {"", "-"}:
-        stem = "source"
-    return stem + suffix
+    path = source
+    if "://" in source:
+        path = urlsplit(source).path
+    name = Path(path).stem + suffix
+    if name in {suffix, f"-{suffix}", RECORD}:
+        return f"source{suffix}"
+    return name
 
 
 def _origin(source: str, content: bytes) -> str:

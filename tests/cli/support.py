@@ -31,11 +31,12 @@ DEAD_TOKEN_HINT = (
 ONE_DEAD_TOKEN = f"failures: 1 BadRequestError (unauthorizedToken)\n{DEAD_TOKEN_HINT}"
 KEYS_ARE_REFUSED = (
     "so Mesh probably refuses the API keys: check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the "
-    "environment, then "
+    "environment (production or sandbox), then "
 )
 KEYS_MAY_BE_REFUSED = (
     "Mesh accepted API keys before, so the keys or the users' tokens are no longer valid: "
-    "check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment, or refresh the tokens, then "
+    "check MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment (production or sandbox), or "
+    "refresh the tokens, then "
 )
 TOKENS_MAY_BE_REFUSED = (
     "got HTTP 401, probably because of the user's token (Mesh accepted the API keys for other "

@@ -73,7 +73,7 @@ def test_refused_keys_exit_with_code_three(mesh: MockServer) -> None:
     assert result.exit_code == 3
     assert result.stderr == (
         "error: Mesh answered HTTP 401; Mesh refused the API keys or the user's token: check "
-        "MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment\n"
+        "MESH_CLIENT_ID, MESH_CLIENT_SECRET and the environment (production or sandbox)\n"
     )
     assert "another-secret" not in result.output
 

@@ -112,7 +112,7 @@ def test_refused_keys_are_still_named_when_nothing_is_left_to_read(
         f"2 of 2 accounts failed: see {output}\nfailures: 2 AuthenticationError\n"
         "every failure is HTTP 401, so Mesh probably refused the API keys of the earlier run: if "
         "they are correct now, add --retry-failed; else check MESH_CLIENT_ID, MESH_CLIENT_SECRET "
-        "and the environment\n"
+        "and the environment (production or sandbox)\n"
     )
 
 

@@ -142,6 +142,24 @@ def test_logging_that_the_program_configures_later_prints_each_record_once(
     assert lines[0].startswith("theirs: ")
 
 
+def test_handler_that_the_program_adds_later_to_the_logger_prints_each_record_once(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MESH_LOG", "debug")
+
+    with unconfigured_logging() as logger:
+        client = mode.client(transport=Script(response(500, b"")), max_attempts=1)
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("theirs: %(message)s"))
+        logger.addHandler(handler)
+        with pytest.raises(ServerError):
+            client.read()
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if "attempt 1 failed" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("theirs: ")
+
+
 PROGRAM = """
 import httpx
 from mesh_facade import MeshClient, MeshError

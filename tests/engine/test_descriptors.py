@@ -427,6 +427,15 @@ def test_limit_is_described_without_the_resource_module(monkeypatch: pytest.Monk
     assert descriptors.describe_descriptor_limit() == "(the system's limit)"
 
 
+def test_process_without_a_limit_of_its_own_is_told_of_the_systems(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    infinity = resource.RLIM_INFINITY
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (infinity, infinity))
+
+    assert descriptors.describe_descriptor_limit() == "(the system's limit)"
+
+
 def test_error_of_custom_transport_names_the_shortage(mode: Mode) -> None:
     script = Script(OSError(errno.EMFILE, "Too many open files"))
 

@@ -98,7 +98,7 @@ def test_two_different_balances_fail(
     read_with_asyncio = MockServer.async_client
 
     def async_client(mesh: MockServer) -> AsyncMeshClient:
-        mesh.answers(demo.ACCOUNT[0], cash={"USD": "158.6"})
+        mesh.answers(demo.AUTH_TOKEN, cash={"USD": "158.6"})
         return read_with_asyncio(mesh)
 
     monkeypatch.setattr(MockServer, "async_client", async_client)

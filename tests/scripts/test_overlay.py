@@ -180,6 +180,8 @@ def test_object_is_not_appended_to_an_array_that_holds_it_with_its_keys_in_anoth
             ),
         ),
         ({"target": "$.nowhere.enum", "remove": True}, "$.nowhere.enum matches nothing"),
+        ({"target": "$.info.title.enum", "remove": True}, "$.info.title.enum matches nothing"),
+        ({"target": "$.tags.enum", "remove": True}, "$.tags.enum matches nothing"),
         ({"target": "$", "remove": True}, "the document as a whole"),
         ({"target": "schemas", "update": {}}, "expected"),
         ({"target": "", "update": {}}, "expected"),

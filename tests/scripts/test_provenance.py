@@ -191,16 +191,26 @@ def test_the_source_that_readme_names_is_the_kept_one() -> None:
     assert f"openapi/source/{record_of(OPENAPI)['file']}" in readme
 
 
-@pytest.mark.parametrize("source", ["https://a.example/", "-"])
-def test_a_source_without_a_name_is_kept_as_source(
-    openapi: Path, source: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("source", "file"),
+    [
+        ("https://a.example/", "source.yaml"),
+        ("https://a.example/?from=mesh.json", "source.yaml"),
+        ("-", "source.yaml"),
+        ("provenance.yaml", "source.yaml"),  # the name of the record itself
+        ("https://a.example/mesh.json?v=1", "mesh.yaml"),
+        ("a folder/what?.yml", "what?.yaml"),
+    ],
+)
+def test_the_source_names_the_kept_file_or_it_is_called_source(
+    openapi: Path, source: str, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(_: str) -> bytes:
         return yaml.safe_dump(SPEC).encode()
 
     monkeypatch.setattr(import_spec, "read_bytes", read)
     assert adopted(openapi, source) == 0
-    assert record_of(openapi)["file"].endswith(".yaml")
+    assert record_of(openapi)["file"] == file
     import_spec.check_source(openapi)
 
 
