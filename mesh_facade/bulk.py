@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -480,11 +481,12 @@ class _TaskRun(_Run):
                 self._begin()
                 while self._lanes or self._drawing_task is not None:
                     # The queue is awaited here, and not in `_take_outcome`. If `_take_outcome` were
-                    # a coroutine that awaits the queue, it could be garbage-collected after the
-                    # event loop is closed. `get` would then raise RuntimeError, and Python would
-                    # pass that error to `sys.unraisablehook`, with the frame of `_take_outcome`,
-                    # whose `self` refers to tokens. Here, the `except` below catches such an error,
-                    # and `self` is deleted before the error is raised again.
+                    # a coroutine that awaits the queue, Python could collect it, still waiting,
+                    # after the event loop is closed. That throws GeneratorExit into `get`, whose
+                    # cleanup needs the loop, and so raises RuntimeError. Python would pass that
+                    # error to `sys.unraisablehook`, with the frame of `_take_outcome`, whose `self`
+                    # refers to tokens. Here, the `except` below catches such an error, and `self`
+                    # is deleted before the error is raised again.
                     outcome = self._take_outcome(await self._result_queue.get())
                     if outcome is not None:
                         self.record(outcome)
@@ -530,54 +532,66 @@ class _TaskRun(_Run):
         else:
             self._free_lanes.release()  # if drawing has ended, nobody waits for this
 
-    async def _draw_all(  # noqa: PLR0912 — each part would have to delete its variables
-        self, accounts: AsyncIterator[LinkedAccount]
-    ) -> None:
-        """Draw from an async iterable whenever a lane is free. `_drawing_task` runs this."""
+    async def _draw_all(self, accounts: AsyncIterator[LinkedAccount]) -> None:
+        """Read all accounts of an async iterable, and close it. `_drawing_task` runs this."""
         error: BaseException | None = None
-        cancellation: asyncio.CancelledError | None = None
         try:
             try:
-                # (The `pragma` comments mark lines that run right after a cancellation. From there
-                # to the next wait, Python 3.11 traces no lines, so coverage takes them for not
-                # run.)
-                while True:
-                    cancellation = await self._wait_for_lane(accounts)
-                    try:
-                        if cancellation is not None and isinstance(accounts, AsyncGenerator):
-                            account = await accounts.athrow(cancellation)  # pragma: no cover
-                        else:
-                            account = await anext(accounts)
-                    except StopAsyncIteration:
-                        break
-                    # The iterable may have caught its cancellation, and yielded again.
-                    if self.has_stopped_drawing:
-                        del account  # pragma: no cover
-                        break  # pragma: no cover
-                    try:
-                        if cancellation is not None:  # pragma: no branch
-                            # The generator has caught it and yielded once more. No lane was
-                            # acquired for this account yet.
-                            await self._free_lanes.acquire()
-                        self.start_reading(account)
-                    finally:
-                        del account  # keep no token while waiting for a free lane
+                await self._start_all(accounts)
             finally:
                 if isinstance(accounts, AsyncGenerator):
                     await accounts.aclose()
         except BaseException as raised:  # noqa: BLE001 — it is raised again below
             error = raised
         # asyncio lets KeyboardInterrupt and SystemExit leave the event loop at once. `outcomes`
-        # never sees them, so their frames are emptied here.
+        # does not see them, so their frames are emptied here.
         if error is not None and not isinstance(error, Exception):
             empty_frames(error)
         # This frame is in the traceback of the error, or of its cause or context.
-        del self, accounts, cancellation
+        del self, accounts
         if error is not None:
             try:
                 raise error
             finally:
                 del error
+
+    async def _start_all(self, accounts: AsyncIterator[LinkedAccount]) -> None:
+        """Draw an account whenever a lane is free, and start to read it."""
+        cancellation: asyncio.CancelledError | None = None
+        # Accounts that a generator yielded while no lane was free: see `_wait_for_lane`.
+        waiting: deque[LinkedAccount] = deque()
+        try:
+            # (The `pragma` comments mark lines that run right after a cancellation. From there to
+            # the next wait, Python 3.11 traces no lines, so coverage takes them for not run.)
+            while True:
+                cancellation = await self._wait_for_lane(accounts)
+                if cancellation is None and waiting:
+                    self.start_reading(waiting.popleft())
+                    continue
+                try:
+                    if cancellation is not None and isinstance(accounts, AsyncGenerator):
+                        account = await accounts.athrow(cancellation)  # pragma: no cover
+                    else:
+                        account = await anext(accounts)
+                except StopAsyncIteration:
+                    break
+                # The iterable may have caught its cancellation, and yielded again.
+                if self.has_stopped_drawing:
+                    del account  # pragma: no cover
+                    return  # pragma: no cover
+                try:
+                    if cancellation is None:
+                        self.start_reading(account)
+                    else:
+                        waiting.append(account)  # pragma: no cover
+                finally:
+                    del account  # keep no token while waiting for a free lane
+            while waiting:
+                await self._free_lanes.acquire()
+                self.start_reading(waiting.popleft())
+        finally:
+            # This frame, too, is in the traceback of the error, or of its cause or context.
+            del self, accounts, cancellation, waiting
 
     async def _wait_for_lane(
         self, accounts: AsyncIterator[LinkedAccount]
@@ -587,7 +601,8 @@ class _TaskRun(_Run):
         An async generator may keep a scope open, such as `asyncio.timeout` or a TaskGroup, which
         cancels the drawing task to end the generator. If that happens during the wait for a lane,
         the generator does not see the cancellation. It must be thrown into the generator, so that
-        the scope recognizes it, and raises its own error.
+        the scope recognizes it, and raises its own error. The generator may catch that error, and
+        yield another account, although no lane is free for it yet.
 
         Raises:
             CancelledError: `accounts` is not a generator, or the run has cancelled the task.
@@ -610,8 +625,8 @@ class _TaskRun(_Run):
         If `lane` is None, the drawing task has ended. Record that, and return None.
 
         Raises:
-            BaseException: A lane or the async iterable raised CancelledError or SystemExit, for
-                example.
+            CancelledError: The async iterable raised it, or someone other than the run cancelled
+                a lane or the drawing task.
         """
         if lane is None:
             self._record_end_of_drawing()
@@ -630,7 +645,8 @@ class _TaskRun(_Run):
         The async iterable has ended, or failed, or `stop_drawing` has cancelled the task.
 
         Raises:
-            BaseException: The iterable raised CancelledError or SystemExit, for example.
+            CancelledError: The iterable raised it, or someone other than the run cancelled the
+                task.
         """
         # It is not None, because `_begin` has set it, and it reports its end only once.
         task = cast("asyncio.Task[None]", self._drawing_task)

@@ -115,8 +115,8 @@ def _require_returned_key(value: object) -> str:
         raise MeshConfigurationError(
             "client_secret returned a coroutine instead of a key. With MeshClient, the function "
             "must return the key itself: only AsyncMeshClient can await an async function. With "
-            "AsyncMeshClient, it was awaited and returned a second coroutine: await the coroutine "
-            "in your function."
+            "AsyncMeshClient, your function was awaited, and what it returned is also a coroutine: "
+            "write `return await …` in it."
         )
     return _require_key("client_secret", value)
 

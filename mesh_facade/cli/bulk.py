@@ -30,8 +30,16 @@ from mesh_facade.cli.summary import (
     describe_accounts_without_key,
     shows_accepted_api_keys,
 )
-from mesh_facade.cli.terminal import print_message
+from mesh_facade.cli.terminal import print_message, redirect_to_devnull
 from mesh_facade.cli.variables import check_api_keys_are_set
+
+
+class _StderrConsole(console.Console):
+    """rich's console on stderr, which a reader of stderr that has ended does not stop."""
+
+    def on_broken_pipe(self) -> None:
+        # rich would redirect stdout, which may still have a reader, and exit.
+        redirect_to_devnull(sys.stderr)
 
 
 @attrs.frozen
@@ -171,16 +179,15 @@ class BulkRun:
         written if the run is interrupted or raises an exception first, and the next run reads their
         accounts again.
 
-        If the run ends normally, they are written, unless `--retry-failed` was given and no answer
-        showed that Mesh accepts the keys. Then an older failure of the same account stays in the
-        output, unless it is a 401 too.
+        If the run ends normally, they are written, except for those that
+        `_write_unless_an_older_failure_stays` leaves out.
 
         Raises:
             AuthenticationError: Mesh evidently refuses the API keys.
         """
         bar = self._make_progress_bar()
         total = tally.stored + tally.selected
-        task_id = bar.add_task("", total=total, completed=tally.stored, failed=0, rate=0)
+        task_id = bar.add_task("", total=total, completed=tally.stored, failed=tally.failed, rate=0)
         held_back: list[Outcome] = []
         outcomes = mesh.get_account_balances(
             selected, concurrency=self.concurrency, max_pause=self.max_pause
@@ -214,7 +221,7 @@ class BulkRun:
 
         It is hidden if stderr is not a terminal, or if the outcomes are printed on a terminal.
         """
-        stderr = console.Console(stderr=True)
+        stderr = _StderrConsole(stderr=True)
         is_hidden = not stderr.is_terminal
         if self.output == STDOUT and sys.stdout.isatty():
             is_hidden = True  # the bar would be drawn between the outcomes
@@ -268,8 +275,8 @@ def _write_unless_an_older_failure_stays(
 ) -> None:
     """Write and count the 401s of a run in which no answer showed that Mesh accepts the keys.
 
-    A 401 is not written if an earlier run stored a failure with another cause for its account: the
-    older failure stays.
+    With `--retry-failed`, the output may hold an older failure of the same account. If that is no
+    such 401, it tells more, so it stays and the 401 is not written.
     """
     for outcome in held_back:
         older = resumption.outcomes.get(outcome.account.key)

@@ -22,11 +22,11 @@ from mesh_facade import (
 from mesh_facade.cli.broker_names import find_similar_broker, is_listed_broker
 from mesh_facade.cli.exit_codes import INTERRUPTED, REPORTED_ERRORS, find_verdict
 from mesh_facade.cli.terminal import (
-    discard,
     ignore_broken_stderr,
     one_line,
     print_message,
     print_table,
+    redirect_to_devnull,
 )
 from mesh_facade.cli.variables import check_api_keys_are_set, replace_arguments_by_variables
 
@@ -80,9 +80,9 @@ def _turn_errors_into_exit_codes() -> Generator[None]:
     except BrokenPipeError:  # first, because it is an OSError too
         # The reader of stdout has ended, as `head` does when it has read enough.
         if sys.stdout is not None:
-            discard(sys.stdout)
+            redirect_to_devnull(sys.stdout)
         raise click.exceptions.Exit(0) from None
-    except (KeyboardInterrupt, click.Abort):  # Abort: the prompt for the token was left
+    except (KeyboardInterrupt, click.Abort):  # Abort: Ctrl-C or Ctrl-D at the prompt for a token
         print_message("interrupted")
         raise click.exceptions.Exit(INTERRUPTED) from None
     except click.ClickException as error:
@@ -143,7 +143,7 @@ def get(broker: str, environment: str | None, *, as_json: bool) -> None:
     """
     check_api_keys_are_set()
     with MeshClient(environment=environment) as mesh:
-        token = _find_auth_token()  # the user is asked only after all options are checked
+        token = _find_auth_token()  # after the keys and the environment have been checked
         try:
             balance = mesh.get_account_balance(token, broker)
         except BadRequestError as error:

@@ -68,7 +68,7 @@ class _NotAnOutcomeError(ValueError):
     """A line of an output file is not an outcome."""
 
 
-# The exceptions that the decoders raise for such a line; ValueError includes `_NotAnOutcomeError`.
+# What reading a line can raise if it is not an outcome; `_NotAnOutcomeError` is a ValueError.
 _PARSING_ERRORS = (ValueError, RecursionError, csv.Error)
 
 
@@ -259,8 +259,8 @@ class OutputFile:
 
         A line that follows complete lines may always be removed: a crash has cut it off. If this
         line is the whole file, another program may have written it. Then it may be removed only if
-        it starts like the first line of an output, and is not a complete JSON
-        object with other fields. Otherwise, `_parse_line` refuses the file.
+        it starts like the first line of an output. Even so, a complete JSON object stays if its
+        fields are not exactly those of an outcome. `_parse_line` refuses a file whose line stays.
         """
         if line.endswith(b"\n"):
             return False

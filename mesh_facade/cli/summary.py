@@ -306,8 +306,8 @@ class Summary:
         the output holds the failures. If Mesh could not be reached or asked to wait, only the run
         in which that happened says so, because it may be over by the next one.
 
-        If a 401 of this run suggests that Mesh refuses the API keys, the advice is on that, even
-        where an older failure of the same account stays in the output.
+        If an older failure of an account stays in the output (see `Tally.kept`), the advice is
+        about the 401 of this run, not about the older failure.
         """
         tally = self.tally
         if tally.failed == 0:
@@ -408,8 +408,8 @@ def shows_accepted_api_keys(outcome: Outcome) -> bool:
 
     A balance shows it, and so does an error that Mesh reports about the account: a dead token, or a
     status such as `notFound`. Other errors show nothing, because they may arise before Mesh checks
-    the keys. An answer without a status may come from a gateway or a proxy. A status such as
-    `tooManyRequest` or `serverFailure` is about Mesh itself.
+    the keys. An answer whose body has no `status` may come from a gateway or a proxy. A status such
+    as `tooManyRequest` or `serverFailure` is about Mesh itself.
     """
     error = outcome.error
     if error is None:

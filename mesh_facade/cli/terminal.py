@@ -36,14 +36,14 @@ def ignore_broken_stderr() -> Generator[None]:
     try:
         yield
     except BrokenPipeError:
-        discard(sys.stderr)
+        redirect_to_devnull(sys.stderr)
 
 
-def discard(stream: TextIO) -> None:
-    """Send a stream nowhere: the interpreter flushes it at the end, which must not fail again."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+def redirect_to_devnull(stream: TextIO) -> None:
+    """Redirect a stream to the null device, so that flushing it at exit does not fail again."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, stream.fileno())
+    os.close(devnull)
 
 
 def print_table(balance: AccountBalance) -> None:

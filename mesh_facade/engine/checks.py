@@ -9,6 +9,7 @@ import httpx
 from mesh_facade.errors import MeshConfigurationError
 
 _SHORT_WORD = re.compile("[A-Za-z]{0,20}|[0-9]{1,4}")
+_LONGEST_NUMBER = 100  # bits; Python refuses to write out a number of 4,301 digits
 _LONGEST_HOST = 253  # characters of a host's name, as DNS has it
 LARGEST_PORT = 65_535
 
@@ -32,6 +33,8 @@ def describe(value: object) -> str:
     Only numbers, None and short words are quoted. A longer string, or one with other characters,
     could be a key or a token. Any other object could contain one.
     """
+    if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+        return f"a number of {value.bit_length()} bits"
     if value is None or isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, str) and _SHORT_WORD.fullmatch(value):

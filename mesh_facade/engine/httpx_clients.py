@@ -1,8 +1,8 @@
 """The httpx clients that generated operations run on.
 
-Generated code calls `request()` on the httpx client that it is given. These clients run a call of
-the engine there (`CallLoop`). They return an answer only if it was accepted, and else raise
-MeshError.
+Generated code calls `request()` on the httpx client that it is given. In these clients, `request()`
+passes the request to the engine (`CallLoop.run`). It returns an answer only if the engine accepted
+it, and otherwise raises MeshError.
 """
 
 from typing import cast

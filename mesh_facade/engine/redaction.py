@@ -214,9 +214,9 @@ def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
                 return await method(*args, **kwargs)
             except BaseException as raised:  # noqa: BLE001 — it is raised again below
                 error = raised
-            # The next steps come after the `except` block. There, the error that Python is handling
-            # (`sys.exception()`) is the caller's, if there is one; within the block, it would be
-            # `error`. `empty_frames` must leave the caller's error alone, and `raise` must make it
+            # The next steps come after the `except` block, because within it, `sys.exception()`
+            # would be `error`. Here it is the error that the caller is handling, if any.
+            # `empty_frames` must know the caller's error, to leave it alone, and `raise` makes it
             # the context of `error`.
             empty_frames(error)
             del args, kwargs
@@ -283,8 +283,8 @@ def _empty_reachable_frames(error: BaseException) -> None:
     """Empty the frames that an error leads to, except those of errors that the caller handles."""
     # `error` may itself be one of the caller's errors: a function such as `on_attempt` can raise
     # again the error that the caller is handling, or its cause or context. Then its traceback leads
-    # to our frames as well. So the frames of `error` are emptied all the same, and those of errors
-    # that can be reached only through it. That is why `error` is left out of the caller's errors.
+    # to our frames as well. To empty the frames of `error` even then, and those of the errors that
+    # only `error` leads to, the search for the caller's errors does not go through `error`.
     errors_of_caller = _errors_reachable_from(sys.exception(), without=[error])
     for reachable in _errors_reachable_from(error, without=errors_of_caller):
         traceback.clear_frames(reachable.__traceback__)

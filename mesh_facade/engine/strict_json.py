@@ -30,8 +30,8 @@ def decode(body: bytes) -> JSON:
 
     Looking for duplicate keys while decoding takes a third longer, so the text is first decoded
     without that. If it has exactly as many colons as the result has members, no key was given
-    twice. Otherwise a colon stands in a string, or a key was given twice, and the strict decoder
-    finds out which.
+    twice. Otherwise one may have been, so the text is decoded again, by a decoder that raises
+    ValueError in that case. (A colon in a string has the same effect, or a count that is too low.)
 
     Raises:
         UnicodeDecodeError: The text is not UTF-8.
@@ -51,10 +51,10 @@ def decode(body: bytes) -> JSON:
 
 
 def _count_members(value: JSON) -> int:
-    """Count the members of all objects.
+    """Return the number of members of all objects in a value, or a lower number, never a higher.
 
-    Objects in a list count with their own members only, and a list of anything else counts as
-    none: too low a count only costs the time of the strict decoder.
+    In a list of objects, what is nested in their members is not counted. A list that has any other
+    item counts as 0. If the number is too low, the only harm is that the text is decoded again.
     """
     if isinstance(value, dict):
         count = len(value)

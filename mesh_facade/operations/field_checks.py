@@ -29,7 +29,8 @@ def check_text(name: str, value: object) -> None:
     """Raise TypeError or ValueError unless an argument is a usable string.
 
     It must not be empty, nor hold a control character or half of a surrogate pair. (JSON could
-    carry a control character. But no token has one: it was read with its line end, for example.)
+    carry a control character, but no token has one. A value that does was probably read together
+    with its line end.)
     """
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")

@@ -1,8 +1,9 @@
 """Closes the clients that a mock server has handed out."""
 
 import asyncio
-import threading
+import contextlib
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 
 from mesh_facade import AsyncMeshClient, MeshClient
 
@@ -24,30 +25,36 @@ class HandedOutClients:
         self._clients.append(client)
 
     def add_async(self, client: AsyncMeshClient) -> None:
-        """Remember an async client, and the event loop that it was asked for in."""
+        """Remember an async client, and the event loop that is running now, if any."""
         self._async_clients.append((client, _running_loop()))
 
     def close(self) -> None:
-        """Close all clients, the async ones in their own event loops."""
-        while self._async_clients:
-            client, loop = self._async_clients.pop()
-            _close_in_its_loop(client, loop)
-        self._close_sync()
+        """Close all clients, the async ones in their own event loops.
+
+        If closing one of them fails, the others are closed all the same.
+        """
+        with contextlib.ExitStack() as closing:
+            while self._clients:
+                closing.callback(self._clients.pop().close)
+            while self._async_clients:
+                client, loop = self._async_clients.pop()
+                closing.callback(_close_in_its_loop, client, loop)
 
     async def aclose(self) -> None:
-        """Close all clients, and wait until those of the running event loop are closed."""
-        here = _running_loop()
-        while self._async_clients:
-            client, loop = self._async_clients.pop()
-            if loop is here:
-                await client.aclose()
-            else:
-                _close_in_its_loop(client, loop)
-        self._close_sync()
+        """Close all clients, and wait until those of the running event loop are closed.
 
-    def _close_sync(self) -> None:
-        while self._clients:
-            self._clients.pop().close()
+        If closing one of them fails, the others are closed all the same.
+        """
+        here = _running_loop()
+        async with contextlib.AsyncExitStack() as closing:
+            while self._clients:
+                closing.callback(self._clients.pop().close)
+            while self._async_clients:
+                client, loop = self._async_clients.pop()
+                if loop is here:
+                    closing.push_async_callback(client.aclose)
+                else:
+                    closing.callback(_close_in_its_loop, client, loop)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -79,6 +86,5 @@ def _run_in_thread(
     run: Callable[[Coroutine[None, None, None]], None], closing: Coroutine[None, None, None]
 ) -> None:
     """Run a coroutine in a thread of its own: this one may be running an event loop."""
-    thread = threading.Thread(target=run, args=[closing])
-    thread.start()
-    thread.join()
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        executor.submit(run, closing).result()

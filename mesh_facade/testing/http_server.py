@@ -29,7 +29,7 @@ _DRAIN_SECONDS = 1.0  # seconds in which the rest of a refused request is read a
 
 
 def _linger_format() -> str:
-    """Return the format of SO_LINGER: whether it is switched on, and for how many seconds."""
+    """Return the `struct` format of SO_LINGER's value, two integers: on or off, and seconds."""
     if sys.platform == "win32":  # pragma: no cover
         return "hh"
     return "ii"
@@ -38,7 +38,10 @@ def _linger_format() -> str:
 _RESET_ON_CLOSE = struct.pack(_linger_format(), 1, 0)  # closing then resets the connection
 
 Responder: TypeAlias = Callable[[httpx.Request], tuple[Answer, bytes]]
-"""Returns the answer to a request, and the body to send with it."""
+"""Returns the answer to a request, and the body to send.
+
+The server ignores `Answer.body`, which is None if the body is the document's example.
+"""
 
 
 def response_headers(answer: Answer, body: bytes) -> httpx.Headers:
@@ -150,22 +153,27 @@ class HTTPServer:
         A killed program may have left a request on a waiting connection. If the server accepted
         that connection later, it would answer and record the old request.
         """
+        self._drop_waiting(listener)
+        await self._cancel_connections()
+        self._drop_waiting(listener)  # now there are descriptors for them, if there were none
+
+    def _drop_waiting(self, listener: socket.socket) -> None:
+        """Drop the connections that wait to be accepted."""
         while True:
             try:
                 connection, _ = listener.accept()
             except ConnectionError:  # pragma: no cover — macOS and Windows: the client has left
                 continue
             except OSError:
-                break  # usually BlockingIOError: no connection is waiting
+                return  # usually BlockingIOError: no connection is waiting
             connection.close()
-        await self._cancel_connections()
 
     async def _cancel_connections(self) -> None:
-        connections = list(self._serving_tasks)
-        if connections:
-            for task in connections:
+        tasks = list(self._serving_tasks)
+        if tasks:
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait(connections)
+            await asyncio.wait(tasks)
 
     async def _serve(self, connection: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=connection)

@@ -193,7 +193,7 @@ class MockServer:
         Raises:
             MeshConfigurationError: An option cannot be used.
         """
-        chosen: MeshClientOptions = {**self._own_options(), **options}
+        chosen: MeshClientOptions = {**self._client_options(), **options}
         client = MeshClient(**chosen)
         self._clients.add(client)
         return client
@@ -211,12 +211,12 @@ class MockServer:
         Raises:
             MeshConfigurationError: An option cannot be used.
         """
-        chosen: AsyncMeshClientOptions = {**self._own_options(), **options}
+        chosen: AsyncMeshClientOptions = {**self._client_options(), **options}
         client = AsyncMeshClient(**chosen)
         self._clients.add_async(client)
         return client
 
-    def _own_options(self) -> MockServerOptions:
+    def _client_options(self) -> MockServerOptions:
         """Return the options that make a client call this server."""
         options = MockServerOptions(
             client_id=self.client_id, client_secret=self.client_secret, base_url=self.url
@@ -238,8 +238,8 @@ class MockServer:
     def reset(self) -> None:
         """Forget answers, faults and calls, and drop all connections.
 
-        Requests that clients sent before are not recorded afterwards. Clients stay open: their next
-        call opens a new connection.
+        A request that the server has not read yet is dropped with its connection, so it is not
+        recorded later. Clients stay open: their next call opens a new connection.
         """
         self._server.drop_connections()
         with self._lock:

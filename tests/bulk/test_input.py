@@ -323,6 +323,45 @@ def test_async_generator_may_yield_after_a_timeout_that_ended_while_all_lanes_we
 
 
 @only_async
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_async_generator_may_yield_within_a_new_timeout_each_time_that_one_ends(
+    mode: Mode, concurrency: int
+) -> None:
+    async def draw() -> AsyncIterator[LinkedAccount]:
+        for account in make_accounts(6):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    yield account
+
+    transport = CountingTransport(seconds=lambda _: 0.1)  # several timeouts end meanwhile
+
+    outcomes = read_all(mode.client(transport=transport), draw(), concurrency=concurrency)
+
+    assert sorted(str(each.account.key) for each in outcomes) == ["0", "1", "2", "3", "4", "5"]
+    assert [each.error for each in outcomes] == [None] * 6
+
+
+@only_async
+def test_error_of_an_async_generator_comes_after_the_calls_in_flight_although_accounts_wait(
+    mode: Mode,
+) -> None:
+    async def draw() -> AsyncIterator[LinkedAccount]:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.02):
+                for account in make_accounts(3):
+                    yield account
+        async with asyncio.timeout(0.02):
+            yield LinkedAccount("token", "coinbase", "waits for a lane")
+
+    transport = CountingTransport(seconds=lambda _: 0.2)
+
+    with open_run(mode.client(transport=transport), draw(), concurrency=1) as outcomes:
+        keys, _ = take_until_error(outcomes, TimeoutError)
+
+    assert keys == [0]
+
+
+@only_async
 def test_async_generator_may_end_at_a_timeout_that_ended_while_all_lanes_were_busy(
     mode: Mode,
 ) -> None:

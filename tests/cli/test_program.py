@@ -212,6 +212,28 @@ def test_broken_stderr_does_not_change_the_exit_code_of_a_failure(
 
 
 @skipped_on_windows("Windows reports a pipe without a reader as an invalid argument")
+def test_broken_stderr_with_a_progress_bar_loses_no_outcome(mesh: MockServer) -> None:
+    """The variable FORCE_COLOR makes rich draw the bar into the pipe."""
+    # With keys, no message comes before the bar.
+    accounts = "".join(f"live,coinbase,{number}\n" for number in range(20))
+
+    with closed_pipe() as pipe:
+        done = subprocess.run(
+            [*PROGRAM, "bulk", "-"],
+            input=f"auth_token,broker,key\n{accounts}",
+            stdout=subprocess.PIPE,
+            stderr=pipe,
+            text=True,
+            check=False,
+            env={**os.environ, "FORCE_COLOR": "1"},
+        )
+
+    assert mesh.calls
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 20
+
+
+@skipped_on_windows("Windows reports a pipe without a reader as an invalid argument")
 @pytest.mark.parametrize("stdout_is_closed", [False, True])
 def test_broken_stderr_ends_a_failed_command_quietly(
     monkeypatch: pytest.MonkeyPatch, *, stdout_is_closed: bool

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from mesh_facade import MeshConfigurationError
-from mesh_facade.engine.checks import check_seconds, has_well_formed_host
+from mesh_facade.engine.checks import check_count, check_seconds, has_well_formed_host
 from mesh_facade.options import find_base_url
 
 
@@ -22,6 +22,11 @@ def test_endless_time_is_refused_as_not_finite() -> None:
         "timeout must be a number of seconds greater than 0 and finite (at most "
     )
     assert text.endswith(", not inf")
+
+
+def test_huge_number_is_described_by_its_bits() -> None:
+    with pytest.raises(MeshConfigurationError, match=r"at least 1, not a number of 16610 bits$"):
+        check_count("concurrency", -(10**5000))
 
 
 @pytest.mark.parametrize(

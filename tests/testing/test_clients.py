@@ -6,6 +6,7 @@ import asyncio
 import gc
 from decimal import Decimal
 
+import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
 
@@ -121,6 +122,52 @@ def test_async_clients_of_an_unknown_or_closed_event_loop_are_closed() -> None:
     for client in clients:
         with pytest.raises(MeshError, match="closed"):
             asyncio.run(client.get_account_balance("a-token", "coinbase"))
+
+
+class CannotBeClosed(httpx.MockTransport):
+    def __init__(self) -> None:
+        super().__init__(lambda _: httpx.Response(500))
+
+    def close(self) -> None:
+        raise OSError("cannot be closed")
+
+    async def aclose(self) -> None:
+        raise OSError("cannot be closed")
+
+
+@pytest.mark.parametrize("entered_async", [True, False])
+def test_a_client_that_cannot_be_closed_leaves_no_other_open(*, entered_async: bool) -> None:
+    def open_clients(mesh: MockServer) -> None:
+        sync_clients.append(mesh.client())
+        mesh.client(transport=CannotBeClosed())
+        sync_clients.append(mesh.client())
+        async_clients.append(mesh.async_client())
+        mesh.async_client(transport=CannotBeClosed())
+        async_clients.append(mesh.async_client())
+
+    async def run_async() -> None:
+        async with MockServer() as mesh:
+            open_clients(mesh)
+
+    def run() -> None:
+        if entered_async:
+            asyncio.run(run_async())
+            return
+        with MockServer() as mesh:
+            open_clients(mesh)
+
+    sync_clients: list[MeshClient] = []
+    async_clients: list[AsyncMeshClient] = []
+
+    with pytest.raises(OSError, match="cannot be closed"):
+        run()
+
+    for client in sync_clients:
+        with pytest.raises(MeshError, match="closed"):
+            client.get_account_balance("a-token", "coinbase")
+    for async_client in async_clients:
+        with pytest.raises(MeshError, match="closed"):
+            asyncio.run(async_client.get_account_balance("a-token", "coinbase"))
 
 
 def test_an_isolated_block_closes_its_own_clients_only(mesh_in_process: MockServer) -> None:
