@@ -131,7 +131,7 @@ def _choose_matching(
 
 
 def _missing_operation(wanted: str, names: Collection[str]) -> SpecError:
-    """Return the error that no operation has a pinned name, or matches a pattern."""
+    """Return the error to raise if no operation has the pinned name, or none matches a pattern."""
     return SpecError(
         f"there is no operation '{wanted}'; the source has {_describe_operations(names, wanted)}."
         " Name another with --operation, or pin another in openapi/import.yaml"
@@ -168,7 +168,7 @@ def check_source(openapi: Path = OPENAPI) -> None:
         raise SpecError(f"{mesh} differs from the spec that {file} gives: run `make spec`")
 
 
-def import_file(
+def import_into_file(
     source: str, output: Path, settings_path: Path, patterns: Collection[str], *, adopt: bool
 ) -> Path | None:
     """Import a source into a file.
@@ -245,7 +245,7 @@ def main(argv: list[str] | None = None) -> None:
     if source is None:
         folder = args.output.parent / "source"
         source = str(folder / read_provenance(folder).file)
-    kept = import_file(source, args.output, args.settings, patterns, adopt=args.adopt)
+    kept = import_into_file(source, args.output, args.settings, patterns, adopt=args.adopt)
     message = f"{args.output}: imported from {source}"
     if kept is not None and str(kept) != source:
         message += f", which is now kept as {kept}"

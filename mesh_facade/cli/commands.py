@@ -28,7 +28,7 @@ from mesh_facade.cli.terminal import (
     print_table,
     redirect_to_devnull,
 )
-from mesh_facade.cli.variables import check_api_keys_are_set, replace_arguments_by_variables
+from mesh_facade.cli.variables import check_api_keys_are_set, name_key_variables
 
 if TYPE_CHECKING:
     from mesh_facade.testing import MockServer
@@ -98,7 +98,7 @@ def _describe_error(error: Exception) -> str:
     """Return an error on one line: its message, then what the user should do next."""
     message = str(error)
     if isinstance(error, MeshConfigurationError):
-        message = replace_arguments_by_variables(message)
+        message = name_key_variables(message)
     parts = [f"error: {message}"]
     advice = find_verdict(error).advice
     if advice is not None:

@@ -14,7 +14,7 @@ import httpx
 from mesh_facade import MeshClient, MeshConfigurationError, MeshConnectionError, MeshError
 from mesh_facade.cli.exit_codes import find_verdict
 from mesh_facade.cli.terminal import one_line
-from mesh_facade.cli.variables import check_api_keys_are_set, replace_arguments_by_variables
+from mesh_facade.cli.variables import check_api_keys_are_set, name_key_variables
 
 # These names are not public. The checks need them to open the same connection as a client.
 from mesh_facade.engine.proxies import find_proxy, uses_tls
@@ -27,8 +27,13 @@ _MAX_CLOCK_DIFFERENCE = 60  # seconds
 _TIMEOUT = 10.0  # seconds
 _SANDBOX_PREFIX = "sk_sandbox_"
 _UNREAD_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # httpx reads neither
-# OpenSSL gives one of these reasons if a server answers without TLS.
-_REASONS_OF_PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST")
+# OpenSSL gives one of these reasons if a server answers without TLS; from 3.2 on, the last one.
+_REASONS_OF_PLAIN_TEXT = (
+    "WRONG_VERSION_NUMBER",
+    "PACKET_LENGTH_TOO_LONG",
+    "HTTP_REQUEST",
+    "RECORD_LAYER_FAILURE",
+)
 
 
 @attrs.frozen
@@ -55,7 +60,7 @@ def _run_check(
     try:
         detail = check(environment)
     except (MeshError, OSError, ImportError) as error:
-        detail = one_line(replace_arguments_by_variables(str(error)))
+        detail = one_line(name_key_variables(str(error)))
         return CheckResult(name, find_verdict(error).exit_code, detail)
     return CheckResult(name, 0, detail)
 
@@ -63,8 +68,8 @@ def _run_check(
 def _check_keys(environment: str | None) -> str:
     """Check the keys alone: `_check_connection` checks the address, the proxy and TLS."""
     check_api_keys_are_set()
-    # The constructor checks the keys. With this address it checks nothing else: it needs neither
-    # TLS nor a proxy.
+    # The constructor checks the keys, and MESH_LOG. With this address it needs neither TLS nor a
+    # proxy, so it does not check them.
     MeshClient(environment=PRODUCTION, base_url="http://localhost").close()
     try:
         url = find_base_url(environment, None)
@@ -130,7 +135,7 @@ def _check_connection(environment: str | None) -> str:
             advice += " (or SSL_CERT_DIR)"
         tls_error = _find_tls_error(error)
         if tls_error is not None:
-            if tls_error.reason in _REASONS_OF_PLAIN_TEXT:
+            if _means_plain_text(tls_error):
                 advice = (
                     "the server does not answer with TLS: check the port, and whether the URL "
                     "should start with http:// or https://"
@@ -198,6 +203,12 @@ def _read_date(response: httpx.Response) -> dt.datetime | None:
     if date.tzinfo is None:  # the zone is -0000, which means UTC
         date = date.replace(tzinfo=dt.UTC)
     return date
+
+
+def _means_plain_text(error: ssl.SSLError) -> bool:
+    """Return True if a TLS error means that the server answered without TLS."""
+    # An older Python with a newer OpenSSL gives no reason, but the same text.
+    return error.reason in _REASONS_OF_PLAIN_TEXT or "record layer failure" in str(error)
 
 
 def _find_tls_error(error: BaseException | None) -> ssl.SSLError | None:

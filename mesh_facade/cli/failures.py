@@ -10,6 +10,13 @@ from mesh_facade.cli.terminal import one_line
 _UNREACHABLE_ERRORS = ("MeshConnectionError", "MeshTimeoutError", "MeshTLSError")
 
 
+def _one_line_or_none(text: str | None) -> str | None:
+    """Return a text on one line; None if there is none, or an empty one."""
+    if text is None:
+        return None
+    return one_line(text) or None
+
+
 @attrs.frozen
 class Failure:
     """The cause of a failed outcome.
@@ -20,16 +27,16 @@ class Failure:
             none or an empty one.
     """
 
-    error: str
-    error_type: str | None = None
+    error: str = attrs.field(converter=one_line)  # an output file may hold anything
+    error_type: str | None = attrs.field(default=None, converter=_one_line_or_none)
 
     @classmethod
     def from_error(cls, error: Exception) -> Self:
         """Return the failure that describes an error."""
         error_type = None
-        if isinstance(error, MeshAPIError) and error.error_type:
-            error_type = one_line(error.error_type)
-        return cls(type(error).__name__, error_type or None)
+        if isinstance(error, MeshAPIError):
+            error_type = error.error_type
+        return cls(type(error).__name__, error_type)
 
     @property
     def is_unreachable(self) -> bool:
@@ -61,4 +68,4 @@ class Failure:
         """Return the error and Mesh's reason: "BadRequestError (unauthorizedToken)"."""
         if self.error_type is None:
             return self.error
-        return f"{self.error} ({one_line(self.error_type)})"
+        return f"{self.error} ({self.error_type})"

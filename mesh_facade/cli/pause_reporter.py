@@ -9,7 +9,10 @@ from mesh_facade.cli.terminal import print_message
 SHORTEST_REPORTED_PAUSE = 5.0
 """Seconds: a shorter pause is over before anybody wonders."""
 _TOLERANCE = 1.0
-"""Seconds: many accounts get the same 429 at slightly different times, which is the same pause."""
+"""Seconds: a pause that ends less than this after the reported one counts as the same pause.
+
+Many accounts may get a 429 at almost the same time. Together they begin one pause.
+"""
 
 
 class PauseReporter:

@@ -504,8 +504,7 @@ def _make_stored_outcome(values: JSON) -> StoredOutcome:
     failure = None
     error = _read_text_or_null(values, "error")
     if error is not None:
-        # An empty error type means the same as none, as in `Failure.from_error`.
-        failure = Failure(error, _read_text_or_null(values, "error_type") or None)
+        failure = Failure(error, _read_text_or_null(values, "error_type"))
     return StoredOutcome(
         key=_require_text(values, "key"),
         broker=_require_text(values, "broker"),

@@ -1,4 +1,4 @@
-"""Names environment variables in error messages: no command has an argument for their values."""
+"""The variables of the API keys: whether they are set, and their names in error messages."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import re
 from mesh_facade import MeshConfigurationError
 
 _KEY_VARIABLES = ("MESH_CLIENT_ID", "MESH_CLIENT_SECRET")
-_ARGUMENTS = re.compile(r"\b(client_id|client_secret)\b")
+_KEY_ARGUMENTS = re.compile(r"\b(client_id|client_secret)\b")
 
 
 def check_api_keys_are_set() -> None:
@@ -22,9 +22,10 @@ def check_api_keys_are_set() -> None:
     )
 
 
-def replace_arguments_by_variables(message: str) -> str:
-    """Return an error message of `MeshClient` with variables in place of its arguments.
+def name_key_variables(message: str) -> str:
+    """Return an error message of `MeshClient` that names the variables of the API keys.
 
-    The command line passes none of these arguments, so their values come from the variables.
+    `MeshClient` names its arguments, client_id and client_secret. But no command has an option for
+    them: their values come from MESH_CLIENT_ID and MESH_CLIENT_SECRET.
     """
-    return _ARGUMENTS.sub(lambda match: f"MESH_{match.group().upper()}", message)
+    return _KEY_ARGUMENTS.sub(lambda match: f"MESH_{match.group().upper()}", message)

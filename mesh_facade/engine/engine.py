@@ -8,8 +8,7 @@ and for who ends it at its deadline.
 import functools
 import json
 import time
-from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, cast
 
 import attrs
 import httpx
@@ -38,8 +37,12 @@ TIMER_TOLERANCE = 0.01
 SHORTEST_WAIT = 0.001
 """Seconds: the shortest timeout that httpx is given. With 0, it would not even try."""
 
-Judge: TypeAlias = Callable[[Answer], MeshError | None]
-"""A function that returns the error that an answer means; None if the answer is accepted."""
+
+class Judge(Protocol):
+    """Decides which answers are accepted. An operation of `mesh_facade/operations/` is a judge."""
+
+    def judge(self, answer: Answer) -> MeshError | None:
+        """Return the error that an answer means; None if the answer is accepted."""
 
 
 @attrs.frozen
@@ -217,7 +220,7 @@ class CallLoop:
             if isinstance(exchange.result, MeshError):
                 error = exchange.result
             else:
-                error = self.judge(exchange.result)
+                error = self.judge.judge(exchange.result)
                 if error is None:
                     progress.attempts += 1
                     self._report_success(progress.attempts, exchange.began_at)

@@ -34,14 +34,17 @@ class HandshakeGuard:
 
     def __init__(self) -> None:
         self._threads: list[int] = []
-        self._changed = threading.Condition()
+        # `with self._lock` runs in C, so Ctrl-C cannot leave the lock held. A Condition's own
+        # `with` is Python code, between whose lines it could.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
 
     def __enter__(self) -> None:
-        with self._changed:
+        with self._lock:
             self._threads.append(threading.get_ident())
 
     def __exit__(self, *_: object) -> None:
-        with self._changed:
+        with self._lock:
             # If the process forked during this handshake, the child's list is new and empty.
             if threading.get_ident() in self._threads:
                 self._threads.remove(threading.get_ident())
@@ -63,7 +66,8 @@ class HandshakeGuard:
     def after_fork_in_child(self) -> None:
         """Start anew: the child has none of the parent's threads."""
         self._threads = []
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
 
     def _is_free(self) -> bool:
         return all(thread == threading.get_ident() for thread in self._threads)

@@ -252,7 +252,7 @@ def _matches(entry: str, url: httpx.URL) -> bool:
         return True
     if "://" in entry:  # as in httpx, an entry may be for one scheme only
         scheme, _, entry = entry.partition("://")
-        if scheme not in {"https", "all"}:
+        if scheme.lower() not in {"https", "all"}:
             return False
     server_host = _encoded_host(url)
     server_address = _parse_address(server_host)

@@ -207,8 +207,8 @@ def _raise_if_from_system(
 ) -> None:
     """Raise the given class of error if the system has reported a timeout (ETIMEDOUT).
 
-    Python raises TimeoutError in two cases: if a wait of ours took too long, without an errno, and
-    if the system gives the connection up, with one. httpcore does not tell them apart.
+    Python raises TimeoutError in two cases. If a wait of ours took too long, it has no errno. If
+    the system gave the connection up, it has one. httpcore does not tell the two apart.
     """
     cause = error.__cause__
     if isinstance(cause, TimeoutError) and cause.errno is not None:

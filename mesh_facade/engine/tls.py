@@ -67,7 +67,7 @@ def _make_cache_key() -> tuple[object, ...]:
 def _stamp(path: str) -> tuple[int, ...] | None:
     """Return a value that changes when a file is written or replaced; None if there is none."""
     try:
-        status = os.stat(path)  # noqa: PTH116 — the path may be anything that a variable can hold
+        status = os.stat(path)  # noqa: PTH116 — Path would change a text such as ""
     except (OSError, ValueError):
         return None
     return (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)

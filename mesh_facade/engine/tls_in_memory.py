@@ -146,7 +146,9 @@ class TlsStream:
         with _read_and_write_errors():
             try:
                 return self._run(lambda: self._memory.tls.read(max_bytes), timeout)
-            except ssl.SSLEOFError:  # it ended without close_notify: an SSLSocket returns this too
+            except ssl.SSLEOFError:
+                # The peer ended the connection without close_notify. In that case, an SSLSocket
+                # returns no bytes too.
                 return b""
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -236,7 +238,9 @@ class AsyncTlsStream:
         with _read_and_write_errors():
             try:
                 return await self._run(lambda: self.memory.tls.read(max_bytes), timeout)
-            except ssl.SSLEOFError:  # it ended without close_notify: an SSLSocket returns this too
+            except ssl.SSLEOFError:
+                # The peer ended the connection without close_notify. In that case, an SSLSocket
+                # returns no bytes too.
                 return b""
 
     async def write(self, data: bytes) -> None:

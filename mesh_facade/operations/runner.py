@@ -54,7 +54,7 @@ class Runner:
             if not operation.is_safe_to_repeat:
                 policy = NeverRetry(policy.budget)
             client = Client(base_url=self.engine.base_url)
-            self._attach_engine(client, CallLoop(self.engine, operation.judge, policy))
+            self._attach_engine(client, CallLoop(self.engine, operation, policy))
             # setdefault is atomic: threads that get here at once share the first one's client.
             client = self._clients.setdefault(operation, client)
         return client

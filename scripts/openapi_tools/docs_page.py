@@ -126,10 +126,10 @@ class _NamedSchema:
 
     schema: JSONObject
     moved: set[str]
-    """Keywords that `schema` may lack, although the schema has them.
+    """Keywords that were taken out of each occurrence of the schema that was read so far.
 
-    A page may contain the same schema several times. These keywords were taken out of each
-    occurrence that was read so far. A later occurrence may still supply them.
+    A page may contain the same schema several times. These keywords may be missing from the
+    attribute `schema`. A later occurrence may still supply them.
     """
 
 

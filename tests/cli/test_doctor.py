@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 import trustme
 
@@ -365,6 +366,29 @@ def test_doctor_says_that_a_server_does_not_speak_tls(
         "): the server does not answer with TLS: check the port, and whether the URL should start "
         "with http:// or https://"
     )
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ("RECORD_LAYER_FAILURE", "[SSL: RECORD_LAYER_FAILURE] record layer failure (_ssl.c:1000)"),
+        (None, "[SSL] record layer failure (_ssl.c:1000)"),  # Python does not know the reason
+    ],
+)
+def test_doctor_understands_the_reason_that_newer_openssl_gives(
+    monkeypatch: pytest.MonkeyPatch, mesh: MockServer, reason: str | None, text: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        tls_error = ssl.SSLError(1, text)
+        tls_error.reason = reason  # type: ignore[assignment] — it is None there
+        raise httpx.ConnectError(text) from tls_error
+
+    monkeypatch.setattr("mesh_facade.cli.doctor.ThreadConnection.send", refuse)
+    monkeypatch.setenv("MESH_BASE_URL", mesh.url)
+
+    result = run("doctor", "--json")
+
+    assert "does not answer with TLS" in json.loads(result.stdout)[1]["detail"]
 
 
 def test_doctor_names_a_proxy_that_may_not_speak_tls(

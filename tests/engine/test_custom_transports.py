@@ -18,7 +18,7 @@ from mesh_facade.engine.pool import ConnectionPool
 from mesh_facade.engine.retries import NeverRetry, RetryBudget
 from mesh_facade.engine.waiting import run_blocking
 from tests.leaks import find_secrets, texts_reachable_from
-from tests.operations.support import build_engine
+from tests.operations.support import ACCEPT_ALL, build_engine
 from tests.support import CLIENT_SECRET, OK, Script, response
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def test_request_is_not_sent_again_if_a_custom_transport_lacks_descriptors(mode:
     script = Script(OSError(errno.EMFILE, "Too many open files"), OK)
     engine = build_engine(mode, script)
     pool = ConnectionPool(engine.waiting, lambda: open_transport(mode, script), 2)
-    call_loop = CallLoop(attrs.evolve(engine, pool=pool), lambda _: None, NeverRetry(RetryBudget()))
+    call_loop = CallLoop(attrs.evolve(engine, pool=pool), ACCEPT_ALL, NeverRetry(RetryBudget()))
 
     async def call_while_another_call_has_a_connection() -> AcceptedAnswer:
         await pool.acquire(time.monotonic() + 1, must_be_new=False)

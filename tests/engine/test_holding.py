@@ -12,7 +12,7 @@ from mesh_facade import MeshError
 from mesh_facade.engine.engine import CallLoop
 from mesh_facade.engine.retries import RetryBudget, RetryPolicy
 from mesh_facade.engine.waiting import StopSignal, run_blocking
-from tests.operations.support import build_engine
+from tests.operations.support import ACCEPT_ALL, build_engine
 from tests.support import OK, Script
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class HoldingPolicy(RetryPolicy):
 def call(mode: Mode, script: Script, policy: RetryPolicy, stopped: StopSignal) -> int:
     """Make a call; return the number of its attempts."""
     engine = attrs.evolve(build_engine(mode, script), stop_signal=stopped)
-    calling = CallLoop(engine, lambda _: None, policy).run(
+    calling = CallLoop(engine, ACCEPT_ALL, policy).run(
         httpx.Request("POST", "https://mesh.example", json={})
     )
     if mode.is_async:
@@ -67,7 +67,7 @@ def test_held_attempt_leaves_its_idle_connection_to_later_calls(mode: Mode, serv
     caller = mode.client(base_url=server.url)
     caller.read()
     policy = HoldingPolicy(0.0, 0.01, 0.01)
-    calling = CallLoop(caller.client._runner.engine, lambda _: None, policy).run(
+    calling = CallLoop(caller.client._runner.engine, ACCEPT_ALL, policy).run(
         httpx.Request("POST", server.url, json={})
     )
 

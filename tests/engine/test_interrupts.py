@@ -16,7 +16,7 @@ from mesh_facade.engine.pool import ConnectionPool, Home
 from mesh_facade.engine.retries import RetryBudget, RetryPolicy
 from mesh_facade.engine.slots import ThreadSlots
 from mesh_facade.engine.waiting import ThreadWaiting, run_blocking
-from tests.operations.support import build_engine
+from tests.operations.support import ACCEPT_ALL, build_engine
 from tests.support import OK, Script
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def test_slot_is_not_lost_to_an_interrupt_just_before_an_attempt(mode: Mode) -> 
     request = httpx.Request("POST", "https://mesh.example", json={})
 
     def run(policy: RetryPolicy) -> Any:
-        calling = CallLoop(engine, lambda _: None, policy).run(request)
+        calling = CallLoop(engine, ACCEPT_ALL, policy).run(request)
         return mode.run(calling) if mode.is_async else run_blocking(calling)
 
     with pytest.raises(KeyboardInterrupt):

@@ -104,6 +104,7 @@ CASES_BEYOND_CURL = [
     Case(HOST, {"HTTPS_PROXY": "http://{one} "}, "one"),
     Case(HOST, {**ONE, "NO_PROXY": "other,*"}, "direct"),
     Case(HOST, {**ONE, "NO_PROXY": "https://mesh.example"}, "direct"),
+    Case(HOST, {**ONE, "NO_PROXY": "HTTPS://mesh.example"}, "direct"),
     Case(HOST, {**ONE, "NO_PROXY": "http://mesh.example"}, "one"),
     Case("api.mesh.example", {**ONE, "NO_PROXY": "*.mesh.example"}, "direct"),
     Case(HOST, {**ONE, "NO_PROXY": "mesh.example:{port}"}, "direct"),

@@ -14,6 +14,7 @@ from mesh_facade.engine.waiting import TaskWaiting, ThreadWaiting, Waiting
 from tests.support import CLIENT_ID, CLIENT_SECRET, KEYS, Script, response
 
 if TYPE_CHECKING:
+    from mesh_facade.engine.bodies import Answer
     from tests.conftest import Mode
 
 
@@ -45,3 +46,13 @@ def class_of_result(status: int, body: bytes) -> type[Any]:
             return type(mesh.get_account_balance("a-token", "coinbase"))
         except MeshError as error:
             return type(error) if vars(error).get("http_status") == status else MeshError
+
+
+class _AcceptAll:
+    def judge(self, answer: Answer) -> MeshError | None:
+        del answer
+        return None
+
+
+ACCEPT_ALL = _AcceptAll()
+"""A judge that accepts every answer."""

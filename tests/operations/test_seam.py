@@ -16,7 +16,7 @@ from mesh_facade.engine.engine import CallLoop
 from mesh_facade.engine.httpx_clients import AsyncEngineClient, EngineClient
 from mesh_facade.operations.account_balance import GET_ACCOUNT_BALANCE
 from mesh_facade.operations.runner import Runner
-from tests.operations.support import build_engine, build_retry_policy
+from tests.operations.support import ACCEPT_ALL, build_engine, build_retry_policy
 from tests.support import OK, Script, response
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_generated_operation_calls_request_on_the_given_httpx_client(
 
 def test_engine_clients_are_httpx_clients_that_send_requests(mode: Mode) -> None:
     script = Script(OK)
-    call_loop = CallLoop(build_engine(mode, script), lambda _: None, build_retry_policy())
+    call_loop = CallLoop(build_engine(mode, script), ACCEPT_ALL, build_retry_policy())
     request = httpx.Request("POST", "https://mesh.example/x", json={})
 
     if mode.is_async:

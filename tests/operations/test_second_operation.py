@@ -57,11 +57,13 @@ def find_portfolio_problem(envelope: JSONObject) -> str | None:
     return "it holds no portfolio"
 
 
-def read_portfolio(mode: Mode, portfolio: Any, script: Script, policy: RetryPolicy) -> Any:
-    def judge(answer: Answer) -> MeshError | None:
+class PortfolioJudge:
+    def judge(self, answer: Answer) -> MeshError | None:
         return envelope.judge(answer, find_portfolio_problem)
 
-    call_loop = CallLoop(build_engine(mode, script), judge, policy)
+
+def read_portfolio(mode: Mode, portfolio: Any, script: Script, policy: RetryPolicy) -> Any:
+    call_loop = CallLoop(build_engine(mode, script), PortfolioJudge(), policy)
     client, operation = portfolio()
     if mode.is_async:
         client.set_async_httpx_client(AsyncEngineClient(call_loop))
