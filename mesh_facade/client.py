@@ -190,7 +190,8 @@ class MeshClient(_BaseClient[ThreadRunner, httpx.BaseTransport]):
             MeshConfigurationError: Your secret function returned something that cannot be an API
                 key.
             MeshError: The client is closed.
-            Exception: Whatever your secret function or `on_attempt` raised.
+            Exception: Whatever your secret function or `on_attempt` raised. (An error of httpx
+                among these has lost its request.)
         """
         return self._runner.run(GET_ACCOUNT_BALANCE, auth_token, broker).value
 

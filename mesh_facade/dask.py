@@ -16,7 +16,7 @@ _VARIABLE_BY_KEY = {"client_id": "MESH_CLIENT_ID", "client_secret": "MESH_CLIENT
 
 
 class WorkerOptions(TypedDict, total=False):
-    """The options of `MeshClient`, which documents them, apart from the keys."""
+    """The options of `MeshClient` without the two API keys; `MeshClient` documents them."""
 
     environment: str | None
     base_url: str | httpx.URL | None
@@ -55,7 +55,9 @@ def fetch_balances(
     variables = [variable for name, variable in _VARIABLE_BY_KEY.items() if name in options]
     if variables:
         names = " and ".join(variables)
-        raise MeshConfigurationError(f"keys do not go into a graph: set {names} on the workers")
+        raise MeshConfigurationError(
+            f"API keys would become part of the Dask graph: set {names} on the workers instead"
+        )
     bag: Any = accounts  # Dask has no types
     outcomes: Bag = bag.map_partitions(_read_partition, concurrency, options)
     return outcomes

@@ -24,7 +24,8 @@ class Attempt:
         elapsed: Seconds that it took, including the opening of a new connection, but not the wait
             for a free one.
         error: The name of the error's class; None if the answer was accepted.
-        http_status: The HTTP status of an answer that was not accepted; None if none came.
+        http_status: The HTTP status of an answer that was not accepted; None if the answer was
+            accepted, or none came.
         pause: Seconds until the next attempt; None if this was the last.
         key: In a bulk run, the `key` of the account; else None.
     """

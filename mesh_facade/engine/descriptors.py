@@ -19,9 +19,9 @@ except ImportError:  # pragma: no cover — Windows has no such module
 
 _TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE, getattr(errno, "WSAEMFILE", errno.EMFILE)}
 _NEEDED_BY_A_LOOKUP = 4
-"""More descriptors than the look-up of a name has open at a time.
+"""An upper bound of the descriptors that the look-up of a name has open at a time.
 
-These are a socket or two, and a file such as `/etc/hosts`.
+It opens at most three: one or two sockets, and a file such as `/etc/hosts`.
 """
 
 

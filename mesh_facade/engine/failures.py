@@ -13,7 +13,7 @@ import httpx
 from mesh_facade.engine.socks import SocksRefusal
 from mesh_facade.errors import MeshConnectionError, MeshTimeoutError, MeshTLSError
 
-# Exactly these: the other kinds of SSLError mean that the connection was cut off.
+# Compared by exact type: another subclass, such as SSLEOFError, means that the connection was cut.
 _TLS_REFUSALS = (ssl.SSLError, ssl.SSLCertVerificationError)
 _FIRST_SERVER_ERROR = 500
 _TRANSIENT_STATUSES = {408, 429}  # a proxy that is slow or busy

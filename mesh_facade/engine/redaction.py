@@ -158,7 +158,7 @@ class _Ticket:
     """Stands for the arguments of a coroutine that has not begun."""
 
 
-# `Any`, because a method that is decorated declares its own types.
+# `Any`, because they are passed on to a decorated method, whose parameters are not known here.
 _arguments: weakref.WeakKeyDictionary[_Ticket, tuple[tuple[Any, ...], dict[str, Any]]] = (
     weakref.WeakKeyDictionary()
 )
@@ -216,8 +216,8 @@ def keeps_secrets_out_of_tracebacks(method: Callable[P, T]) -> Callable[P, T]:
                 error = raised
             # The next steps come after the `except` block, because within it, `sys.exception()`
             # would be `error`. Here it is the error that the caller is handling, if any.
-            # `empty_frames` must know the caller's error, to leave it alone, and `raise` makes it
-            # the context of `error`.
+            # Both steps need that: `empty_frames` leaves the caller's error alone, and `raise`
+            # makes it the context of `error`, as it would be without this decorator.
             empty_frames(error)
             del args, kwargs
             try:
@@ -269,6 +269,8 @@ def empty_frames(error: BaseException) -> None:
     of every error that is raised here. It and the errors that it leads to are left alone, because
     their frames are the caller's.
 
+    Errors of httpx also lose their request, because it may carry the keys.
+
     Call this after the `except` block that caught `error`. Within that block, the error that
     `sys.exception()` returns is `error`, and not the caller's.
     """
@@ -283,12 +285,12 @@ def _empty_reachable_frames(error: BaseException) -> None:
     """Empty the frames that an error leads to, except those of errors that the caller handles."""
     # `error` may itself be one of the caller's errors: a function such as `on_attempt` can raise
     # again the error that the caller is handling, or its cause or context. Then its traceback leads
-    # to our frames as well. To empty the frames of `error` even then, and those of the errors that
-    # only `error` leads to, the search for the caller's errors does not go through `error`.
+    # to our frames as well. So the search for the caller's errors stops at `error`. Otherwise,
+    # `error` and all that it leads to would count as the caller's, and their frames would stay.
     errors_of_caller = _errors_reachable_from(sys.exception(), without=[error])
     for reachable in _errors_reachable_from(error, without=errors_of_caller):
         traceback.clear_frames(reachable.__traceback__)
-        # A caller's transport may have wrapped an error of httpx, which has the request.
+        # A caller's transport may have wrapped an error of httpx, which has our request.
         if isinstance(reachable, httpx.HTTPError):
             reachable.request = cast("httpx.Request", None)
         if isinstance(reachable, httpx.HTTPStatusError):

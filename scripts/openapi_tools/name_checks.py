@@ -7,6 +7,8 @@ Each refusal says which action to add to the overlay. `make generate` uses this 
 import unicodedata
 from collections.abc import Mapping
 
+from openapi_python_client.parser.openapi import generate_operation_id
+from openapi_python_client.schema.untrusted_string import UntrustedString
 from openapi_python_client.strings import ClassName, PythonIdentifier, sanitize
 
 from openapi_tools.json_values import JSON, JSONObject, SpecError, expect_object, expect_text
@@ -22,7 +24,7 @@ from openapi_tools.references import components_of, schema_name
 
 _Schemas = Mapping[str, JSONObject]
 
-# How the generator begins a name that would not be a name otherwise.
+# What the generator puts before a name that is not a valid identifier.
 _FIELD_PREFIX = "field_"
 _TAG_PREFIX = "tag"
 
@@ -54,7 +56,7 @@ _IMPORTED_CLASSES = frozenset(
     }
 )
 # What the methods of a generated model are called, and the variables in them.
-_MODEL_NAMES = frozenset(
+_NAMES_WITHIN_MODELS = frozenset(
     {
         "additional_keys",
         "additional_properties",
@@ -99,23 +101,35 @@ def _check_classes(schemas: _Schemas) -> None:
     for name, schema in schemas.items():
         if not _makes_class(schema):
             continue
-        path = json_path("$.components.schemas", name)
-        title = expect_text(schema.get("title") or name, f"{path}.title")
+        path, title = _place_and_title(json_path("$.components.schemas", name), name, schema)
         class_name = ClassName(title, _FIELD_PREFIX)
-        # Two classes in one module are one too many as well.
+        # Each class has a module of its own. Two classes, such as FOOBar and FooBar, collide too if
+        # their modules have the same name.
         module = _normalised(PythonIdentifier(class_name, _FIELD_PREFIX))
         problem = ""
-        if not _has_letters(title):
+        if not _leaves_a_name(title):
             problem = f"{title!a} gives no name for a class"
         elif _is_too_long(module):
             problem = f"{title!a:.60}… gives a name that is too long for a file"
         elif class_name in _IMPORTED_CLASSES:
             problem = f"the generated code has a {class_name} of its own"
         elif module in taken:
-            problem = f"{taken[module]!a} and {name!a} would both be the class {class_name}"
+            problem = f"{taken[module]!a} and {name!a} would both be in the module {module}"
         if problem:
             raise SpecError(f"{path}: {problem}; {advise_update(path, '{title: NAME}')}")
         taken[module] = name
+
+
+def _place_and_title(path: str, name: str, schema: JSONObject) -> tuple[str, str]:
+    """Return the place of the schema that becomes a class, and the text that names the class.
+
+    Of an array, the items become a class. The title of the array itself has no effect then.
+    """
+    while schema.get("type") == "array":
+        path = f"{path}.items"
+        name = f"{name}_item"
+        schema = expect_object(schema["items"], path)
+    return path, expect_text(schema.get("title") or name, f"{path}.title")
 
 
 def _check_attributes(schema: SpecObject, schemas: _Schemas) -> None:
@@ -123,9 +137,9 @@ def _check_attributes(schema: SpecObject, schemas: _Schemas) -> None:
     for name, path in _properties_of(schema.node, schema.path, schemas, ()).items():
         attribute = _normalised(PythonIdentifier(name, _FIELD_PREFIX))
         problem = ""
-        if not _has_letters(name):
+        if not _leaves_a_name(name):
             problem = f"{name!a} gives no name for an attribute"
-        elif attribute in _MODEL_NAMES:
+        elif attribute in _NAMES_WITHIN_MODELS:
             problem = f"the generated class has a name {attribute} of its own"
         elif attribute in taken:
             problem = f"{taken[attribute]!a} and {name!a} would both be the attribute {attribute}"
@@ -137,9 +151,10 @@ def _check_attributes(schema: SpecObject, schemas: _Schemas) -> None:
 def _properties_of(
     schema: JSONObject, path: str, schemas: _Schemas, seen: tuple[str, ...]
 ) -> dict[str, str]:
-    """Return the paths of the properties of a model, and of all that it is made of, by name.
+    """Return the path of each property of a model, by its name.
 
-    `seen` names the schemas that are being looked at: a schema may be made of itself.
+    The properties of the schemas in its `allOf` are the model's too. `seen` has the names of the
+    schemas that led here, because a schema may include itself.
     """
     properties: dict[str, str] = {}
     own = schema.get("properties")
@@ -163,10 +178,20 @@ def _check_alternatives(schema: SpecObject) -> None:
         for index, alternative in _list_schemas(schema.node.get(keyword)):
             title = alternative.get("title")
             has_own_title = title and title != schema.node.get("title")
-            if _makes_class(alternative) and not has_own_title:
+            if has_own_title or _has_titled_items(alternative):
+                continue
+            if _makes_class(alternative):
                 path = f"{schema.path}.{keyword}[{index}]"
                 problem = "its class would be named by its position"
                 raise SpecError(f"{path}: {problem}; {advise_update(path, '{title: NAME}')}")
+
+
+def _has_titled_items(schema: JSONObject) -> bool:
+    """Return True if a schema is an array whose items have a title, which names their class."""
+    items: JSON = schema
+    while isinstance(items, dict) and items.get("type") == "array":
+        items = items.get("items")
+    return items is not schema and isinstance(items, dict) and bool(items.get("title"))
 
 
 def _makes_class(schema: JSONObject) -> bool:
@@ -201,12 +226,11 @@ def _check_functions(document: JSONObject) -> None:
         node = operation_at(document, path, method)
         place = json_path(json_path("$.paths", path), method)
         tag = _first_tag(node, place)
-        name = node.get("operationId") or f"{method}_{path}"
-        operation_id = expect_text(name, f"{place}.operationId")
+        operation_id = _find_operation_id(node, path, method, place)
         module = _normalised(PythonIdentifier(tag, _TAG_PREFIX))
         function = _normalised(PythonIdentifier(operation_id, _FIELD_PREFIX))
         problem = ""
-        if not _has_letters(operation_id):
+        if not _leaves_a_name(operation_id):
             problem = f"the operationId {operation_id!a} gives no name for a function"
         elif _is_too_long(function):
             problem = f"the operationId {operation_id!a:.60}… is too long for the name of a file"
@@ -218,14 +242,21 @@ def _check_functions(document: JSONObject) -> None:
         taken[module, function] = operation
 
 
-def _first_tag(operation: JSONObject, path: str) -> str:
+def _find_operation_id(operation: JSONObject, path: str, method: str, place: str) -> str:
+    """Return the text that names the function of an operation, at this place of the document."""
+    if "operationId" in operation:
+        return expect_text(operation["operationId"], f"{place}.operationId")
+    return generate_operation_id(path=UntrustedString(path), method=method, prefix=_FIELD_PREFIX)
+
+
+def _first_tag(operation: JSONObject, place: str) -> str:
     """Return the tag that names the module of an operation, or raise SpecError."""
     tags = operation.get("tags")
     if not isinstance(tags, list) or not tags:
         return "default"
-    place = f"{path}.tags"
+    place = f"{place}.tags"
     tag = expect_text(tags[0], place)
-    if not _has_letters(tag):
+    if not _leaves_a_name(tag):
         raise SpecError(
             f"{place}: the tag {tag!a} gives no name for a module; {advise_removal(place)}"
         )
@@ -235,8 +266,8 @@ def _first_tag(operation: JSONObject, path: str) -> str:
     return tag
 
 
-def _has_letters(name: str) -> bool:
-    """Return True if something of a name is left in Python."""
+def _leaves_a_name(name: str) -> bool:
+    """Return True if a name has a letter or a digit that the generator keeps."""
     return any(character.isalnum() for character in sanitize(name))
 
 

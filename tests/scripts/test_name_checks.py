@@ -78,7 +78,7 @@ def test_two_schemas_with_one_class_are_refused(tmp_path: Path, first: str, seco
 
     message = refusal(spec)
 
-    assert f"'{first}' and '{second}' would both be the class " in message
+    assert f"'{first}' and '{second}' would both be in the module " in message
     assert_advice_helps(message, spec, tmp_path)
 
 
@@ -101,6 +101,38 @@ def test_schema_with_a_name_that_generated_code_imports_is_refused(
     message = refusal(spec)
 
     assert message.startswith(f"$.components.schemas.{name}: the generated code has a ")
+    assert_advice_helps(message, spec, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("Foo", {"type": "array", "items": {**OBJECT, "title": "Response"}}),
+        (
+            "Foo",
+            {"type": "array", "items": {"type": "array", "items": {"enum": ["a"], "title": "any"}}},
+        ),
+    ],
+)
+def test_class_of_items_with_a_name_that_generated_code_imports_is_refused(
+    tmp_path: Path, name: str, array: Any
+) -> None:
+    spec = document(**{name: array})
+
+    message = refusal(spec)
+
+    assert message.startswith(f"$.components.schemas.{name}.items")
+    assert "the generated code has a " in message
+    assert_advice_helps(message, spec, tmp_path)
+
+
+def test_class_of_items_takes_the_name_of_the_array_with_item_behind_it(tmp_path: Path) -> None:
+    rows = {"type": "array", "items": OBJECT, "title": "Whatever"}
+    check_names(document(Row=rows, row=OBJECT, Response=rows))
+
+    message = refusal(spec := document(Row=rows, RowItem=OBJECT))
+
+    assert "'Row' and 'RowItem' would both be in the module row_item" in message
     assert_advice_helps(message, spec, tmp_path)
 
 
@@ -253,6 +285,7 @@ def test_class_that_would_be_numbered_among_alternatives_is_refused(
         {"type": "array", "items": {"type": "string"}},
         {"allOf": [{"$ref": "#/components/schemas/Row"}]},
         {**OBJECT, "title": "Mine"},
+        {"type": "array", "items": {**OBJECT, "title": "Mine"}},
     ],
 )
 def test_alternative_without_a_numbered_class_is_allowed(alternative: Any) -> None:
@@ -297,7 +330,17 @@ def test_operations_with_one_name_in_two_modules_are_allowed() -> None:
     check_names(document({"/a": {"get": operation("get", "One"), "post": operation("get", "Two")}}))
 
 
-@pytest.mark.parametrize("name", ["+", "🚀", "-"])
+def test_operations_without_an_id_are_named_after_method_and_path(tmp_path: Path) -> None:
+    check_names(document({"/a/b": {"get": operation()}, "/ab": {"get": operation()}}))
+    spec = document({"/a/{b}": {"get": operation()}, "/a_b": {"get": operation()}})
+
+    message = refusal(spec)
+
+    assert "would both be the function default.get_a_b" in message
+    assert_advice_helps(message, spec, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["+", "🚀", "-", ""])
 def test_operation_id_without_a_letter_or_digit_is_refused(tmp_path: Path, name: str) -> None:
     spec = document({"/a": {"get": operation(name)}})
 
