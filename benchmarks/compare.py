@@ -81,7 +81,9 @@ def describe(work: str, result: Race) -> list[str]:
 
 def main() -> int:
     """Compare, print the table, and name the rows that got slower."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("before", type=Path, help="the other checkout")
     parser.add_argument("--scale", type=float, default=1.0, help="0.2 takes a fifth of the time")
     parser.add_argument("--at-most", type=float, default=1.05, help="the highest ratio accepted")

@@ -34,16 +34,19 @@ class Race:
         return statistics.median(self.microseconds[name])
 
     def ratios(self, name: str, base: str) -> list[float]:
-        """Return how many times as long one contender took as another, for each round."""
+        """Return the time of `name` divided by the time of `base`, for each round."""
         return divide_pairwise(self.microseconds[name], self.microseconds[base])
 
     def cpu_ratio(self, name: str, base: str) -> float:
-        """Return how many times as much processor time one contender takes as another."""
+        """Return the median of the rounds' ratios, as `ratio`, but of processor time."""
         ratios = divide_pairwise(self.cpu_microseconds[name], self.cpu_microseconds[base])
         return statistics.median(ratios)
 
     def ratio(self, name: str, base: str | None = None) -> float:
-        """Return how many times as long one contender takes as another, or as the first."""
+        """Return the median, over the rounds, of the time of `name` divided by that of `base`.
+
+        `base` is the first contender unless another is named.
+        """
         if base is None:
             base = next(iter(self.microseconds))
         return statistics.median(self.ratios(name, base))
@@ -178,8 +181,10 @@ def race_programs(
     for number in range(rounds + 1):
         for name in order_of_round(number, programs):
             began_at = time.perf_counter()
+            # Without -P, Python would import from the current folder first: it may be a checkout.
             process = subprocess.Popen(
-                [sys.executable, "-c", programs[name]], env=environment_of(checkouts.get(name))
+                [sys.executable, "-P", "-c", programs[name]],
+                env=environment_of(checkouts.get(name)),
             )
             # Unlike Popen.wait, wait4 also returns the process's processor time and memory.
             _, status, usage = os.wait4(process.pid, 0)
@@ -197,7 +202,7 @@ def race_programs(
 
 
 def print_medians(title: str, result: Race) -> None:
-    """Print a race in one line."""
+    """Print the medians of a race."""
     medians = [f"{name} {result.median(name):,.0f}" for name in result.microseconds]
     print(f"{title}:\n  {', '.join(medians)} µs", flush=True)
 

@@ -8,7 +8,11 @@ from race import Race
 
 @attrs.define
 class Report:
-    """The sections of RESULTS.md, and the rows of its first table."""
+    """The content of RESULTS.md.
+
+    `sections` are its sections in Markdown. `targets` are the rows of the table of targets, which
+    comes before them.
+    """
 
     sections: list[str] = attrs.field(factory=list[str])
     targets: list[list[str]] = attrs.field(factory=list[list[str]])
@@ -34,8 +38,10 @@ class Report:
         self.add_table(title, ["work", "contender", "µs a call", "ratio"], rows, note)
 
     def add_target(self, work: str, base: str, at_most: float, measured: float) -> None:
-        """Compare a measured ratio with the highest that is acceptable."""
-        verdict = "yes" if measured <= at_most else "**no**"
+        """Compare a measured figure, such as a ratio, with the highest that is acceptable."""
+        verdict = "**no**"
+        if measured <= at_most:
+            verdict = "yes"
         self.targets.append([work, base, f"{at_most:.2f}", f"{measured:.2f}", verdict])
 
     def targets_table(self) -> str:

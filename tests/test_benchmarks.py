@@ -41,6 +41,24 @@ def test_every_second_round_of_programs_runs_in_the_opposite_order(
     assert log.read_text().split() == ["before", "now", "now", "before", "before", "now"]
 
 
+def test_each_program_imports_from_its_own_checkout(race: ModuleType, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    checkouts = {name: tmp_path / name for name in ("before", "now")}
+    for checkout in checkouts.values():
+        (checkout / "mesh_facade").mkdir(parents=True)
+        (checkout / "mesh_facade" / "__init__.py").touch()
+    program = (
+        "import mesh_facade\n"
+        f"with open({str(log)!r}, 'a') as log: log.write(mesh_facade.__file__ + '\\n')"
+    )
+
+    # The tests run in this project, whose folder holds a mesh_facade too.
+    race.race_programs(dict.fromkeys(checkouts, program), rounds=1, checkouts=checkouts)
+
+    imported = [Path(line).relative_to(tmp_path).parts[0] for line in log.read_text().splitlines()]
+    assert imported == ["before", "now", "now", "before"]
+
+
 def test_peak_of_a_program_is_the_most_memory_of_all_rounds(
     race: ModuleType, tmp_path: Path
 ) -> None:

@@ -33,7 +33,8 @@ def connection_error(
     if refusal is not None:
         return refusal
     kind = type(error).__name__
-    if isinstance(error, (httpx.TimeoutException, TimeoutError)):
+    is_timeout = isinstance(error, (httpx.TimeoutException, TimeoutError))
+    if is_timeout and not _is_from_system(error):
         return MeshTimeoutError(f"no answer within the timeout of {timeout:g} s ({kind})")
     error_class = MeshConnectionError
     reason = ""
@@ -45,6 +46,17 @@ def connection_error(
         if type(each) in _TLS_REFUSALS:
             error_class = MeshTLSError
     return error_class(f"the connection failed ({kind}){reason}")
+
+
+def _is_from_system(error: Exception) -> bool:
+    """Return True if the system has given the connection up (ETIMEDOUT): no wait was too long.
+
+    Our own connections tell the two apart themselves. A caller's transport may not.
+    """
+    return any(
+        isinstance(each, TimeoutError) and each.errno is not None
+        for each in error_and_causes(error)
+    )
 
 
 def _refusal_of_a_proxy(error: Exception) -> MeshConnectionError | None:

@@ -247,7 +247,10 @@ class TaskConnection(SocketConnection, httpcore.AsyncNetworkBackend, httpcore.As
         return self
 
     async def _connect(self, host: str, port: int, timeout: float | None) -> None:
-        """Connect to the first address of a host that answers; each has a share of the time."""
+        """Try the addresses of a host in turn, and connect to the first that answers.
+
+        Each of them has a share of the time.
+        """
         addresses = await self._look_up(host, port, timeout)
         seconds = self._time_left(timeout) / len(addresses)
         for address in addresses[:-1]:

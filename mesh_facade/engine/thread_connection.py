@@ -75,7 +75,7 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
         return self
 
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
-        """Connect to the first address of a host that answers.
+        """Try the addresses of a host in turn, and connect to the first that answers.
 
         After the look-up, the addresses share the time equally: `timeout`, or what is left until
         the deadline if that is less.

@@ -67,7 +67,7 @@ class TlsInMemory:
         )
 
     def feed(self, data: bytes) -> None:
-        """Take received bytes; none mean that the connection has ended."""
+        """Take received bytes; empty bytes mean that the connection has ended."""
         if data:
             self._records.feed(data)
             self._incoming.write(data)

@@ -96,3 +96,21 @@ def test_builtin_timeout_error_of_a_custom_transport_becomes_a_timeout_error(mod
 
     with pytest.raises(MeshTimeoutError, match=r"^no answer within the timeout of 10 s"):
         caller.read()
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_system_timeout_of_a_custom_transport_is_no_timeout_of_ours(
+    mode: Mode, *, is_wrapped: bool
+) -> None:
+    error: Exception = TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+    if is_wrapped:
+        wrapped = httpx.ReadTimeout("timed out")
+        wrapped.__cause__ = error
+        error = wrapped
+    caller = mode.client(transport=Script(error), max_attempts=1)
+
+    with pytest.raises(MeshConnectionError, match=r": Connection timed out$") as caught:
+        caller.read()
+
+    assert type(caught.value) is MeshConnectionError
+    assert caught.value.is_transient
