@@ -35,7 +35,7 @@ from mesh_facade.cli.variables import check_api_keys_are_set
 
 
 class _StderrConsole(console.Console):
-    """rich's console on stderr, which a reader of stderr that has ended does not stop."""
+    """rich's console on stderr, which keeps working after the reader of stderr has ended."""
 
     def on_broken_pipe(self) -> None:
         # rich would redirect stdout, which may still have a reader, and exit.
@@ -77,7 +77,11 @@ class BulkRun:
         check_api_keys_are_set()
         # The client checks its options. This comes first, so that a mistake in them leaves no new
         # output file behind.
-        mesh = AsyncMeshClient(environment=self.environment, on_attempt=PauseReporter())
+        mesh = AsyncMeshClient(
+            environment=self.environment,
+            max_connections=self.concurrency,
+            on_attempt=PauseReporter(),
+        )
         if self.output != STDOUT:
             check_output_name(self.output)  # before stdin is read, which may take long
         with open_accounts(self.accounts) as accounts:
@@ -275,8 +279,9 @@ def _write_unless_an_older_failure_stays(
 ) -> None:
     """Write and count the 401s of a run in which no answer showed that Mesh accepts the keys.
 
-    With `--retry-failed`, the output may hold an older failure of the same account. If that is no
-    such 401, it tells more, so it stays and the 401 is not written.
+    With `--retry-failed`, the output may hold an older failure of the same account. If it is not a
+    401 that may be about the keys, the older failure says more: it stays, and the new 401 is not
+    written.
     """
     for outcome in held_back:
         older = resumption.outcomes.get(outcome.account.key)

@@ -207,7 +207,8 @@ def _read_date(response: httpx.Response) -> dt.datetime | None:
 
 def _means_plain_text(error: ssl.SSLError) -> bool:
     """Return True if a TLS error means that the server answered without TLS."""
-    # An older Python with a newer OpenSSL gives no reason, but the same text.
+    # A Python that is older than its OpenSSL does not know the reason. Then `error.reason` is None,
+    # but the text still says "record layer failure".
     return error.reason in _REASONS_OF_PLAIN_TEXT or "record layer failure" in str(error)
 
 

@@ -426,14 +426,15 @@ def _is_answered(outcome: Outcome) -> bool:
     return outcome.error is None or isinstance(outcome.error, MeshAPIError | MeshResponseError)
 
 
-def describe_accounts_without_key(tally: Tally, accounts: str) -> str:
+def describe_accounts_without_key(tally: Tally, accounts_name: str) -> str:
     """Return the line for a file in which accounts have no key."""
     if tally.without_key == tally.total:
-        return f"{accounts}: no account has a key: record numbers are the keys"
+        return f"{accounts_name}: no account has a key: record numbers are the keys"
     if tally.without_key == 1:
-        return f"{accounts}: 1 account has no key: its record number is its key"
+        return f"{accounts_name}: 1 account has no key: its record number is its key"
     return (
-        f"{accounts}: {tally.without_key} accounts have no key: their record numbers are their keys"
+        f"{accounts_name}: {tally.without_key} accounts have no key: "
+        "their record numbers are their keys"
     )
 
 

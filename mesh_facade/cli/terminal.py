@@ -17,8 +17,13 @@ _COLUMNS = ("currency", "cash", "buying power", "crypto buying power")
 
 def one_line(text: str) -> str:
     """Return a text on one line, without characters that could control the terminal."""
-    printable = [char if char.isprintable() else " " for char in text]
-    return " ".join("".join(printable).split())
+    printable = ""
+    for character in text:
+        if character.isprintable():
+            printable += character
+        else:
+            printable += " "
+    return " ".join(printable.split())
 
 
 def print_message(text: str) -> None:
@@ -66,7 +71,7 @@ def print_table(balance: AccountBalance) -> None:
     table = Table(*_COLUMNS, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
-    # The width has no limit: an amount that loses a digit is another amount.
+    # Wider than any table: on a narrower console, rich would cut off digits.
     console = Console(width=10_000, markup=False, highlight=False)
     # rich only formats the table. If it printed it to a broken pipe, it would exit with 1.
     with console.capture() as capture:

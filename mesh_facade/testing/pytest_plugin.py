@@ -29,8 +29,8 @@ def mesh_server() -> Iterator[MockServer]:
 def mesh(mesh_server: MockServer) -> Iterator[MockServer]:
     """Return the mock Mesh server of the session, without the answers and calls of other tests.
 
-    `mesh.client()` is a client of it, which is closed after the test. For programs of their own,
-    `mesh.environment` has the variables that point them here.
+    `mesh.client()` is a client of it, which is closed after the test. `mesh.environment`
+    has the environment variables with which a program in another process calls this server.
     """
     with mesh_server.isolated():
         yield mesh_server

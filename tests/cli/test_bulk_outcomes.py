@@ -6,10 +6,11 @@ import csv
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mesh_facade import AuthenticationError, MeshTimeoutError
+from mesh_facade import AsyncMeshClient, AuthenticationError, MeshTimeoutError
 from mesh_facade.testing import MockServer
 from tests.cli.support import (
     DEAD_TOKEN_HINT,
@@ -124,6 +125,25 @@ def test_run_that_reaches_mesh_for_no_account_exits_with_code_four(
     again = run("bulk", str(accounts), "-o", str(output))
     assert (again.exit_code, len(in_process.calls)) == (1, calls)
     assert "could not be reached" not in again.stderr
+
+
+def test_each_account_that_is_read_at_a_time_has_a_connection(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, accounts would fail because they waited too long for a connection."""
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    options: dict[str, Any] = {}
+
+    def build_client(**given: Any) -> AsyncMeshClient:
+        options.update(given)
+        return AsyncMeshClient(**given)
+
+    monkeypatch.setattr("mesh_facade.cli.bulk.AsyncMeshClient", build_client)
+
+    result = run("bulk", str(accounts), "--concurrency", "300")
+
+    assert (result.exit_code, len(mesh.calls)) == (0, 1)
+    assert options["max_connections"] == 300
 
 
 def test_progress_is_shown_on_a_terminal(mesh: MockServer, tmp_path: Path) -> None:
