@@ -129,6 +129,8 @@ def test_the_imports_of_the_design_keep_all_contracts(tmp_path: Path) -> None:
         ("operations/envelope", "import mesh_facade.client", [LAYERS]),
         ("operations/account_balance", "import mesh_facade.bulk", [LAYERS]),
         ("credentials", "import mesh_connect_client", [GENERATED]),
+        ("credentials", "import mesh_facade.options", [LAYERS]),
+        ("balances", "import mesh_facade.link_payload", [LAYERS]),
         ("bulk", "import mesh_facade.client", [LAYERS]),
         ("bulk", "import mesh_connect_client.models", [GENERATED]),
         ("client", "import mesh_facade.cli", [LAYERS, EXTRAS]),

@@ -13,7 +13,7 @@ import pytest
 from mesh_facade.cli import main
 from tests.docs.pages import PAGES, ROOT, blocks, name_of
 
-PROGRAMS = {"echo", "make", "pip", "python", "mesh-balance"}
+PROGRAMS = {".venv/bin/python", "echo", "make", "pip", "python", "mesh-balance"}
 
 
 def lines_of_shell_blocks(page: Path) -> list[str]:

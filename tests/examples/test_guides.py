@@ -46,8 +46,10 @@ class Accounts:
 
     def __init__(self, guide: dict[str, Any], **life: float) -> None:
         self._guide = guide
-        self.expire_at = datetime.now(UTC) + timedelta(**life)
-        self.stored = guide["Tokens"]("token-0", "refresh-0", self.expire_at)
+        expire_at: datetime | None = None
+        if life:
+            expire_at = datetime.now(UTC) + timedelta(**life)
+        self.stored = guide["Tokens"]("coinbase", "token-0", "refresh-0", expire_at)
         self.refreshed: list[str] = []
         self.is_refused = False
         self.is_lost = False
@@ -68,7 +70,9 @@ class Accounts:
             raise self._guide["RefreshRefused"]
         number = len(self.refreshed)
         expire_at = datetime.now(UTC) + timedelta(hours=1)
-        return self._guide["Tokens"](f"token-{number}", f"refresh-{number}", expire_at)
+        return self._guide["Tokens"](
+            tokens.broker, f"token-{number}", f"refresh-{number}", expire_at
+        )
 
 
 @pytest.fixture
@@ -89,7 +93,7 @@ def keeper_of(guide: dict[str, Any], accounts: Accounts) -> Any:
 def read(guide: dict[str, Any], mesh: MockServer, accounts: Accounts) -> Any:
     with mesh.client() as client:
         keeper = keeper_of(guide, accounts)
-        return guide["read_balance"](client, keeper, "account-1", "coinbase")
+        return guide["read_balance"](client, keeper, "account-1")
 
 
 def test_tokens_that_outlast_the_margin_are_used_as_they_are(guide: dict[str, Any]) -> None:
@@ -128,14 +132,47 @@ def test_a_refresh_without_an_answer_is_never_sent_again(guide: dict[str, Any]) 
     accounts.is_lost = True
     keeper = keeper_of(guide, accounts)
 
-    with pytest.raises(MeshTimeoutError):
-        keeper.usable("account-1")
-    before_the_end = keeper.usable("account-1")
+    used = [keeper.usable("account-1").auth_token for _ in range(2)]
     accounts.stored = replace(accounts.stored, expire_at=datetime.now(UTC))
 
-    assert before_the_end.auth_token == "token-0"
+    assert used == ["token-0", "token-0"]
     with pytest.raises(guide["RefreshRefused"]):
         keeper.usable("account-1")
+    assert accounts.refreshed == ["refresh-0"]
+
+
+def test_a_failed_refresh_of_an_expired_token_raises_its_error(guide: dict[str, Any]) -> None:
+    accounts = Accounts(guide, minutes=-1)
+    accounts.is_lost = True
+    keeper = keeper_of(guide, accounts)
+
+    with pytest.raises(MeshTimeoutError):
+        keeper.usable("account-1")
+    with pytest.raises(guide["RefreshRefused"]):
+        keeper.usable("account-1")
+    assert accounts.refreshed == ["refresh-0"]
+
+
+def test_a_refresh_that_mesh_refuses_leaves_the_old_token_until_it_expires(
+    guide: dict[str, Any],
+) -> None:
+    accounts = Accounts(guide, minutes=4)
+    accounts.is_refused = True
+
+    assert keeper_of(guide, accounts).usable("account-1").auth_token == "token-0"
+    assert accounts.refreshed == ["refresh-0"]
+
+
+def test_tokens_without_a_time_are_used_until_mesh_refuses_them(
+    guide: dict[str, Any], mesh: MockServer
+) -> None:
+    accounts = Accounts(guide)
+    mesh.answers("token-0", cash={"USD": "6"})
+    mesh.answers("token-1", cash={"USD": "7"})
+
+    assert str(read(guide, mesh, accounts).cash("USD")) == "6"
+    mesh.fails("token-0", "unauthorized-token")
+    assert str(read(guide, mesh, accounts).cash("USD")) == "7"
     assert accounts.refreshed == ["refresh-0"]
 
 
