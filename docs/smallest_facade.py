@@ -142,18 +142,15 @@ class SmallFacade:
         # the generated parser.
         result: Any = response.parsed
         rows = result.content.balances
-        if not isinstance(rows, list):
+        is_list = isinstance(rows, list)
+        if not is_list or not all(isinstance(row, B2BBrokerAccountBalance) for row in rows):
             raise ApiError("the answer has no list of balances", response.status_code)
         cash: dict[str, Decimal | None] = {}
         for row in rows:
-            is_usable = (
-                isinstance(row, B2BBrokerAccountBalance)
-                and isinstance(row.currency_code, str)
-                and isinstance(row.cash, Decimal | None)
-                and row.currency_code not in cash
-            )
-            if not is_usable:
-                raise ApiError("the answer has an unusable balance", response.status_code)
+            if not isinstance(row.currency_code, str) or row.currency_code in cash:
+                raise ApiError("a currency is missing, or there twice", response.status_code)
+            if not isinstance(row.cash, Decimal | None):
+                raise ApiError("an amount is neither a number nor null", response.status_code)
             cash[row.currency_code] = row.cash
         return cash
 
