@@ -138,8 +138,7 @@ class SmallFacade:
         body = BalanceBrokerBaseRequest(auth_token, broker)
         response = get_account_balance.sync_detailed(client=self._generated, body=body)
         # The generated types allow for failures, and say float. `check` has let no failure through,
-        # and has made each number a Decimal. Other types nobody has checked: neither `check` nor
-        # the generated parser.
+        # and has made each number a Decimal. But the generated parser accepts values of any type.
         result: Any = response.parsed
         rows = result.content.balances
         is_list = isinstance(rows, list)
