@@ -17,6 +17,10 @@ PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 p
 # An update that was killed while it moved files is finished before anything else is done.
 ifneq ($(wildcard .make/update.ready),)
 $(info $(shell $(RUN) scripts/update.py --finish))
+ifneq ($(shell ls -d .make/update.ready 2>/dev/null),)
+$(error an update was killed while it moved files, and could not be finished (see above). Mend the \
+cause and run make again; or give the update up: rm -r .make/update.ready; git restore openapi generated)
+endif
 endif
 
 .PHONY: help
@@ -188,7 +192,7 @@ test-wheel: $(VENV)/.project ## Test the installed wheel and its extras with VER
 		$(addprefix --ignore=,$(CHECKOUT_TESTS))
 
 .PHONY: dist
-dist: $(VENV)/.release ## Build sdist, wheel and SBOM into dist/, twice, and check and test them
+dist: $(VENV)/.release ## Build sdist and wheel into dist/, check them, test the wheel, and add an SBOM
 	@rm -rf dist .make/dist && mkdir -p .make/dist
 	@$(VENV)/bin/hatchling build -d dist >/dev/null
 	@$(VENV)/bin/hatchling build -d .make/dist >/dev/null
@@ -221,8 +225,9 @@ test-httpx2: $(VENV)/.extras $(VENV)/.httpx2 ## Run the tests, except those of t
 	@RUN_ON_HTTPX2=yes PYTHONPATH=$(CURDIR)/tests/httpx2 $(RUN) -m pytest -q -n 2 -p no:cacheprovider --ignore=tests/scripts \
 		-W "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
 
-# Behind a company's own certificate authority, pip trusts what the system trusts, or the file that
-# PIP_CERT names. uv does the first only when told to, and calls the second SSL_CERT_FILE.
+# A company may have a certificate authority of its own. pip trusts the authorities that the system
+# trusts, or those in the file that PIP_CERT names. uv needs a setting for either: UV_SYSTEM_CERTS
+# makes it trust those of the system, and SSL_CERT_FILE names a file.
 lock: export UV_SYSTEM_CERTS ?= true
 ifdef PIP_CERT
 lock: export SSL_CERT_FILE ?= $(PIP_CERT)
@@ -236,7 +241,7 @@ lock: $(VENV)/.lint ## Lock the newest versions of requirements/*.in; UPGRADE=no
 
 .PHONY: clean
 clean: ## Remove everything that make has built
-	rm -rf $(VENV) build dist site .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .make build dist site mutants mutants.log .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # --- speed ------------------------------------------------------------------------------------
 

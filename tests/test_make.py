@@ -1,4 +1,4 @@
-"""The Makefile passes on what the tools need to know."""
+"""The Makefile: what it passes on to the tools, what it removes, and an update that was killed."""
 
 from __future__ import annotations
 
@@ -62,3 +62,52 @@ def test_certificate_settings_for_uv_itself_win(virtual_environment: Path) -> No
         UV_SYSTEM_CERTS="false",
     )
     assert environment == ["UV_SYSTEM_CERTS=false", "SSL_CERT_FILE=/uv/ca.pem"]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a folder that has the Makefile, and an update that was killed while it moved files."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".make" / "update.ready").mkdir(parents=True)
+    return tmp_path
+
+
+def clean(checkout: Path, python: str) -> subprocess.CompletedProcess[str]:
+    """Run `make clean` with a script in place of the Python in .venv."""
+    executable = checkout / ".venv" / "bin" / "python"
+    executable.parent.mkdir(parents=True)
+    executable.write_text(f"#!/bin/sh\n{python}\n")
+    executable.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    return subprocess.run(
+        ["make", "clean"],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@needs_make
+def test_clean_finishes_a_killed_update_and_removes_all_that_make_has_built(checkout: Path) -> None:
+    for name in ("dist", "mutants", "mutants.log", ".coverage"):
+        (checkout / name).touch()
+
+    done = clean(checkout, 'echo "$@" >arguments; rm -r .make/update.ready; echo finished')
+
+    assert done.stdout.startswith("finished\n")
+    assert done.returncode == 0
+    assert sorted(path.name for path in checkout.iterdir()) == ["Makefile", "arguments"]
+    assert (checkout / "arguments").read_text() == "scripts/update.py --finish\n"
+
+
+@needs_make
+def test_make_stops_if_a_killed_update_cannot_be_finished(checkout: Path) -> None:
+    done = clean(checkout, "echo 'error: no space left' >&2; exit 1")
+
+    assert "error: no space left" in done.stderr
+    assert "rm -r .make/update.ready; git restore openapi generated" in done.stderr
+    assert done.returncode == 2
+    assert (checkout / ".make" / "update.ready").is_dir()
+    assert (checkout / ".venv").is_dir()

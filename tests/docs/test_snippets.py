@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,36 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account = '{"auth_token": "a-token", "broker": "coinbase", "key": "mine"}'
     (tmp_path / "accounts-1.jsonl").write_text(account)
     monkeypatch.chdir(tmp_path)
+
+
+class Printed:
+    """Takes the place of `print`, and records what each line of a snippet prints."""
+
+    def __init__(self) -> None:
+        self.texts: dict[int, list[str]] = {}
+
+    def __call__(self, *values: object) -> None:
+        line = sys._getframe(1).f_lineno
+        text = " ".join(str(value) for value in values)
+        self.texts.setdefault(line, []).append(text)
+
+    def find_differences(self, block: str) -> list[str]:
+        """Return each line that did not print what the comment behind it shows, each time it ran.
+
+        A comment that ends with ` …` shows the beginning.
+        """
+        differing: list[str] = []
+        for number, line in enumerate(block.splitlines(), start=1):
+            comment = re.search(r"print\(.*\)  # (.+)$", line)
+            if comment is None:
+                continue
+            expected = comment[1].removesuffix(" …")
+            printed = self.texts.get(number, [])
+            if expected != comment[1]:
+                printed = [text[: len(expected)] for text in printed]
+            if set(printed) != {expected}:
+                differing.append(f"{line.strip()} (printed: {printed})")
+        return differing
 
 
 def test_first_snippet_of_readme_reads_one_balance(
@@ -81,21 +112,18 @@ def test_error_snippet_of_readme_recognises_a_dead_token(
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of event loops that are closed
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("page", [page for page in pages_with("python") if page.id != "README.md"])
-def test_snippets_of_a_page_run_one_after_the_other(
-    page: Path, mock_server: MockServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    namespace: dict[str, Any] = {}
-    missing: list[str] = []
+def test_snippets_of_a_page_run_one_after_the_other(page: Path, mock_server: MockServer) -> None:
+    printed = Printed()
+    namespace: dict[str, Any] = {"print": printed}
+    differing: list[str] = []
     for block in blocks(page, "python"):
+        printed.texts.clear()
         exec(compile(block, name_of(page), "exec"), namespace)  # noqa: S102 — it is our own
-        printed = capsys.readouterr().out
-        comments = re.findall(r"print\(.*\)  # (.+)$", block, re.MULTILINE)
-        expected = [comment.partition(" …")[0] for comment in comments]
-        missing += [text for text in expected if text not in printed]
+        differing += printed.find_differences(block)
 
     namespace.clear()
     gc.collect()
-    assert missing == []
+    assert differing == []
     assert mock_server.calls or "client" not in str(page)
 
 
