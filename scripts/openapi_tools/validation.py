@@ -57,11 +57,14 @@ def _place_of(document: JSONObject, error: ValidationError) -> str:
     if _value_at(document, error.absolute_path) is error.instance:
         return path
     place = _place_of_default(document, error)
-    if place is None:
-        place = _find_object(document, "$", error.instance)
-    if place is None:
-        return path
-    return place
+    if place is not None:
+        return place
+    # Texts, mappings and lists are found by their identity. Of a number, true, false or null,
+    # Python may use one object for several values, so the place would be a guess.
+    start: str | None = None
+    if isinstance(error.instance, str | dict | list):
+        start = _find_start(document, "$", error)
+    return (start or "$") + path.removeprefix("$")
 
 
 def _likelihood(error: ValidationError) -> tuple[int, bool]:
@@ -153,19 +156,16 @@ def _included_names(schema: JSONObject) -> Iterator[str]:
                 yield from _included_names(part)
 
 
-def _find_object(value: JSON, place: str, wanted: object) -> str | None:
-    """Return the JSONPath of the mapping or list `wanted` inside `value`, or None.
+def _find_start(value: JSON, place: str, error: ValidationError) -> str | None:
+    """Return the JSONPath of the value at which the path of an error begins, or None.
 
-    `place` is the JSONPath of `value`. The very object `wanted` is looked for, not an equal one.
-    For a text, a number, true, false or null, the result is None, because Python may use one object
-    for several of them.
+    It is `value`, whose JSONPath is `place`, or a value inside it: the one from which the path of
+    the error leads to the very object that is wrong, not to an equal one.
     """
-    if not isinstance(wanted, dict | list):
-        return None
-    if value is wanted:
+    if _value_at(value, error.absolute_path) is error.instance:
         return place
     for here, member in _members(value, place):
-        inner = _find_object(member, here, wanted)
+        inner = _find_start(member, here, error)
         if inner is not None:
             return inner
     return None

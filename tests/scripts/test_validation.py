@@ -53,6 +53,11 @@ def test_a_word_in_a_schema_that_is_checked_by_itself_is_reported_with_its_place
     )
 
 
+def test_a_word_in_a_schema_of_the_components_is_reported_with_its_place() -> None:
+    reason = refusal({"type": "string", "pattern": "(["})
+    assert reason == "a.yaml: $.components.schemas.A.pattern: '([' is not a 'regex'"
+
+
 @pytest.mark.parametrize(
     ("schemas", "circle"),
     [
