@@ -468,14 +468,14 @@ def _load_names(folder: Path, modules: Sequence[str]) -> _NamesOfModules:
         if module is not None:
             loaded.names[path] = _Definition("module", "")
             _collect_public_names(path, module, loaded.names, objects)
-    own_classes = {target.path for target in objects.values()}
+    public_classes = {target.path for target in objects.values()}
     for path, target in objects.items():
-        loaded.names |= _walk_member(path, target, own_classes)
+        loaded.names |= _walk_member(path, target, public_classes)
     unread = list(loaded.names.values())
     while unread:
         for target in _find_mentioned_types(root, unread.pop()):
-            if target.path not in own_classes and target.path not in loaded.mentioned_types:
-                definitions = dict(_walk_member(target.path, target, own_classes))
+            if target.path not in public_classes and target.path not in loaded.mentioned_types:
+                definitions = dict(_walk_member(target.path, target, public_classes))
                 loaded.mentioned_types[target.path] = definitions
                 unread += definitions.values()
     return loaded
@@ -528,30 +528,31 @@ def _find_object(root: griffe.Object | griffe.Alias, path: str) -> griffe.Object
     """Return the object at a path, or None if the loaded package has none."""
     try:
         return _final_target(root.modules_collection.get_member(path))
-    except (KeyError, griffe.AliasResolutionError):
+    except (KeyError, griffe.GriffeError):
         return None
 
 
 def _final_target(member: griffe.Object | griffe.Alias) -> griffe.Object | None:
-    """Return the object that a name stands for, or None if it is imported from another package."""
+    """Return the object that a name stands for, or None if the loaded package does not have it."""
     if not isinstance(member, griffe.Alias):
         return member
     try:
         return member.final_target
-    except (griffe.AliasResolutionError, griffe.CyclicAliasError):
+    except griffe.GriffeError:
         return None
 
 
 def _walk(
-    path: str, holder: griffe.Object | griffe.Alias, own_classes: Collection[str] | None = None
+    path: str, holder: griffe.Object | griffe.Alias, public_classes: Collection[str] | None = None
 ) -> Iterator[tuple[str, _Definition]]:
     """Yield the public names inside a module or a class: path and definition.
 
     `path` is the path of the holder. The paths of the names begin with it:
     'package.module.function', or 'package.module.function(parameter)'.
 
-    `own_classes` holds the paths of the classes that are walked by themselves; without it, these
-    are all classes whose names do not begin with `_`.
+    `public_classes` holds the paths at which the classes with a public name are defined. Without
+    it, these are all classes whose names do not begin with `_`. A class is walked without the
+    members that it inherits from them.
     """
     members = holder.members
     if holder.is_class:
@@ -561,24 +562,24 @@ def _walk(
             continue
         member_path = f"{path}.{name}"
         if not isinstance(member, griffe.Alias):
-            yield from _walk_member(member_path, member, own_classes)
+            yield from _walk_member(member_path, member, public_classes)
         elif holder.is_class and member.inherited:
-            if not _is_walked_with_its_base(member, own_classes):
-                yield from _walk_member(member_path, member.final_target, own_classes)
+            if not _is_walked_with_its_base(member, public_classes):
+                yield from _walk_member(member_path, member.final_target, public_classes)
         else:  # an import that is made public
             yield member_path, _Definition("alias", "")
 
 
-def _is_walked_with_its_base(member: griffe.Alias, own_classes: Collection[str] | None) -> bool:
+def _is_walked_with_its_base(member: griffe.Alias, public_classes: Collection[str] | None) -> bool:
     """Return True if an inherited member is found when the base that defines it is walked."""
     base = _holder_of(member.final_target.path)
-    if own_classes is None:
+    if public_classes is None:
         return not _last_part(base).startswith("_")
-    return base in own_classes
+    return base in public_classes
 
 
 def _walk_member(
-    path: str, member: griffe.Object, own_classes: Collection[str] | None = None
+    path: str, member: griffe.Object, public_classes: Collection[str] | None = None
 ) -> Iterator[tuple[str, _Definition]]:
     """Yield a member of a module or a class, and the names inside it: path and definition.
 
@@ -602,10 +603,10 @@ def _walk_member(
         yield from _walk_function(path, member)
     elif isinstance(member, griffe.Class):
         yield path, _Definition("class", " | ".join(str(base) for base in member.bases))
-        yield from _walk(path, member, own_classes)
+        yield from _walk(path, member, public_classes)
     else:
         yield path, _Definition(member.kind.value, "")
-        yield from _walk(path, member, own_classes)
+        yield from _walk(path, member, public_classes)
 
 
 def _is_type_alias(member: griffe.Object) -> bool:

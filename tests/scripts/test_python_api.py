@@ -464,6 +464,32 @@ def test_type_that_a_signature_mentions_is_compared(tmp_path: Path) -> None:
     ]
 
 
+def test_mentioned_type_with_a_public_name_is_compared_under_this_name(tmp_path: Path) -> None:
+    export = {"__init__": exporting("A", "f")}
+    old = "class A:\n  def g(self): ...\ndef f() -> A: ..."
+    new = old.replace("self", "self, b")
+
+    found = changes_of_modules(tmp_path, {**export, "inner": old}, {**export, "inner": new})
+
+    assert found == [(True, "p.A.g(1: b)", "is new, and required")]
+
+
+def test_names_in_a_signature_that_are_not_types_of_the_package_are_not_compared(
+    tmp_path: Path,
+) -> None:
+    kit = {
+        "kit": "from other import X\nfrom p.inner import check\ndef f(a: Annotated[X, check]): ..."
+    }
+
+    found = changes_of_modules(
+        tmp_path,
+        {**kit, "inner": "def check(a): ..."},
+        {**kit, "inner": "def check(a, b): ..."},
+    )
+
+    assert found == []
+
+
 def test_mentioned_type_that_moves_to_another_module_breaks_nobody(tmp_path: Path) -> None:
     source = {"inner": "Amount: TypeAlias = int", "other": "Amount: TypeAlias = int"}
     kit = "from p.{} import Amount\ndef f(a: Amount): ..."
