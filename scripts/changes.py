@@ -4,7 +4,8 @@
 
 There are two views of a change. The wire view compares the specs: redocly finds what changes in
 requests and answers. The Python view compares the public names of the generated clients and, if OLD
-is a git ref, those of the facade. Besides, the report says if the overlay no longer fits a spec.
+is a git ref, those that the facade promises. Besides, the report says if the overlay no longer fits
+a spec.
 
 The exit code is 1 if a change breaks callers, 0 if none does, and 2 if the specs could not be
 compared. Without redocly, the wire view is left out: the report says so in its first line, and the
@@ -17,6 +18,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,10 +33,16 @@ from openapi_tools.json_values import (
     expect_text,
 )
 from openapi_tools.processes import run_captured
-from openapi_tools.python_api import compare_packages
+from openapi_tools.python_api import Change, compare_modules, compare_packages
 from openapi_tools.references import pointer_parts
 
 REDOCLY = Path(sys.prefix, "node_modules/@redocly/cli/bin/cli.js")
+
+_PROMISED_MODULES = (FACADE, f"{FACADE}.testing", f"{FACADE}.dask")
+"""The modules of the facade whose public names CHANGELOG.md promises.
+
+It also promises the command line, which is not compared.
+"""
 
 _KINDS = ("breaking", "additive", "cosmetic")
 """The kinds of findings, in the order in which a report lists them.
@@ -192,9 +200,9 @@ def compare(old: Path, new: Path, old_project: Path | None = None) -> Report:
         if findings:
             generate(old, None, before)
             generate(new, None, after)
-        findings += _compare_python(before, after, PACKAGE)
+        findings += _python_findings(compare_packages(before, after, PACKAGE))
         if old_project:
-            findings += _compare_python(old_project, ROOT, FACADE)
+            findings += _python_findings(compare_modules(old_project, ROOT, _PROMISED_MODULES))
         # The client's own copies of the specs are compared, because the overlay has corrected them.
         # In these copies, the description of an operation includes those of its parameters, so a
         # changed description of a parameter is found twice. Both findings are cosmetic.
@@ -265,12 +273,9 @@ def _find_tree(ref: str) -> str:
     )
 
 
-def _compare_python(old: Path, new: Path, package: str) -> list[Finding]:
-    """Compare the public names of a package in the folder `old` with those in `new`."""
-    return [
-        Finding(change.effect, "python", change.place, change.sentence)
-        for change in compare_packages(old, new, package)
-    ]
+def _python_findings(changes: Iterable[Change]) -> list[Finding]:
+    """Return changes of Python names as findings."""
+    return [Finding(change.effect, "python", change.place, change.sentence) for change in changes]
 
 
 def compare_wire(old: Path, new: Path) -> tuple[list[Finding], str]:
@@ -284,7 +289,8 @@ def compare_wire(old: Path, new: Path) -> tuple[list[Finding], str]:
     missing = _describe_missing_tools()
     if missing:
         return [], missing
-    redocly = ["node", str(REDOCLY), "diff", str(old), str(new), "--format=json"]
+    redocly = ["node", str(REDOCLY), "diff", str(old.resolve()), str(new.resolve())]
+    redocly.append("--format=json")
     # By default, redocly ends with the same exit code for a breaking change as for a failure. With
     # this option, only a failure has an exit code other than 0.
     redocly.append("--fail-on=none")
@@ -292,7 +298,9 @@ def compare_wire(old: Path, new: Path) -> tuple[list[Finding], str]:
         "REDOCLY_TELEMETRY": "off",
         "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true",
     }
-    run = run_captured(redocly, environment)
+    # redocly obeys a redocly.yaml in the folder that it runs in, so that folder must be empty.
+    with TemporaryDirectory() as folder:
+        run = run_captured(redocly, environment, Path(folder))
     failure = "The wire view was left out, because redocly failed"
     if run.returncode:
         return [], f"{failure}: {' '.join(run.stderr.split())}"

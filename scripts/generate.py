@@ -132,8 +132,8 @@ def _prepare_document(spec: Path, overlay: Path | None) -> tuple[JSONObject, lis
     check_openapi(document, prefix=f"{spec}:")
     try:
         keep_one_media_type(document)
-        split_nullable_enums(document)
-        messages += name_enum_members(document)
+        paths_in_spec = split_nullable_enums(document)
+        messages += name_enum_members(document, paths_in_spec)
         check_names(document)
     except SpecError as error:
         raise SpecError(f"{spec}: {error}") from None

@@ -81,7 +81,7 @@ def _import_document(document: JSONObject, settings: Settings, patterns: Collect
         settings["schemas"],
         # The settings rename schemas that the pinned operations need. If not all of these
         # operations are imported, some of these schemas may be missing.
-        may_lack_schemas=not all(name in chosen for name in settings["operations"]),
+        may_rename_unneeded_schemas=not all(name in chosen for name in settings["operations"]),
     )
     for name, pinned in settings["operations"].items():
         if name in chosen:

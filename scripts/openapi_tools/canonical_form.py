@@ -76,7 +76,7 @@ def to_canonical_form(
     api_key_names: dict[str, str],
     our_schema_names: dict[str, str],
     *,
-    may_lack_schemas: bool = False,
+    may_rename_unneeded_schemas: bool = False,
 ) -> JSONObject:
     """Return the canonical form of some operations of a document, with the components they need.
 
@@ -87,8 +87,8 @@ def to_canonical_form(
     Raise SpecError if the document is malformed, if the target of a reference is missing, if
     schemas are nothing but references to each other, if other references lead in a circle, if the
     document is too large once they are replaced, or if two different security schemes or two
-    schemas would have one name. Unless `may_lack_schemas`, also raise it if `our_schema_names`
-    renames a schema that none of the operations needs.
+    schemas would have one name. Also raise it if `our_schema_names` renames a schema that none of
+    the operations needs, unless `may_rename_unneeded_schemas` is true.
     """
     api_key_names_by_header = {header.lower(): name for header, name in api_key_names.items()}
     translator = _Translator(document, api_key_names_by_header, our_schema_names)
@@ -103,7 +103,7 @@ def to_canonical_form(
         path_item[method] = operation
         operations.append(operation)
     spec: JSONObject = {"components": translator.translate_components(operations)}
-    if not may_lack_schemas:
+    if not may_rename_unneeded_schemas:
         translator.check_renamed_schemas()
     spec.update(_remove_shared(operations))
     spec["paths"] = paths
@@ -453,7 +453,7 @@ class _Translator:
     def _queue_schema(self, name: str, place: str) -> None:
         """Queue a schema, unless it was queued before; raise SpecError if the document lacks it."""
         if name not in self.schemas:
-            # This call only raises SpecError if the schema is missing. Translation comes later.
+            # This raises SpecError if the schema is missing. It is translated later.
             resolve(self.document, schema_reference(name), place)
             self.schemas[name] = {}
             self.pending.append(name)
@@ -552,8 +552,9 @@ class _Translator:
         Otherwise, the value is the target.
 
         `siblings` holds the translated keywords beside the reference. If the reference stands for a
-        schema or for a part of one, the siblings are kept, and the schema becomes the first entry
-        of their `allOf`, which is added if they have none. If it stands for anything else,
+        schema or for a part of one, they are kept: the value is a schema that consists of the
+        siblings and an `allOf`. The first entry of this `allOf` is the reference or its target; the
+        entries of an `allOf` among the siblings follow. If the reference stands for anything else,
         `summary` and `description` override those of the target in OpenAPI 3.1, and all other
         keywords are ignored, as OpenAPI demands.
         """

@@ -27,7 +27,9 @@ import hashlib
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 
+from attrs import evolve
 from openapi_python_client.strings import DELIMITERS, in_double_quote_literal, sanitize, snake_case
 
 from openapi_tools.json_values import JSON, JSONObject, SpecError, expect_list
@@ -49,14 +51,21 @@ _CAMEL_CASE = re.compile("[a-z][A-Za-z0-9]*")
 _SUFFIX_DIGITS = 8
 
 
-def name_enum_members(document: JSONObject) -> list[str]:
+def name_enum_members(
+    document: JSONObject, paths_in_spec: Mapping[str, str] | None = None
+) -> list[str]:
     """Give the members of each enum stable names, in place; return notes for the reader.
+
+    `paths_in_spec` holds the path in the spec of each enum that was moved since, by its path in the
+    document. Notes and errors name the path in the spec, because the overlay is applied to that.
 
     If an enum lists a value several times, only the first is kept, with its name. One kind of note
     reports a name that differs from the generator's own and is not in the overlay. The other
     reports a name in the overlay whose value is gone. Raise SpecError if a value cannot be named;
     the message has the action to add to the overlay.
     """
+    if paths_in_spec is None:
+        paths_in_spec = {}
     notes: list[str] = []
     for schema in find_objects(document):
         values = schema.node.get("enum")
@@ -65,7 +74,8 @@ def name_enum_members(document: JSONObject) -> list[str]:
         # The generator makes no enum of booleans, nor of a lone null.
         if schema.node.get("type") == "boolean" or values == [None]:
             continue
-        notes += _name_members(schema)
+        path = paths_in_spec.get(schema.path, schema.path)
+        notes += _name_members(evolve(schema, path=path))
     return notes
 
 
@@ -287,7 +297,8 @@ def _check_names(schema: SpecObject, names: dict[Value, str]) -> None:
         if problem:
             advice = _advise_name(schema, value)
             if isinstance(schema.node.get(VARNAMES), list):
-                # An overlay cannot change one name of a list, but without it, rules 1 to 3 apply.
+                # An overlay cannot change a single name in a list. If it removes the list, rules 1
+                # to 3 name all values.
                 advice = advise_removal(_path_of_names(schema))
             raise SpecError(f"{schema.path}.enum: {problem}; {advice}")
         taken[name] = value

@@ -1,8 +1,8 @@
-"""Writes `null` in an enum so that the generator can read it: as an alternative to the enum.
+"""Takes `null` out of each enum, and allows it beside the enum: `anyOf: [the enum, null]`.
 
-The generator makes a union of such an enum and numbers its class (`BrokerTypeType1`), so the class
-of the schema's own name disappears. After this module, the enum holds no null, and each place that
-used it allows null: `anyOf: [the enum, null]`. `make generate` uses it.
+From an enum with null among its values, the generator makes a union and numbers the class of the
+enum (`BrokerTypeType1`), so the class with the schema's own name disappears. `make generate` uses
+this module.
 """
 
 from openapi_tools.enum_names import VARNAMES
@@ -11,8 +11,12 @@ from openapi_tools.objects import SpecObject, advise_update, find_objects, json_
 from openapi_tools.references import schema_reference
 
 
-def split_nullable_enums(document: JSONObject) -> None:
-    """Take null out of each enum, and allow it wherever the enum is used, in place."""
+def split_nullable_enums(document: JSONObject) -> dict[str, str]:
+    """Take null out of each enum, and allow it wherever the enum is used, in place.
+
+    An enum that has no schema of its own moves into an `anyOf`. Return the earlier path of each
+    enum that moved, by its path in the changed document.
+    """
     objects = find_objects(document)
     references: set[str] = set()
     inline: list[SpecObject] = []
@@ -26,8 +30,11 @@ def split_nullable_enums(document: JSONObject) -> None:
             inline.append(schema)
     for holder in objects:
         _allow_null_beside_reference(holder.node, references)
+    earlier_paths: dict[str, str] = {}
     for schema in inline:
         _move_into_union(schema)
+        earlier_paths[f"{schema.path}.anyOf[0]"] = schema.path
+    return earlier_paths
 
 
 def _has_null_and_values(schema: JSONObject) -> bool:

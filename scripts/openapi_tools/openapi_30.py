@@ -308,7 +308,7 @@ def _replace_examples(node: JSONObject, example: JSON) -> None:
 def _simplify_encoding(node: JSONObject) -> None:
     """Write binary and base64 content as a `format`.
 
-    Binary content with another encoding, such as base64url, is text, so it has no format.
+    OpenAPI 3.0 has no format for other encodings, such as base64url, so they stay as they are.
     """
     if "format" in node:
         return
@@ -325,9 +325,11 @@ def _simplify_encoding(node: JSONObject) -> None:
 def rename_unknown_keywords(node: JSONObject, place: str) -> JSONObject:
     """Return a schema in which keywords that OpenAPI 3.0 does not know become extensions (`x-…`).
 
-    They are keywords that OpenAPI 3.1 allows as annotations without defining them, such as `embed`,
-    and keywords that it defines, but that a client can ignore and still read every answer, such as
-    `examples`. The keywords in _REFUSED_KEYWORDS keep their names, so that validation refuses them.
+    There are two sorts of these keywords. Some are not defined by OpenAPI 3.1 either, which allows
+    them as annotations: `embed`, for example. Others are defined by it, but a client can read every
+    answer without them: `examples`, for example.
+
+    The keywords in _REFUSED_KEYWORDS keep their names, so that validation refuses them.
 
     Raise SpecError if an extension of the same name is there already, with another value.
     """

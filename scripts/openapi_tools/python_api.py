@@ -3,16 +3,21 @@
 griffe's own check compares no types, and finds no new names. The rule here: the type of a value
 that callers give may only become wider, and the type of a value that they get may only become
 narrower. The rule assumes that callers give the arguments of a constructor by keyword.
+
+Either all public names of a package are compared (`compare_packages`), or only those of some of its
+modules (`compare_modules`).
 """
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import griffe
-from attrs import Factory, define, frozen
+from attrs import Factory, define, field, frozen
+
+from openapi_tools.json_values import SpecError
 
 # A call of `field` in attrs or dataclasses, or of `ib` in attrs.
 _FIELD_CALL = re.compile(r"(\w+\.)*(field|ib)\(")
@@ -122,6 +127,8 @@ class _Definition:
     """Whether callers can give the parameter by position."""
     by_keyword: bool = False
     """Whether callers can give the parameter by keyword."""
+    module: griffe.Module | None = field(default=None, eq=False, repr=False)
+    """The module that the content was read in, for a parameter, a function or an attribute."""
 
     def alternatives(self) -> set[str]:
         """Return the members of the content if it is a union, or else the content alone.
@@ -153,10 +160,41 @@ class _Definition:
 
 
 def compare_packages(old: Path, new: Path, package: str) -> Iterator[Change]:
-    """Yield what changed in a package from the folder `old` to the folder `new`."""
-    before = _load_definitions(old, package)
-    after = _load_definitions(new, package)
+    """Yield what changed in a package from the folder `old` to the folder `new`.
+
+    Raise SpecError if a module of the package is not valid Python.
+    """
+    before = dict(_walk(package, _load(old, package)))
+    after = dict(_walk(package, _load(new, package)))
+    yield from _compare(before, after)
+
+
+def compare_modules(old: Path, new: Path, modules: Sequence[str]) -> Iterator[Change]:
+    """Yield what changed in the public names of some modules, from folder `old` to folder `new`.
+
+    All `modules` are in one package. A name that one of them imports and makes public is compared
+    wherever it is defined.
+
+    Other modules may define types that the signatures of these names mention. If such a type is
+    there in both folders, it is compared, too. It is not reported as new or gone, because callers
+    know it only through the signatures.
+
+    Raise SpecError if a module of the package is not valid Python.
+    """
+    before = _load_names(old, modules)
+    after = _load_names(new, modules)
+    names_before = before.names
+    names_after = after.names
+    for path in before.mentioned_types.keys() & after.mentioned_types.keys():
+        names_before |= before.mentioned_types[path]
+        names_after |= after.mentioned_types[path]
+    yield from _compare(names_before, names_after)
+
+
+def _compare(before: dict[str, _Definition], after: dict[str, _Definition]) -> Iterator[Change]:
+    """Yield what changed from the definitions `before` to the definitions `after`."""
     _keep_paths_of_keyword_only_parameters(before, after)
+    _follow_renamed_parameters(before, after)
     uses = _find_uses(before | after)
     for path in sorted(before.keys() | after.keys()):
         holder = _holder_of(path)
@@ -187,6 +225,30 @@ def _keep_paths_of_keyword_only_parameters(
             keyword_only_path = f"{_holder_of(path)}({name})"
             if keyword_only_path in before:
                 after[keyword_only_path] = after.pop(path)
+
+
+def _follow_renamed_parameters(
+    before: dict[str, _Definition], after: Mapping[str, _Definition]
+) -> None:
+    """Give parameters in `before` their paths in `after`, if callers do not use their names.
+
+    Nobody is affected if another name is given to `*args`, to `**options`, or to a parameter that
+    could only be given by position.
+    """
+    paths_after: dict[str, str] = {}
+    for path, definition in after.items():
+        if definition.kind == "parameter":
+            paths_after[_without_parameter_name(path)] = path
+    for path, definition in list(before.items()):
+        if definition.kind == "parameter" and not definition.by_keyword:
+            path_after = paths_after.get(_without_parameter_name(path))
+            if path_after is not None:
+                before[path_after] = before.pop(path)
+
+
+def _without_parameter_name(path: str) -> str:
+    """Return the path of a parameter without its name: 'f(0: ' for 'f(0: a)'."""
+    return re.sub(r"\w+\)$", "", path)
 
 
 def _holder_of(path: str) -> str:
@@ -363,40 +425,166 @@ def _is_callable(node: ast.Subscript) -> bool:
     return _last_part(ast.unparse(node.value)) == "Callable"
 
 
-def _load_definitions(folder: Path, package: str) -> dict[str, _Definition]:
-    """Return the definitions of the public names of a package, by path, without importing it."""
-    module = griffe.load(package, search_paths=[folder], try_relative_path=False)
-    return dict(_walk(module))
+def _load(folder: Path, package: str) -> griffe.Object | griffe.Alias:
+    """Load a package from a folder, without importing it.
+
+    Raise SpecError if one of its modules is not valid Python.
+    """
+    # By itself, griffe leaves out a module inside the package that is not valid.
+    for file in sorted((folder / package).rglob("*.py")):
+        try:
+            ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError) as error:  # ValueError for a null byte
+            raise SpecError(f"{file}: this is not valid Python: {error}") from None
+    return griffe.load(package, search_paths=[folder], try_relative_path=False)
 
 
-def _walk(holder: griffe.Object | griffe.Alias) -> Iterator[tuple[str, _Definition]]:
+@define
+class _NamesOfModules:
+    """The public names of some modules, and the types that these names mention."""
+
+    names: dict[str, _Definition] = Factory(dict)
+    """The definitions of the modules, of their public names, and of the names inside these names.
+
+    The keys are their paths. That of an imported name begins with the module that makes it public,
+    not with the one that defines it.
+    """
+    mentioned_types: dict[str, dict[str, _Definition]] = Factory(dict)
+    """The definitions of each mentioned type without a public name, and of the names inside it.
+
+    The outer keys are the paths at which the types are defined.
+    """
+
+
+def _load_names(folder: Path, modules: Sequence[str]) -> _NamesOfModules:
+    """Load the public names of some modules of one package. A missing module has no names."""
+    package = modules[0].partition(".")[0]
+    root = _load(folder, package)
+    loaded = _NamesOfModules()
+    objects: dict[str, griffe.Object] = {}
+    """The objects behind the public names, by the paths of these names."""
+    for path in modules:
+        module = _find_object(root, path)
+        if module is not None:
+            loaded.names[path] = _Definition("module", "")
+            _collect_public_names(path, module, loaded.names, objects)
+    public_classes = {target.path for target in objects.values()}
+    for path, target in objects.items():
+        loaded.names |= _walk_member(path, target, public_classes)
+    unread = list(loaded.names.values())
+    while unread:
+        for target in _find_mentioned_types(root, unread.pop()):
+            if target.path not in public_classes and target.path not in loaded.mentioned_types:
+                definitions = dict(_walk_member(target.path, target, public_classes))
+                loaded.mentioned_types[target.path] = definitions
+                unread += definitions.values()
+    return loaded
+
+
+def _collect_public_names(
+    path: str,
+    module: griffe.Object,
+    names: dict[str, _Definition],
+    objects: dict[str, griffe.Object],
+) -> None:
+    """Add the objects behind the public names of a module to `objects`, by the paths of the names.
+
+    Add a name whose content is not compared to `names` instead. Leave out the modules inside.
+    """
+    for name, member in module.members.items():
+        if not member.is_public:
+            continue
+        target = _final_target(member)
+        if target is None:
+            names[f"{path}.{name}"] = _Definition("alias", "")
+        elif name == "__version__":
+            # Its value changes with each release, which breaks nobody.
+            names[f"{path}.{name}"] = _Definition("attribute", "")
+        elif not target.is_module:
+            objects[f"{path}.{name}"] = target
+
+
+def _find_mentioned_types(
+    root: griffe.Object | griffe.Alias, definition: _Definition
+) -> Iterator[griffe.Object]:
+    """Yield the classes and the type aliases of the package that the content of a definition names.
+
+    The bases of a class are left out: their members are compared as those of the class.
+    """
+    if definition.module is None:
+        return
+    identifiers = _identifiers_in(definition.content)
+    for identifier in sorted(identifiers.values | identifiers.arguments):
+        try:
+            path = definition.module.resolve(identifier)
+        except griffe.NameResolutionError:  # a builtin, or no name of the module
+            continue
+        target = _find_object(root, path)
+        if target is not None and (target.is_class or _is_type_alias(target)):
+            yield target
+
+
+def _find_object(root: griffe.Object | griffe.Alias, path: str) -> griffe.Object | None:
+    """Return the object at a path, or None if the loaded package has none."""
+    try:
+        return _final_target(root.modules_collection.get_member(path))
+    except (KeyError, griffe.GriffeError):
+        return None
+
+
+def _final_target(member: griffe.Object | griffe.Alias) -> griffe.Object | None:
+    """Return the object that a name stands for, or None if the loaded package does not have it."""
+    if not isinstance(member, griffe.Alias):
+        return member
+    try:
+        return member.final_target
+    except griffe.GriffeError:
+        return None
+
+
+def _walk(
+    path: str, holder: griffe.Object | griffe.Alias, public_classes: Collection[str] | None = None
+) -> Iterator[tuple[str, _Definition]]:
     """Yield the public names inside a module or a class: path and definition.
 
-    A path is 'package.module.function', or 'package.module.function(parameter)'.
+    `path` is the path of the holder. The paths of the names begin with it:
+    'package.module.function', or 'package.module.function(parameter)'.
+
+    `public_classes` holds the paths at which the classes with a public name are defined. Without
+    it, these are all classes whose names do not begin with `_`. A class is walked without the
+    members that it inherits from them.
     """
     members = holder.members
     if holder.is_class:
         members = holder.all_members
-    for member in members.values():
+    for name, member in members.items():
         if not member.is_public:
             continue
+        member_path = f"{path}.{name}"
         if not isinstance(member, griffe.Alias):
-            yield from _walk_member(member.path, member)
+            yield from _walk_member(member_path, member, public_classes)
         elif holder.is_class and member.inherited:
-            if _is_from_private_base(member):
-                yield from _walk_member(member.path, member.final_target)
-            # The members of a public base are found when that base is walked.
+            if not _is_walked_with_its_base(member, public_classes):
+                yield from _walk_member(member_path, member.final_target, public_classes)
         else:  # an import that is made public
-            yield member.path, _Definition("alias", "")
+            yield member_path, _Definition("alias", "")
+
+
+def _is_walked_with_its_base(member: griffe.Alias, public_classes: Collection[str] | None) -> bool:
+    """Return True if an inherited member is found when the base that defines it is walked."""
+    base = _holder_of(member.final_target.path)
+    if public_classes is None:
+        return not _last_part(base).startswith("_")
+    return base in public_classes
 
 
 def _walk_member(
-    path: str, member: griffe.Object | griffe.Alias
+    path: str, member: griffe.Object, public_classes: Collection[str] | None = None
 ) -> Iterator[tuple[str, _Definition]]:
     """Yield a member of a module or a class, and the names inside it: path and definition.
 
-    `path` is the path by which callers reach the member. It is not always the path of `member`: if
-    a class inherits a member, that is the path in the base.
+    `path` is the path by which callers reach the member. `member.path` would be where it is
+    defined, which differs if it is imported or inherited.
 
     A type alias is recognised by its annotation, `TypeAlias`. Without it, the alias counts as an
     attribute.
@@ -406,18 +594,26 @@ def _walk_member(
         content = str(member.annotation or member.value)
         if "property" in member.labels:
             kind = "property"
-        elif _last_part(content) == "TypeAlias":
+        elif _is_type_alias(member):
             kind = "type alias"
             content = str(member.value).strip("'\"")
-        yield path, _Definition(kind, content, is_required=_is_required(member))
+        is_required = _is_required(member)
+        yield path, _Definition(kind, content, is_required=is_required, module=member.module)
     elif isinstance(member, griffe.Function):
         yield from _walk_function(path, member)
     elif isinstance(member, griffe.Class):
         yield path, _Definition("class", " | ".join(str(base) for base in member.bases))
-        yield from _walk(member)
+        yield from _walk(path, member, public_classes)
     else:
         yield path, _Definition(member.kind.value, "")
-        yield from _walk(member)
+        yield from _walk(path, member, public_classes)
+
+
+def _is_type_alias(member: griffe.Object) -> bool:
+    """Return True for an attribute with the annotation `TypeAlias`."""
+    if not isinstance(member, griffe.Attribute):
+        return False
+    return _last_part(str(member.annotation)) == "TypeAlias"
 
 
 def _is_required(attribute: griffe.Attribute) -> bool:
@@ -434,7 +630,11 @@ def _is_required(attribute: griffe.Attribute) -> bool:
 
 
 def _has_default(attribute: griffe.Attribute) -> bool:
-    """Return True if an attribute has a default: any value but a call of `field` without one."""
+    """Return True if a class gives an attribute a default.
+
+    The value after the `=` is the default, unless it is a call of `field`: then the default, if
+    there is one, is an argument of the call.
+    """
     if attribute.value is None:
         return False
     value = str(attribute.value)
@@ -448,7 +648,7 @@ def _walk_function(path: str, function: griffe.Function) -> Iterator[tuple[str, 
     kind = "function"
     if ".api." in path:
         kind = "operation"
-    yield path, _Definition(kind, str(function.returns))
+    yield path, _Definition(kind, str(function.returns), module=function.module)
     for index, parameter in enumerate(function.parameters):
         definition = _Definition(
             "parameter",
@@ -456,6 +656,7 @@ def _walk_function(path: str, function: griffe.Function) -> Iterator[tuple[str, 
             is_required=parameter.required,
             by_position=parameter.kind in _BY_POSITION,
             by_keyword=parameter.kind in _BY_KEYWORD,
+            module=function.module,
         )
         yield f"{path}({_describe_parameter(index, parameter)})", definition
 
@@ -475,9 +676,3 @@ def _describe_parameter(index: int, parameter: griffe.Parameter) -> str:
             return f"{index}: *{parameter.name}"
         case _:
             return f"{index}: {parameter.name}"
-
-
-def _is_from_private_base(member: griffe.Alias) -> bool:
-    """Return True if a class inherits the member from a base whose name begins with `_`."""
-    base = member.final_target.parent
-    return base is not None and base.name.startswith("_")

@@ -41,7 +41,7 @@ def check_openapi(document: JSONObject, prefix: str = "") -> None:
     # An error of a schema with alternatives holds the errors of each alternative.
     outer_path = error.json_path
     while error.context:
-        error = max(error.context, key=_specificity)
+        error = max(error.context, key=_likelihood)
     place += error.json_path.removeprefix(outer_path)
     raise SpecError(f"{prefix} {place}: {_describe(error):.200}")
 
@@ -57,19 +57,22 @@ def _place_of(document: JSONObject, error: ValidationError) -> str:
     if _value_at(document, error.absolute_path) is error.instance:
         return path
     place = _place_of_default(document, error)
-    if place is None:
-        place = _place_of_container(document, "$", error.instance)
-    if place is None:
-        return path
-    return place
+    if place is not None:
+        return place
+    # Texts, mappings and lists are found by their identity. Of a number, true, false or null,
+    # Python may use one object for several values, so the place would be a guess.
+    start: str | None = None
+    if isinstance(error.instance, str | dict | list):
+        start = _find_start(document, "$", error)
+    return (start or "$") + path.removeprefix("$")
 
 
-def _specificity(error: ValidationError) -> tuple[int, bool]:
-    """Return how specific one of the errors of a schema's alternatives is, to choose the greatest.
+def _likelihood(error: ValidationError) -> tuple[int, bool]:
+    """Return how likely an error is to belong to the alternative of a schema that was meant.
 
-    The deeper the wrong value, the more of the document fits the alternative: most likely, it is
-    the one that was meant. Of two errors at one depth, a missing property says less than another
-    error: it is missing wherever another alternative was meant.
+    The results are compared: the greatest is the most likely. The deeper the wrong value, the more
+    of the document fits the alternative. If two errors are equally deep, one about a missing
+    property is less likely: a value that is meant for another alternative lacks it, too.
     """
     return len(error.absolute_path), error.validator != "required"
 
@@ -129,16 +132,16 @@ def _find_circle(schemas: JSONObject, start: str) -> list[str]:
     waiting = [start]
     while waiting:
         name = waiting.pop()
-        for part in _parts_of(expect_object(schemas[name], name)):
-            if part == start:
-                return [*paths[name], part]
-            if part in schemas and part not in paths:
-                paths[part] = [*paths[name], part]
-                waiting.append(part)
+        for included in _included_names(expect_object(schemas[name], name)):
+            if included == start:
+                return [*paths[name], included]
+            if included in schemas and included not in paths:
+                paths[included] = [*paths[name], included]
+                waiting.append(included)
     return []
 
 
-def _parts_of(schema: JSONObject) -> Iterator[str]:
+def _included_names(schema: JSONObject) -> Iterator[str]:
     """Yield the names of the schemas that a schema includes through $ref, allOf, anyOf and oneOf.
 
     A value of the schema has to pass them itself. The schemas of its properties and items are for
@@ -150,37 +153,37 @@ def _parts_of(schema: JSONObject) -> Iterator[str]:
     for keyword in ("allOf", "anyOf", "oneOf"):
         if keyword in schema:
             for part in copy_objects(schema[keyword], keyword):
-                yield from _parts_of(part)
+                yield from _included_names(part)
 
 
-def _place_of_container(value: JSON, place: str, container: object) -> str | None:
-    """Return the JSONPath of a mapping or a list inside `value`, found by its identity, or None.
+def _find_start(value: JSON, place: str, error: ValidationError) -> str | None:
+    """Return the JSONPath of the value at which the path of an error begins, or None.
 
-    `place` is the JSONPath of `value`. Other values have no identity of their own.
+    It is `value`, whose JSONPath is `place`, or a value inside it: the one from which the path of
+    the error leads to the very object that is wrong, not to an equal one.
     """
-    if not isinstance(container, dict | list):
-        return None
-    if value is container:
+    if _value_at(value, error.absolute_path) is error.instance:
         return place
     for here, member in _members(value, place):
-        inner = _place_of_container(member, here, container)
+        inner = _find_start(member, here, error)
         if inner is not None:
             return inner
     return None
 
 
 def _place_of_default(document: JSONObject, error: ValidationError) -> str | None:
-    """Return the place of a default that does not fit its schema, or None.
+    """Return the place of the wrong value in a default that does not fit its schema, or None.
 
     The validator knows only where in the default the error is, not where the default is. But it
     knows the wrong value, and which part of a schema this value does not fit. Both are compared,
     because the same part may belong to several schemas with a default, through references.
     """
+    path_in_default = str(error.json_path).removeprefix("$")
     for place, schema in _find_schemas_with_default(document, "$"):
         value = _value_at(schema["default"], error.absolute_path)
         part = _part_of_schema(document, schema, error.absolute_schema_path)
         if value is error.instance and part is error.schema:
-            return f"{place}.default"
+            return f"{place}.default{path_in_default}"
     return None
 
 
@@ -205,19 +208,35 @@ def _members(value: JSON, place: str) -> Iterator[tuple[str, JSON]]:
 
 
 def _part_of_schema(document: JSONObject, schema: JSONObject, path: Iterable[str | int]) -> object:
-    """Return the part of a schema that an error is about, or _NOTHING.
+    """Return the part of a schema that holds the last keyword of a path, or _NOTHING.
 
-    `path` leads from the schema to the keyword that is not satisfied. The keyword itself is left
-    out, and so is `$ref`: the path goes on in the target of a reference.
+    `path` is that of an error: it leads from the schema to the keyword that is not satisfied. It
+    has no step for a `$ref`: its next step is a keyword in the target of the reference.
     """
     part: JSON = schema
     for step in list(path)[:-1]:
         member = _value_at(part, [step])
         if not isinstance(member, dict | list):
             return _NOTHING
-        part = member
-        if isinstance(part, dict) and "$ref" in part:
-            part = find_target(document, str(part["$ref"]), "$ref")
+        try:
+            part = _follow_references(document, member)
+        except SpecError:  # there is nothing at a reference, which is another error
+            return _NOTHING
+    return part
+
+
+def _follow_references(document: JSONObject, part: JSON) -> JSON:
+    """Return the target of a reference, or of the last of a chain of references.
+
+    Return anything else as it is. If references lead in a circle, return one of them.
+    """
+    followed: set[str] = set()
+    while isinstance(part, dict) and "$ref" in part:
+        reference = str(part["$ref"])
+        if reference in followed:
+            break
+        followed.add(reference)
+        part = find_target(document, reference, "$ref")
     return part
 
 

@@ -774,7 +774,9 @@ def test_schema_that_the_operations_lack_gives_no_tag_to_another_one_with_its_ne
         components={"schemas": {"Base": base, "Ours": derived}},
     )
 
-    spec = to_canonical_form(document, [("/x", "get")], {}, {"Gone": "Ours"}, may_lack_schemas=True)
+    spec = to_canonical_form(
+        document, [("/x", "get")], {}, {"Gone": "Ours"}, may_rename_unneeded_schemas=True
+    )
 
     assert spec["components"]["schemas"]["Base"] == base
 

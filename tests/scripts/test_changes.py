@@ -568,6 +568,26 @@ def test_failure_of_redocly_is_reported_in_the_first_line(
     )
 
 
+@pytest.mark.usefixtures("quick")
+def test_settings_of_redocly_in_the_current_folder_are_not_read(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    redocly: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    redocly(json.dumps(CHANGES))
+    node = changes.REDOCLY
+    node.write_text(node.read_text().replace("\n", "\n[ ! -e redocly.yaml ] || exit 1\n", 1))
+    spec = spec_file(tmp_path, "words are changed")
+    (tmp_path / "redocly.yaml").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+
+    _, text = run(capsys, generate.SPEC, spec.name)
+
+    assert "redocly failed" not in text
+    assert "paths > /a~b > get: It is gone; For good" in text
+
+
 def reported(**changes: Any) -> str:
     """Return a report of redocly on one change, which differs from a correct one."""
     change = CHANGES["changes"][0] | changes
@@ -707,6 +727,13 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+def commit(folder: Path) -> None:
+    """Commit all changes in a checkout."""
+    for command in ("add .", "commit -q -m more"):
+        git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com", *command.split()]
+        subprocess.run(git, cwd=folder, check=True)
+
+
 @pytest.mark.usefixtures("quick")
 def test_working_tree_and_facade_are_compared_with_a_git_ref(
     capsys: pytest.CaptureFixture[str], checkout: Path
@@ -718,6 +745,47 @@ def test_working_tree_and_facade_are_compared_with_a_git_ref(
     assert unchanged == (0, "Nothing breaks.\n")
     assert changed[0] == 1
     assert "breaking  python   mesh_facade.read(1: broker): is new, and required" in changed[1]
+
+
+@pytest.mark.usefixtures("quick")
+def test_facade_is_compared_by_the_names_that_the_changelog_promises(
+    capsys: pytest.CaptureFixture[str], checkout: Path
+) -> None:
+    facade = checkout / "mesh_facade"
+    (facade / "testing").mkdir()
+    for module in ("checks.py", "dask.py", "testing/__init__.py", "testing/server.py"):
+        (facade / module).write_text("def read(token): ...\n")
+    commit(checkout)
+    for module in ("checks.py", "testing/server.py"):
+        (facade / module).write_text("def read(token, broker): ...\n")
+    of_other_modules = run(capsys, "HEAD")
+    for module in ("__init__.py", "dask.py", "testing/__init__.py"):
+        (facade / module).write_text("def read(token, broker): ...\n")
+
+    code, text = run(capsys, "HEAD")
+
+    assert of_other_modules == (0, "Nothing breaks.\n")
+    assert code == 1
+    assert text.splitlines()[:-2] == [
+        f"breaking  python   {module}.read(1: broker): is new, and required"
+        for module in ("mesh_facade.dask", "mesh_facade", "mesh_facade.testing")
+    ]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("module", ["__init__.py", "bulk.py"])
+@pytest.mark.parametrize("source", [b"def read(:\n", b"\0", b"\xff"])
+def test_module_that_is_not_valid_python_exits_with_2(
+    capsys: pytest.CaptureFixture[str], checkout: Path, module: str, source: bytes
+) -> None:
+    path = checkout / "mesh_facade" / module
+    path.write_bytes(source)
+
+    assert changes.main(["v1"]) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {path}: this is not valid Python: ")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.usefixtures("checkout")

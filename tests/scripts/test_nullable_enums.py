@@ -7,6 +7,7 @@ from typing import Any
 
 import generate
 import pytest
+import yaml
 from openapi_schema_validator import OAS30ReadValidator
 from openapi_tools.documents import read_document
 from openapi_tools.json_values import SpecError
@@ -100,6 +101,48 @@ def test_enum_without_any_name_is_refused_with_the_place_to_name_it() -> None:
         " openapi/overlay.yaml: {target: '$.components.schemas.Other.items',"
         " update: {title: NAME}}"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "complaint", "target"),
+    [
+        ({"enum": ["3commas", None]}, "'3commas' is named VALUE_3COMMAS", ""),
+        ({"enum": ["a", 1, None]}, "1 and 'a' are of two types", ".enum[?@ == 1]"),
+        (
+            {"enum": ["a", None], "x-enum-varnames": 1},
+            "expected a mapping from value to name",
+            '["x-enum-varnames"]',
+        ),
+    ],
+)
+def test_advice_on_an_enum_inside_a_property_names_its_place_in_the_spec(
+    tmp_path: Path, kind: Any, complaint: str, target: str
+) -> None:
+    spec = read_document(generate.SPEC)
+    row = spec["components"]["schemas"]["B2BBrokerAccountBalance"]["properties"]
+    row["kind"] = kind
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(spec))
+
+    message = message_of_generate(path, None)
+
+    place = "$.components.schemas.B2BBrokerAccountBalance.properties.kind"
+    assert complaint in message
+    advice = message.partition("add to openapi/overlay.yaml: ")[2]
+    action = yaml.safe_load(advice.replace("NAME", "MY_NAME"))
+    assert action["target"] == f"{place}{target}"
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(json.dumps({"overlay": "1.0.0", "actions": [action]}))
+    assert message_of_generate(path, overlay) == ""
+
+
+def message_of_generate(spec: Path, overlay: Path | None) -> str:
+    """Return the note on names that generating a client from a spec gives, or its error."""
+    try:
+        _, messages = generate._prepare_document(spec, overlay)
+    except SpecError as error:
+        return str(error)
+    return "\n".join(messages)
 
 
 @pytest.mark.parametrize("schema", [{"enum": ["a"]}, {"enum": [None], "nullable": True}])

@@ -2,7 +2,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from openapi_tools.python_api import compare_packages
+from openapi_tools.python_api import compare_modules, compare_packages
 
 import mesh_facade
 
@@ -72,6 +72,26 @@ def test_parameter_breaks_callers_only_if_they_lose_a_way_to_give_it(
     found = changes(tmp_path, f"def f({old}): ...", f"def f({new}): ...")
 
     assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("a, /", "b, /", []),
+        ("a, c, /", "b, c, /", []),
+        ("*a", "*b", []),
+        ("**a", "**b", []),
+        ("a, *b, c, **d", "a, *e, c, **f", []),
+        ("a, /", "b", [(False, "f(0: b)", "can now be given by keyword, too")]),
+        ("a=1, /", "b, /", [(True, "f(0: b)", "is now required")]),
+        ("*a: X", "*b: Y", [(True, "f(0: *b)", "is `Y`, and was `X`")]),
+        ("*a", "", [(True, "f(0: *a)", "is no longer there")]),
+    ],
+)
+def test_new_name_of_a_parameter_breaks_nobody_if_callers_cannot_use_the_name(
+    tmp_path: Path, old: str, new: str, expected: list[tuple[bool, str, str]]
+) -> None:
+    assert changes(tmp_path, f"def f({old}): ...", f"def f({new}): ...") == expected
 
 
 def test_other_changes_of_a_parameter_that_can_now_be_given_by_position_are_reported(
@@ -333,3 +353,162 @@ def test_field_without_a_default_is_required(
 
     sentence = "is new, and required" if is_required else "is new"
     assert found == [(is_required, "A.y", sentence)]
+
+
+# --- the public names of some modules -----------------------------------------------------------
+
+
+def changes_of_modules(
+    tmp_path: Path, old: dict[str, str], new: dict[str, str]
+) -> list[tuple[bool, str, str]]:
+    """Compare the public names of the modules `p` and `p.kit` in two versions of a package."""
+    for folder, sources in (("old", old), ("new", new)):
+        for name, source in {"__init__": "", **sources}.items():
+            file = tmp_path / folder / "p" / f"{name}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(source)
+    found = compare_modules(tmp_path / "old", tmp_path / "new", ["p", "p.kit"])
+    return [(effect == "breaking", place, sentence) for effect, place, sentence in found]
+
+
+def exporting(*names: str, module: str = "p.inner") -> str:
+    """Return a module that imports names from another one and makes them public."""
+    return f"from {module} import {', '.join(names)}\n__all__ = {list(names)!r}\n"
+
+
+def test_names_of_other_modules_are_not_compared(tmp_path: Path) -> None:
+    old = {"inner": "def f(): ...\nclass A:\n  x = 1", "gone": "y = 1"}
+
+    assert changes_of_modules(tmp_path, old, {"inner": "def f(a): ..."}) == []
+
+
+@pytest.mark.parametrize("module", ["__init__", "kit"])
+def test_imported_name_is_compared_where_it_is_defined(tmp_path: Path, module: str) -> None:
+    old = {module: exporting("f", "A"), "inner": "def f(): ...\nclass A:\n  def g(self): ..."}
+    new = {module: exporting("f", "A"), "inner": "def f(a): ...\nclass A:\n  def g(self, b): ..."}
+
+    found = changes_of_modules(tmp_path, old, new)
+
+    path = "p"
+    if module == "kit":
+        path = "p.kit"
+    assert found == [
+        (True, f"{path}.A.g(1: b)", "is new, and required"),
+        (True, f"{path}.f(0: a)", "is new, and required"),
+    ]
+
+
+def test_name_that_is_no_longer_imported_is_reported(tmp_path: Path) -> None:
+    source = {"inner": "def f(): ...\ndef g(): ..."}
+
+    found = changes_of_modules(
+        tmp_path,
+        {"__init__": exporting("f", "g"), **source},
+        {"__init__": exporting("f"), **source},
+    )
+
+    assert found == [(True, "p.g", "is no longer there")]
+
+
+def test_definition_that_moves_to_another_module_breaks_nobody(tmp_path: Path) -> None:
+    source = "class A:\n  def g(self): ..."
+
+    found = changes_of_modules(
+        tmp_path,
+        {"__init__": exporting("A"), "inner": source},
+        {"__init__": exporting("A", module="p.other"), "other": source},
+    )
+
+    assert found == []
+
+
+def test_module_that_is_gone_or_new_is_reported_once(tmp_path: Path) -> None:
+    kit = {"kit": "def f(): ..."}
+
+    assert changes_of_modules(tmp_path / "gone", kit, {}) == [(True, "p.kit", "is no longer there")]
+    assert changes_of_modules(tmp_path / "new", {}, kit) == [(False, "p.kit", "is new")]
+
+
+@pytest.mark.parametrize(
+    ("names", "places"),
+    [(("A", "B"), ["p.A.f(1: a)", "p.B.f(1: a)"]), (("A", "Base"), ["p.Base.f(1: a)"])],
+)
+def test_inherited_member_is_compared_with_the_base_if_callers_can_import_the_base(
+    tmp_path: Path, names: tuple[str, ...], places: list[str]
+) -> None:
+    old = "class Base:\n  def f(self): ...\nclass A(Base): ...\nclass B(Base): ..."
+    new = old.replace("self", "self, a")
+    export = {"__init__": exporting(*names)}
+
+    found = changes_of_modules(tmp_path, {**export, "inner": old}, {**export, "inner": new})
+
+    assert [place for _, place, _ in found] == places
+
+
+def test_type_that_a_signature_mentions_is_compared(tmp_path: Path) -> None:
+    kit = {"kit": "from p.inner import Options\ndef f(**options: Unpack[Options]): ..."}
+    old = (
+        "Amount: TypeAlias = 'int | str'\n"
+        "class Options(TypedDict, total=False):\n"
+        "  x: Amount\n"
+        "  y: T"
+    )
+    new = old.replace("int | str", "int").replace("y: T", "z: T")
+
+    found = changes_of_modules(tmp_path, {**kit, "inner": old}, {**kit, "inner": new})
+
+    assert found == [
+        (True, "p.inner.Amount", "is `int`, and was `int | str`"),
+        (True, "p.inner.Options.y", "is no longer there"),
+        (False, "p.inner.Options.z", "is new"),
+    ]
+
+
+def test_mentioned_type_with_a_public_name_is_compared_under_this_name(tmp_path: Path) -> None:
+    export = {"__init__": exporting("A", "f")}
+    old = "class A:\n  def g(self): ...\ndef f() -> A: ..."
+    new = old.replace("self", "self, b")
+
+    found = changes_of_modules(tmp_path, {**export, "inner": old}, {**export, "inner": new})
+
+    assert found == [(True, "p.A.g(1: b)", "is new, and required")]
+
+
+def test_names_in_a_signature_that_are_not_types_of_the_package_are_not_compared(
+    tmp_path: Path,
+) -> None:
+    kit = {
+        "kit": "from other import X\nfrom p.inner import check\ndef f(a: Annotated[X, check]): ..."
+    }
+
+    found = changes_of_modules(
+        tmp_path,
+        {**kit, "inner": "def check(a): ..."},
+        {**kit, "inner": "def check(a, b): ..."},
+    )
+
+    assert found == []
+
+
+def test_mentioned_type_that_moves_to_another_module_breaks_nobody(tmp_path: Path) -> None:
+    source = {"inner": "Amount: TypeAlias = int", "other": "Amount: TypeAlias = int"}
+    kit = "from p.{} import Amount\ndef f(a: Amount): ..."
+
+    found = changes_of_modules(
+        tmp_path,
+        {"kit": kit.format("inner"), **source},
+        {"kit": kit.format("other"), **source},
+    )
+
+    assert found == []
+
+
+def test_name_from_another_package_and_the_version_are_compared_by_their_presence(
+    tmp_path: Path,
+) -> None:
+    old = "from other import A, B\n__version__ = '1'\n__all__ = ['A', 'B', '__version__']"
+    new = "from other import A\n__version__ = '2'\n__all__ = ['A', '__version__']"
+
+    found = changes_of_modules(tmp_path, {"__init__": old}, {"__init__": new})
+
+    assert found == [(True, "p.B", "is no longer there")]

@@ -53,6 +53,11 @@ def test_a_word_in_a_schema_that_is_checked_by_itself_is_reported_with_its_place
     )
 
 
+def test_a_word_in_a_schema_of_the_components_is_reported_with_its_place() -> None:
+    reason = refusal({"type": "string", "pattern": "(["})
+    assert reason == "a.yaml: $.components.schemas.A.pattern: '([' is not a 'regex'"
+
+
 @pytest.mark.parametrize(
     ("schemas", "circle"),
     [
@@ -162,15 +167,28 @@ def test_schemas_that_include_each_other_are_found_beside_many_that_do_not(other
                     },
                 }
             },
-            "properties.b.default: None for not nullable",
+            "properties.b.default[1]: None for not nullable",
         ),
         (
             {"type": "array", "items": {"type": "integer"}, "default": [1, "zwei"]},
-            "default: 'zwei' is not of type 'integer'",
+            "default[1]: 'zwei' is not of type 'integer'",
         ),
         (
             {"properties": {"k": {"type": "object"}}, "default": {"k": [2]}},
-            "default: [2] is not of type 'object'",
+            "default.k: [2] is not of type 'object'",
+        ),
+        (
+            {
+                "type": "array",
+                "items": {
+                    "anyOf": [
+                        {"type": "object", "properties": {"x": {"type": "string"}}},
+                        {"type": "integer"},
+                    ]
+                },
+                "default": [{}, {"x": 1}],
+            },
+            "default[1].x: 1 is not of type 'string'",
         ),
     ],
 )
@@ -179,6 +197,45 @@ def test_a_default_that_does_not_fit_its_schema_is_reported_with_its_place(
 ) -> None:
     place = "$.components.schemas.A" + ("" if reason.startswith("[") else ".")
     assert refusal(schema) == f"a.yaml: {place}{reason}"
+
+
+def test_default_of_an_alias_of_an_alias_is_reported_with_its_place() -> None:
+    schemas = {
+        "A": {"properties": {"a": {"allOf": [reference("Alias")], "default": 1}}},
+        "Alias": reference("Second"),
+        "Second": reference("Third"),
+        "Third": TEXT,
+    }
+    document = {"openapi": "3.0.3", "info": INFO, "paths": {}, "components": {"schemas": schemas}}
+    with pytest.raises(SpecError) as refused:
+        check_openapi(document, "a.yaml:")
+    assert str(refused.value) == (
+        "a.yaml: $.components.schemas.A.properties.a.default: 1 is not of type 'string'"
+    )
+
+
+@pytest.mark.parametrize(
+    "other", [reference("Circle"), reference("Gone"), {"$ref": "other.yaml#/Gone"}]
+)
+def test_wrong_default_is_found_behind_a_default_whose_schema_leads_nowhere(other: Json) -> None:
+    parameter = {
+        "in": "query",
+        "name": "q",
+        "schema": {"allOf": [{"type": "string"}], "default": 1},
+    }
+    operation = {"parameters": [parameter], "responses": {"200": {"description": "OK"}}}
+    schemas = {"A": {"allOf": [other], "default": 1}, "Circle": reference("Circle")}
+    document = {
+        "openapi": "3.0.3",
+        "info": INFO,
+        "components": {"schemas": schemas},
+        "paths": {"/x": {"get": operation}},
+    }
+    with pytest.raises(SpecError) as refused:
+        check_openapi(document, "a.yaml:")
+    assert str(refused.value) == (
+        "a.yaml: $.paths['/x'].get.parameters[0].schema.default: 1 is not of type 'string'"
+    )
 
 
 def test_a_reference_to_nothing_is_reported() -> None:
