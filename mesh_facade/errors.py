@@ -13,7 +13,8 @@ MeshError
     └── ServerError 500 and above
 
 Which answer becomes which class is decided in `mesh_facade/operations/envelope.py`, by `judge` and
-its table `_ERROR_KINDS`.
+its table `_ERROR_KINDS`. If the HTTP status and the envelope's status mean different classes, the
+envelope's status decides.
 
 Only four kinds of errors lead from one attempt to another: RateLimitError, ServerError, a
 MeshConnectionError whose `is_transient` is true, and any error of HTTP 408, which has no class of

@@ -13,9 +13,10 @@ A call of `engine.CallLoop` runs like this:
 4. `connection` finds out whether anything came in after the answer's last byte: only if nothing
    did, the pool keeps the connection for another call.
 5. The operation judges the answer. If it is an error, or if none came (`failures`), `retries`
-   decides whether another attempt follows, and `attempts` reports it. If a connection could not be
-   opened because too many files are open (`descriptors`), nothing was sent and that was no attempt:
-   the call waits for a connection that another call has.
+   decides whether another attempt follows. `attempts` reports each attempt to the caller's
+   `on_attempt`. If a connection could not be opened because too many files are open
+   (`descriptors`), nothing was sent and that was no attempt: the call waits for a connection that
+   another call has.
 6. `redaction` removes secrets from the text and the fields of the error that is raised in the end.
    The decorator `redaction.keeps_secrets_out_of_tracebacks` removes them from the frames of its
    traceback. Each public method that may raise needs it: `self` leads to the API keys.
@@ -31,9 +32,10 @@ Who ends a call at its deadline
       a task; a thread has only httpx's timeouts there.
     - For the secret that a caller's function returns: `waiting` ends it in a task if the function
       is async. Any other function cannot be interrupted: the call ends when it comes back.
-    - Between attempts: `retries` allows no pause beyond the deadline. But a policy that paces a
-      whole run of calls can put the deadline off by as much as it makes the call wait
-      (`seconds_to_hold` and `extends_deadline` in `retries`).
+    - Between attempts: `retries` allows no pause beyond the deadline. If a pause would end later,
+      the call ends at once, with the error of its last attempt in place of a `MeshTimeoutError`.
+      But a policy that paces a whole run of calls can put the deadline off by as much as it makes
+      the call wait (`seconds_to_hold` and `extends_deadline` in `retries`).
 
     The look-up of a host's name cannot be interrupted in a thread either. Nor can the caller's
     `on_attempt`.

@@ -351,8 +351,8 @@ class CallLoop:
     async def _send_once(self, request: httpx.Request, progress: _Progress) -> _Exchange | None:
         """Wait for a connection, send a request on it once, and give the connection back.
 
-        The connection is given back even if the call is cancelled. `pool.release` keeps it only if
-        the answer to this request was read to its end.
+        The connection is given back even if the call is cancelled. If the request was sent, but its
+        answer was not read to its end, `pool.release` closes the connection.
 
         Return None if nothing was sent and the call must try again: because the policy has put all
         attempts on hold, or because too many files were open, so the connection could not be

@@ -94,6 +94,7 @@ _TEAM_CODE = _WIRE.get_or_guess("team_code")
 TEXT_FIELDS = (_MESSAGE, _DISPLAY_MESSAGE, _ERROR_HASH, _ERROR_TYPE)
 """The fields beside `status` that the spec declares as strings or null.
 
+`judge` does not check them. An operation does so in its `check_and_complete`, with its own fields.
 `teamCode` is not in this list, because the spec does not declare it.
 """
 
