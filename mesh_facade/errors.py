@@ -122,7 +122,8 @@ class MeshAPIError(MeshError):
     Attributes:
         http_status: The HTTP status of the answer; it can be 200.
         status: The envelope's status, such as `badRequest`.
-        error_type: Mesh's reason, such as `missingField`; Mesh publishes no list of them.
+        error_type: Mesh's reason, such as `missingField`. (The spec mentions a list of these in
+            Mesh's documentation, but there is none.)
         message: Mesh's message, for developers. It may name a person.
         display_message: Mesh's message for the end user. It may name a person.
         error_hash: Mesh's fingerprint of the error, for grouping.
