@@ -5,6 +5,8 @@
     POST /accounts        the payload that Mesh Link hands over
     POST /balances/read   read all balances now; answers with the JSON
     POST /                read all balances, then redirect to the page: for the page's button
+    POST /accounts/{id}/remove
+                          delete an account, then redirect to the page: for the page's button
 
 It has no log-in: let it listen on loopback only. Start it with
 `python -m uvicorn --factory examples.balances.app:create_app`.
@@ -12,8 +14,9 @@ It has no log-in: let it listen on loopback only. Start it with
 
 import asyncio
 import contextlib
+import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -24,12 +27,13 @@ from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from mesh_facade import AsyncMeshClient, MeshError
 
-from .store import DEFAULT_URL, URL_VARIABLE, Account, Store
+from .store import DEFAULT_URL, URL_VARIABLE, Account, AccountKey, Store
 from .tokens import KEYS_VARIABLE, TokenCipher, read_link_payload
 
 # The demo page shows the page in a frame: hence frame-ancestors 'self', not 'none'.
@@ -43,6 +47,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+logger = logging.getLogger(__name__)
 router = APIRouter()
 templates = Jinja2Templates(Path(__file__).parent / "templates")
 
@@ -134,11 +139,18 @@ class AccountsResponse:
 def link_accounts(payload: Annotated[Any, Body()], store: StoreDependency) -> dict[str, int]:
     """Take in the payload of Link's success callback; the browser posts it as JSON."""
     try:
-        links = read_link_payload(payload)
+        accounts = read_link_payload(payload)
     except (TypeError, ValueError) as error:  # the message names the field and quotes no token
         raise HTTPException(422, str(error)) from None
-    store.link(links)
-    return {"linked": len(links)}
+    store.link(accounts)
+    return {"linked": len(accounts)}
+
+
+@router.post("/accounts/{account_pk}/remove")
+def remove_account(account_pk: int, store: StoreDependency) -> Response:
+    """Delete an account, its token and its balance, and show the page again."""
+    store.remove(account_pk)
+    return RedirectResponse("/", status_code=303)
 
 
 @router.post("/balances/read")
@@ -180,13 +192,26 @@ async def read_all_balances(store: Store, mesh: AsyncMeshClient) -> None:
             async for outcome in outcomes:
                 key = outcome.account.key
                 unread.remove(key)
-                if outcome.error is None:
-                    await asyncio.to_thread(store.record_balance, key, outcome.balance)
-                else:
-                    await asyncio.to_thread(store.record_error, key, outcome.error)
+                with log_database_error(key):
+                    if outcome.error is None:
+                        await asyncio.to_thread(store.record_balance, key, outcome.balance)
+                    else:
+                        await asyncio.to_thread(store.record_error, key, outcome.error)
     except MeshError as error:  # Mesh refused the API keys: the accounts in `unread` were not read
         for key in unread:
-            await asyncio.to_thread(store.record_error, key, error)
+            with log_database_error(key):
+                await asyncio.to_thread(store.record_error, key, error)
+
+
+@contextlib.contextmanager
+def log_database_error(key: AccountKey) -> Generator[None]:
+    """Log an error of the database, so that the other accounts are stored all the same."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        # The class alone, and no traceback: some messages of databases quote values.
+        problem = type(error).__name__
+        logger.error("Account %d could not be stored: %s", key.id, problem)  # noqa: TRY400
 
 
 def account_to_response(account: Account) -> AccountResponse:
@@ -217,12 +242,16 @@ def account_to_response(account: Account) -> AccountResponse:
 
 def amount_to_string(amount: Decimal | None) -> str | None:
     """Return an amount as a string: most programs read a JSON number as a float."""
-    return None if amount is None else format(amount, "f")
+    if amount is None:
+        return None
+    return format(amount, "f")
 
 
 def format_amount(amount: Decimal | None) -> str:
     """Return an amount for people; Mesh sends null where it does not know one."""
-    return "unknown" if amount is None else format(amount, ",f")
+    if amount is None:
+        return "unknown"
+    return format(amount, ",f")
 
 
 async def reject_cross_site_posts(

@@ -1,11 +1,9 @@
-"""Runs the application on a mock Mesh server, with controls for what users and time would do.
+"""Runs the application on a mock Mesh server, with buttons to link accounts and let a token die.
 
 Start it with `make example`. Everything here is made up, and gone when it ends.
 """
 
-import json
 import os
-import shlex
 import socket
 import sys
 import tempfile
@@ -13,7 +11,6 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import uvicorn
@@ -31,40 +28,68 @@ PORT = 8000
 ALLOW_FRAME = HEADERS["Content-Security-Policy"] + "; frame-src 'self'"
 
 
-def link_payload(broker: str, name: str, account_id: str, token: str) -> dict[str, Any]:
-    """Return a payload as Mesh Link would hand it to the browser."""
-    account = {"accountId": account_id, "accountName": name}
-    return {
-        "accessToken": {
-            "brokerType": broker,
-            "brokerName": broker.title(),
-            "expiresInSeconds": 3600,
-            "accountTokens": [
-                {"account": account, "accessToken": token, "refreshToken": f"{token}-refresh"}
-            ],
+@dataclass(frozen=True)
+class DemoAccount:
+    """An account that a user links, and what the mock server knows of it."""
+
+    broker: str
+    name: str
+    account_id: str
+    token: str
+    cash: dict[str, str | None]
+    buying_power: dict[str, str | None] | None = None
+    total_cash_usd: str | None = None
+
+    def link_payload(self) -> dict[str, object]:
+        """Return the payload that Mesh Link would hand to the browser."""
+        account = {"accountId": self.account_id, "accountName": self.name}
+        account_token = {
+            "account": account,
+            "accessToken": self.token,
+            "refreshToken": f"{self.token}-refresh",
         }
-    }
+        return {
+            "accessToken": {
+                "brokerType": self.broker,
+                "brokerName": self.broker.title(),
+                "expiresInSeconds": 3600,
+                "accountTokens": [account_token],
+            }
+        }
 
 
-COINBASE = link_payload("coinbase", "Main", "demo-account-1", "demo-token-1")
-KRAKEN = link_payload("kraken", "Savings", "demo-account-2", "demo-token-2")
-KRAKEN_AGAIN = link_payload("kraken", "Savings", "demo-account-2", "demo-token-3")
+COINBASE = DemoAccount(
+    broker="coinbase",
+    name="Main",
+    account_id="demo-account-1",
+    token="demo-token-1",  # noqa: S106 — made up
+    cash={"USD": "158.50", "EUR": "-102.88"},
+    buying_power={"USD": "258.50", "EUR": "0"},
+    total_cash_usd="38.24",
+)
+KRAKEN = DemoAccount(
+    broker="kraken",
+    name="Savings",
+    account_id="demo-account-2",
+    token="demo-token-2",  # noqa: S106 — made up
+    cash={"USD": "12345678901234567.89", "CHF": None},
+)
+KRAKEN_AGAIN = DemoAccount(
+    broker="kraken",
+    name="Savings",
+    account_id="demo-account-2",
+    token="demo-token-3",  # noqa: S106 — made up
+    cash={"USD": "12345678901234567.89", "CHF": "20.00"},
+)
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something that happens outside the application: a Link payload arrives, or a token dies."""
+    """A button of the demo page: a user links an account, or (without one) a token dies."""
 
     path: str
     button: str
-    payload: dict[str, Any] | None = None
-
-    def curl(self, address: str) -> str:
-        """Return the command that does the same as the button."""
-        if self.payload is None:
-            return f"curl -sS -X POST {address}/demo/{self.path}"
-        body = shlex.quote(json.dumps(self.payload))
-        return f"curl -sS -H 'Content-Type: application/json' -d {body} {address}/accounts"
+    account: DemoAccount | None = None
 
 
 STEPS = [
@@ -75,12 +100,12 @@ STEPS = [
 ]
 
 
-def controls(mesh: MockServer) -> APIRouter:
+def demo_routes(mesh: MockServer) -> APIRouter:
     """Return the routes of the demo page: a button for each step."""
     router = APIRouter(prefix="/demo")
 
     @router.get("")
-    async def show_controls(request: Request) -> Response:
+    async def show_buttons(request: Request) -> Response:
         headers = {"Content-Security-Policy": ALLOW_FRAME}
         return templates.TemplateResponse(request, "demo.html", {"steps": STEPS}, headers=headers)
 
@@ -93,20 +118,28 @@ def step_route(step: Step, mesh: MockServer) -> Callable[[Request], Awaitable[Re
     """Return the route that takes a step and shows the demo page again."""
 
     async def take_step(request: Request) -> Response:
-        if step.payload is None:
-            mesh.fails("demo-token-2", "unauthorized-token")
+        if step.account is None:
+            for account in (KRAKEN, KRAKEN_AGAIN):
+                mesh.fails(account.token, "unauthorized-token")
         else:
-            await post_payload(request.app, step.payload)
+            await link(request.app, mesh, step.account)
         return RedirectResponse("/demo", status_code=303)
 
     return take_step
 
 
-async def post_payload(app: FastAPI, payload: dict[str, Any]) -> None:
-    """Post a payload to the application, as the browser of the user would."""
+async def link(app: FastAPI, mesh: MockServer, account: DemoAccount) -> None:
+    """Post an account's payload to the application, as the browser of the user would."""
+    # The token may have died in an earlier step: a token that Link hands over is alive.
+    mesh.answers(
+        account.token,
+        cash=account.cash,
+        buying_power=account.buying_power,
+        total_cash_usd=account.total_cash_usd,
+    )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as browser:
-        answer = await browser.post("/accounts", json=payload)
+        answer = await browser.post("/accounts", json=account.link_payload())
         answer.raise_for_status()
 
 
@@ -119,7 +152,7 @@ def instructions(address: str) -> str:
         "The same steps from another terminal:",
     ]
     for step in STEPS:
-        lines += [f"# {step.button}.", step.curl(address)]
+        lines += [f"# {step.button}.", f"curl -sS -X POST {address}/demo/{step.path}"]
         lines += ["# All balances are read.", f"curl -sS -X POST {address}/balances/read"]
     lines += ["", "Everything is made up, and gone after Ctrl-C."]
     return "\n".join(lines)
@@ -133,19 +166,11 @@ def demo_server(port: int) -> Generator[tuple[uvicorn.Server, socket.socket]]:
         MockServer() as mesh,
         open_socket(port) as listener,
     ):
-        mesh.answers(
-            "demo-token-1",
-            cash={"USD": "158.50", "EUR": "-102.88"},
-            buying_power={"USD": "258.50", "EUR": "0"},
-            total_cash_usd="38.24",
-        )
-        mesh.answers("demo-token-2", cash={"USD": "12345678901234567.89", "CHF": None})
-        mesh.answers("demo-token-3", cash={"USD": "12345678901234567.89", "CHF": "20.00"})
         os.environ.update(mesh.environment)
         os.environ[URL_VARIABLE] = f"sqlite:///{Path(folder) / 'balances.db'}"
         os.environ[KEYS_VARIABLE] = Fernet.generate_key().decode()
         app = create_app()
-        app.include_router(controls(mesh))
+        app.include_router(demo_routes(mesh))
         yield uvicorn.Server(uvicorn.Config(app, log_level="warning")), listener
 
 
@@ -159,7 +184,9 @@ def open_socket(port: int) -> socket.socket:
 
 def main() -> None:
     """Run the demo until Ctrl-C."""
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else PORT
+    port = PORT
+    if len(sys.argv) > 1:
+        port = int(sys.argv[1])
     with demo_server(port) as (server, listener):
         print(instructions(f"http://127.0.0.1:{listener.getsockname()[1]}"), flush=True)
         with suppress(KeyboardInterrupt):

@@ -9,11 +9,13 @@ from sqlalchemy import (
     URL,
     DateTime,
     Dialect,
+    Engine,
     ForeignKey,
     Numeric,
     Text,
     TypeDecorator,
     UniqueConstraint,
+    Update,
     create_engine,
     delete,
     make_url,
@@ -25,23 +27,22 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
-    Session,
+    joinedload,
     mapped_column,
     relationship,
-    selectinload,
     sessionmaker,
 )
 from sqlalchemy.types import TypeEngine
 
 from mesh_facade import AccountBalance, LinkedAccount, MeshAPIError
 
-from .tokens import Link, SettingsError, TokenCipher
+from .tokens import AccountToLink, SettingsError, TokenCipher
 
 URL_VARIABLE = "BALANCES_DATABASE_URL"
 DEFAULT_URL = "sqlite:///balances.db"
-KINDS = "use sqlite:///file.db or postgresql://user:password@host/database"
+HOW_TO_WRITE_THE_URL = "use sqlite:///file.db or postgresql://user:password@host/database"
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
-# Both have INSERT … ON CONFLICT DO UPDATE, but SQLAlchemy offers it for each kind of its own.
+# Both databases have INSERT … ON CONFLICT DO UPDATE, but SQLAlchemy has no function for both.
 INSERTS: dict[str, Callable[..., sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
@@ -69,7 +70,9 @@ class Amount(TypeDecorator[Decimal]):
     def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> Decimal | None:
         """Return the amount as it was before it was stored."""
         del dialect
-        return None if value is None else Decimal(value)
+        if value is None:
+            return None
+        return Decimal(value)
 
 
 class UTCTime(TypeDecorator[datetime]):
@@ -98,13 +101,19 @@ class Account(Base):
     """A linked account, and the last balance that was read."""
 
     __tablename__ = "accounts"
-    __table_args__ = (UniqueConstraint("broker", "account_id"),)
+    # An application with users adds the user here, and in `index_elements` below: otherwise one
+    # user could take over the account of another.
+    # Without AUTOINCREMENT, SQLite gives the id of a removed account to the next one.
+    __table_args__ = (
+        UniqueConstraint("broker", "account_id"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     broker: Mapped[str]
     account_id: Mapped[str]
     name: Mapped[str]
-    encrypted_tokens: Mapped[str]
+    encrypted_token: Mapped[str]
     tokens_expire_at: Mapped[datetime | None]
     times_linked: Mapped[int]
     reconnect_required: Mapped[bool]
@@ -120,7 +129,7 @@ class BalanceRow(Base):
 
     __tablename__ = "balance_rows"
 
-    account: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    account_pk: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
     currency: Mapped[str | None]
     cash: Mapped[Decimal | None]
@@ -129,7 +138,7 @@ class BalanceRow(Base):
 
 
 class AccountKey(NamedTuple):
-    """Names an account as it was when its tokens were loaded."""
+    """Identifies an account, and by the count of its links the token that was loaded with it."""
 
     id: int
     times_linked: int
@@ -140,8 +149,7 @@ class Store:
 
     def __init__(self, url: str, cipher: TokenCipher) -> None:
         self._cipher = cipher
-        # An error of SQLAlchemy quotes the values of its statement, unless they are hidden.
-        self._engine = create_engine(_with_driver(url), hide_parameters=True)
+        self._engine = _create_engine(url)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
 
     def open(self) -> None:
@@ -155,35 +163,38 @@ class Store:
         self._engine.dispose()
 
     def _rotate(self, account: Account) -> None:
-        """Encrypt an account's tokens with the newest key, unless they are already."""
-        old = account.encrypted_tokens
+        """Encrypt an account's token with the newest key, unless it is already."""
+        old = account.encrypted_token
         if not self._cipher.needs_rotation(old):
             return
         new = self._cipher.encrypt(self._cipher.decrypt(old))
-        # Another process may have stored newer tokens meanwhile: those stay.
+        # Another process may have stored a newer token meanwhile: that one stays.
         statement = (
             update(Account)
-            .where(Account.id == account.id, Account.encrypted_tokens == old)
-            .values(encrypted_tokens=new)
+            .where(Account.id == account.id, Account.encrypted_token == old)
+            .values(encrypted_token=new)
         )
         with self._sessions.begin() as session:
             session.execute(statement)
 
-    def link(self, links: Iterable[Link]) -> None:
-        """Store accounts; one that is there already gets the new tokens."""
+    def link(self, accounts: Iterable[AccountToLink]) -> None:
+        """Store accounts; one that is there already gets the new token."""
         insert = INSERTS[self._engine.dialect.name]
         with self._sessions.begin() as session:
             # In one order, so that two payloads at a time cannot wait for each other.
-            for link in sorted(links, key=lambda link: link.account_id):
+            for account in sorted(accounts, key=lambda account: account.account_id):
                 values = {
-                    "name": link.name,
-                    "encrypted_tokens": self._cipher.encrypt(link.tokens),
-                    "tokens_expire_at": _expiry(link.lifetime),
+                    "name": account.name,
+                    "encrypted_token": self._cipher.encrypt(account.auth_token),
+                    "tokens_expire_at": _expiry(account.lifetime),
                     "reconnect_required": False,
                     "last_error": None,
                 }
                 statement = insert(Account).values(
-                    broker=link.broker, account_id=link.account_id, times_linked=1, **values
+                    broker=account.broker,
+                    account_id=account.account_id,
+                    times_linked=1,
+                    **values,
                 )
                 statement = statement.on_conflict_do_update(
                     index_elements=["broker", "account_id"],
@@ -191,11 +202,24 @@ class Store:
                 )
                 session.execute(statement)
 
+    def remove(self, account_pk: int) -> None:
+        """Delete an account, its token and its balance."""
+        with self._sessions.begin() as session:
+            # The update locks the account, so that no reading adds rows before it is deleted.
+            session.execute(
+                update(Account)
+                .where(Account.id == account_pk)
+                .values(times_linked=Account.times_linked + 1)
+            )
+            session.execute(delete(BalanceRow).where(BalanceRow.account_pk == account_pk))
+            session.execute(delete(Account).where(Account.id == account_pk))
+
     def accounts(self) -> list[Account]:
         """Return all accounts with their last balances."""
-        query = select(Account).options(selectinload(Account.rows)).order_by(Account.id)
+        # One SELECT with a join: between two of them, a reading could change totals and rows.
+        query = select(Account).options(joinedload(Account.rows)).order_by(Account.id)
         with self._sessions() as session:
-            return list(session.scalars(query))
+            return list(session.scalars(query).unique())
 
     def readable_accounts(self) -> list[LinkedAccount]:
         """Return the accounts whose tokens are not known to be dead, with their tokens."""
@@ -203,60 +227,63 @@ class Store:
         readable: list[LinkedAccount] = []
         with self._sessions() as session:
             for account in session.scalars(query):
-                tokens = self._cipher.decrypt(account.encrypted_tokens)
+                auth_token = self._cipher.decrypt(account.encrypted_token)
                 key = AccountKey(account.id, account.times_linked)
-                readable.append(LinkedAccount(tokens.auth_token, account.broker, key))
+                readable.append(LinkedAccount(auth_token, account.broker, key))
         return readable
 
     def record_balance(self, key: AccountKey, balance: AccountBalance) -> None:
         """Put a balance in place of the last one."""
         rows = [
             BalanceRow(
-                account=key.id,
+                account_pk=key.id,
                 position=position,
-                currency=row.currency,
+                currency=_escape_unprintable(row.currency),
                 cash=row.cash,
                 buying_power=row.buying_power,
                 cryptocurrency_buying_power=row.cryptocurrency_buying_power,
             )
             for position, row in enumerate(balance.rows)
         ]
+        statement = _update_account(key).values(
+            reconnect_required=False,
+            last_error=None,
+            read_at=_now(),
+            total_cash_usd=balance.total_cash_usd,
+            total_buying_power_usd=balance.total_buying_power_usd,
+        )
         with self._sessions.begin() as session:
             # The update comes first: it locks the account, so two readings never mix their rows.
-            is_current = _update_account(
-                session,
-                key,
-                reconnect_required=False,
-                last_error=None,
-                read_at=_now(),
-                total_cash_usd=balance.total_cash_usd,
-                total_buying_power_usd=balance.total_buying_power_usd,
-            )
-            if is_current:
-                session.execute(delete(BalanceRow).where(BalanceRow.account == key.id))
+            updated = session.scalars(statement.returning(Account.id)).all()
+            if updated:
+                session.execute(delete(BalanceRow).where(BalanceRow.account_pk == key.id))
                 session.add_all(rows)
 
     def record_error(self, key: AccountKey, error: Exception) -> None:
         """Keep the last balance, and note why there is no newer one."""
-        reconnect_required = isinstance(error, MeshAPIError) and error.reconnect_required
+        statement = _update_account(key).values(last_error=type(error).__name__)
+        if isinstance(error, MeshAPIError) and error.reconnect_required:
+            statement = statement.values(reconnect_required=True)
+        else:
+            # Another reading may have found that the token is dead: that error stays.
+            statement = statement.where(Account.reconnect_required.is_(False))
         with self._sessions.begin() as session:
-            _update_account(
-                session,
-                key,
-                last_error=type(error).__name__,
-                reconnect_required=reconnect_required,
-            )
+            session.execute(statement)
 
 
-def _update_account(session: Session, key: AccountKey, **values: object) -> bool:
-    """Update an account unless it was linked again meanwhile; return True if it was updated."""
-    statement = (
-        update(Account)
-        .where(Account.id == key.id, Account.times_linked == key.times_linked)
-        .values(**values)
-        .returning(Account.id)
-    )
-    return session.scalars(statement).first() is not None
+def _update_account(key: AccountKey) -> Update:
+    """Return an UPDATE of an account that changes nothing if it was linked again meanwhile."""
+    return update(Account).where(Account.id == key.id, Account.times_linked == key.times_linked)
+
+
+def _escape_unprintable(currency: str | None) -> str | None:
+    r"""Return a currency code with unprintable characters as escapes, such as `\x00` for NUL.
+
+    PostgreSQL cannot store NUL.
+    """
+    if currency is None or currency.isprintable():
+        return currency
+    return currency.encode("unicode_escape").decode()
 
 
 def _now() -> datetime:
@@ -264,18 +291,36 @@ def _now() -> datetime:
 
 
 def _expiry(lifetime: timedelta | None) -> datetime | None:
-    return None if lifetime is None else _now() + lifetime
+    if lifetime is None:
+        return None
+    return _now() + lifetime
 
 
-def _with_driver(url: str) -> URL:
-    """Return the database's URL with the driver that this application uses."""
+def _create_engine(url: str) -> Engine:
+    """Return the engine for a database URL, with the driver that this application uses.
+
+    Raises:
+        SettingsError: The URL cannot be used. The message shows its scheme at most: SQLAlchemy's
+            errors quote parts of the URL, such as the password.
+    """
     try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise SettingsError(f"{URL_VARIABLE} is not a database URL: {KINDS}") from None
+        # An error of SQLAlchemy quotes the values of its statement, unless they are hidden.
+        return create_engine(_with_driver(make_url(url)), hide_parameters=True)
+    except SettingsError:
+        raise
+    except (ArgumentError, ValueError):
+        raise SettingsError(
+            f"{URL_VARIABLE} is not a database URL: {HOW_TO_WRITE_THE_URL}"
+        ) from None
+
+
+def _with_driver(parsed: URL) -> URL:
+    """Return the database's URL with the driver that this application uses."""
     kind = parsed.get_backend_name()
     if kind not in DRIVERS:
-        raise SettingsError(f"{URL_VARIABLE} names an unknown kind of database, {kind!r}: {KINDS}")
+        raise SettingsError(
+            f"{URL_VARIABLE} names an unknown kind of database, {kind!r}: {HOW_TO_WRITE_THE_URL}"
+        )
     if kind == "sqlite" and parsed.database in {None, "", ":memory:"}:
-        raise SettingsError(f"{URL_VARIABLE} must name a file: {KINDS}")
+        raise SettingsError(f"{URL_VARIABLE} must name a file: {HOW_TO_WRITE_THE_URL}")
     return parsed.set(drivername=DRIVERS[kind])

@@ -1,6 +1,5 @@
 """What Mesh Link hands over, and how its tokens are encrypted before they are stored."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,50 +23,46 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """The secrets of one linked account. Their repr shows neither."""
+class AccountToLink:
+    """What the application keeps of one account in a Link payload.
 
-    auth_token: str = field(repr=False)
-    refresh_token: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
-class Link:
-    """What the application keeps of one account in a Link payload."""
+    The payload's refresh token is left out: this application does not refresh, and a secret that
+    is not stored cannot leak.
+    """
 
     broker: str
     account_id: str
     name: str
-    tokens: Tokens
+    auth_token: str = field(repr=False)
     lifetime: timedelta | None
 
 
-def read_link_payload(payload: Mapping[str, Any]) -> list[Link]:
+def read_link_payload(payload: Mapping[str, Any]) -> list[AccountToLink]:
     """Return the accounts in a Link payload.
 
     Raises:
         ValueError: A field is missing, empty or unusable. No message here quotes a token.
         TypeError: The payload or one of its fields has another type.
     """
-    accounts = LinkedAccount.from_link_payload(payload)
+    linked_accounts = LinkedAccount.from_link_payload(payload)
     access = payload["accessToken"]
-    broker_name = _text_or_none(access.get("brokerName")) or access["brokerType"]
-    links: list[Link] = []
-    for index, account in enumerate(accounts):
+    accounts: list[AccountToLink] = []
+    for index, linked in enumerate(linked_accounts):
         entry = access["accountTokens"][index]
         place = f"accessToken.accountTokens[{index}]"
-        _check_name("accessToken.brokerType", account.broker)
-        _check_name(f"{place}.account.accountId", account.key)
-        account_name = _text_or_none(entry["account"].get("accountName")) or account.key
-        link = Link(
-            broker=account.broker,
-            account_id=account.key,
+        _check_identifier("accessToken.brokerType", linked.broker)
+        _check_identifier(f"{place}.account.accountId", linked.key)
+        broker_name = _name_to_show(access.get("brokerName"), linked.broker)
+        account_name = _name_to_show(entry["account"].get("accountName"), linked.key)
+        account = AccountToLink(
+            broker=linked.broker,
+            account_id=linked.key,
             name=f"{broker_name} · {account_name}",
-            tokens=Tokens(account.auth_token, _string_or_none(entry.get("refreshToken"))),
+            auth_token=linked.auth_token,
             lifetime=_lifetime_or_none(access.get("expiresInSeconds")),
         )
-        links.append(link)
-    return links
+        accounts.append(account)
+    return accounts
 
 
 class TokenCipher:
@@ -88,24 +83,24 @@ class TokenCipher:
         self._newest = fernets[0]
         self._any = MultiFernet(fernets)
 
-    def encrypt(self, tokens: Tokens) -> str:
-        """Return the tokens of one account, encrypted with the newest key."""
-        secrets = {"auth_token": tokens.auth_token, "refresh_token": tokens.refresh_token}
-        return self._newest.encrypt(json.dumps(secrets).encode()).decode()
+    def encrypt(self, auth_token: str) -> str:
+        """Return a token, encrypted with the newest key."""
+        # JSON can hold half a surrogate pair, which plain UTF-8 cannot.
+        return self._newest.encrypt(auth_token.encode("utf-8", "surrogatepass")).decode()
 
-    def decrypt(self, encrypted: str) -> Tokens:
-        """Return the tokens of one account; raise SettingsError if no key opens them."""
+    def decrypt(self, encrypted: str) -> str:
+        """Return a token; raise SettingsError if no key decrypts it."""
         try:
-            secrets = json.loads(self._any.decrypt(encrypted))
+            auth_token = self._any.decrypt(encrypted)
         except InvalidToken:
             raise SettingsError(
                 f"no key in {KEYS_VARIABLE} decrypts the stored tokens: "
                 "add the key that encrypted them, after the newest one"
             ) from None
-        return Tokens(secrets["auth_token"], secrets["refresh_token"])
+        return auth_token.decode("utf-8", "surrogatepass")
 
     def needs_rotation(self, encrypted: str) -> bool:
-        """Return True unless the newest key encrypted these tokens."""
+        """Return True unless the newest key encrypted this token."""
         try:
             self._newest.decrypt(encrypted)
         except InvalidToken:
@@ -113,10 +108,10 @@ class TokenCipher:
         return False
 
 
-def _check_name(field_name: str, value: str) -> None:
-    """Raise ValueError if a name is too long or holds a character that cannot be printed.
+def _check_identifier(field_name: str, value: str) -> None:
+    """Raise ValueError if an identifier is too long or holds a character that cannot be printed.
 
-    No institution sends such a name, and not every database can store it.
+    No institution sends such an identifier, and not every database can store it.
     """
     if len(value) > LONGEST_NAME or not value.isprintable():
         raise ValueError(
@@ -125,15 +120,13 @@ def _check_name(field_name: str, value: str) -> None:
         )
 
 
-def _string_or_none(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _text_or_none(value: object) -> str | None:
-    """Return a name to show, or None where the payload has none that can be shown."""
+def _name_to_show(value: object, identifier: str) -> str:
+    """Return the start of a name, or the identifier if the name is blank or cannot be printed."""
     if isinstance(value, str) and value.isprintable():
-        return value[:LONGEST_NAME].strip()
-    return None
+        name = value[:LONGEST_NAME].strip()
+        if name:
+            return name
+    return identifier
 
 
 def _lifetime_or_none(seconds: object) -> timedelta | None:

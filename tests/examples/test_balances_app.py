@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
 import re
+import sqlite3
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Numeric, Text
+from cryptography.fernet import Fernet
+from sqlalchemy import Engine, Numeric, Text, event
 from sqlalchemy.dialects import postgresql, sqlite
 
-from examples.balances import store, tokens
+from examples.balances import app, store, tokens
+from mesh_facade import AccountBalance, MeshTimeoutError
 from mesh_facade.testing import MockServer
-from tests.examples.support import Browser, account_token, cash_of, payload, running
+from tests.examples.support import (
+    Browser,
+    account_token,
+    cash_of,
+    payload,
+    running,
+)
+
+
+@contextlib.contextmanager
+def other_process(encryption_key: str, database_url: str) -> Iterator[store.Store]:
+    """Yield a store of its own for the database, as another process would have."""
+    other_store = store.Store(database_url, tokens.TokenCipher(encryption_key))
+    try:
+        yield other_store
+    finally:
+        other_store.close()
+
+
+def balance_of(mesh: MockServer, usd: str) -> AccountBalance:
+    """Return a balance whose cash and total are equal."""
+    mesh.answers("another-token", cash={"USD": usd}, total_cash_usd=usd)
+    with mesh.client() as client:
+        return client.get_account_balance("another-token", "coinbase")
+
 
 # --- linking --------------------------------------------------------------------------------------
 
@@ -60,9 +91,9 @@ def test_the_time_when_tokens_expire_is_kept(browser: Browser) -> None:
 
 @pytest.mark.parametrize("seconds", [None, "3600", 0, -1, 10**30, 1.5, True])
 def test_an_unusable_lifetime_is_not_kept(seconds: Any) -> None:
-    [link] = tokens.read_link_payload(payload(expiresInSeconds=seconds))
+    [account] = tokens.read_link_payload(payload(expiresInSeconds=seconds))
 
-    assert link.lifetime is None
+    assert account.lifetime is None
 
 
 @pytest.mark.parametrize("name", [None, "", " ", 7, "two\nlines", "nul\0"])
@@ -70,15 +101,36 @@ def test_an_unusable_name_is_replaced_by_what_identifies_the_account(name: Any) 
     account = account_token()
     account["account"]["accountName"] = name
 
-    [link] = tokens.read_link_payload(payload(account, brokerName=name))
+    [linked] = tokens.read_link_payload(payload(account, brokerName=name))
 
-    assert link.name == "coinbase · account-1"
+    assert linked.name == "coinbase · account-1"
 
 
 def test_a_payload_without_a_refresh_token_is_taken_in() -> None:
-    [link] = tokens.read_link_payload(payload(account_token(refreshToken=None)))
+    [account] = tokens.read_link_payload(payload(account_token(refreshToken=None)))
 
-    assert link.tokens == tokens.Tokens("token-canary-1", None)
+    assert account.auth_token == "token-canary-1"
+
+
+def test_the_refresh_token_is_not_stored(
+    browser: Browser, encryption_key: str, database_url: str
+) -> None:
+    browser.link("token-canary-1")
+
+    with other_process(encryption_key, database_url) as other_store:
+        [account] = other_store.accounts()
+    assert Fernet(encryption_key).decrypt(account.encrypted_token) == b"token-canary-1"
+
+
+def test_a_token_that_utf_8_cannot_encode_is_taken_in(browser: Browser) -> None:
+    body = json.dumps(payload(account_token("half-a-pair-\ud800")))
+
+    answer = browser.http.post(
+        "/accounts", content=body, headers={"Content-Type": "application/json"}
+    )
+
+    assert answer.json() == {"linked": 1}
+    assert browser.read()[0]["last_error"] is not None
 
 
 MALFORMED = [
@@ -201,6 +253,41 @@ def test_a_new_balance_takes_the_place_of_the_last_one(browser: Browser, mesh: M
     [account] = browser.read()
 
     assert cash_of(account) == {"EUR": "3"}
+
+
+def test_totals_and_rows_are_always_of_the_same_balance(
+    browser: Browser, mesh: MockServer, encryption_key: str, database_url: str
+) -> None:
+    """A new balance is stored before each SELECT of the page."""
+    browser.link()
+    new_balances = [balance_of(mesh, usd) for usd in ("1", "2", "3")]
+
+    with other_process(encryption_key, database_url) as other_store:
+        [account] = other_store.readable_accounts()
+
+        def store_new_balance(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("SELECT"):
+                other_store.record_balance(account.key, new_balances.pop(0))
+
+        event.listen(Engine, "before_cursor_execute", store_new_balance)
+        try:
+            [shown] = browser.accounts()
+        finally:
+            event.remove(Engine, "before_cursor_execute", store_new_balance)
+
+    assert shown["total_cash_usd"] is not None
+    assert cash_of(shown) == {"USD": shown["total_cash_usd"]}
+
+
+def test_an_unprintable_currency_code_is_stored_with_escapes(
+    browser: Browser, mesh: MockServer
+) -> None:
+    mesh.answers("token-canary-1", cash={"US\0D": "7", "€": "8"})
+    browser.link()
+
+    [account] = browser.read()
+
+    assert cash_of(account) == {"US\\x00D": "7", "€": "8"}
 
 
 def test_all_accounts_are_read_with_one_client(browser: Browser, mesh: MockServer) -> None:
@@ -343,6 +430,52 @@ def test_refused_client_keys_are_noted_on_each_account(
     assert not any(account["reconnect_required"] for account in accounts)
 
 
+REFUSE_TO_STORE_ACCOUNT_1 = """
+    CREATE TRIGGER refuse BEFORE UPDATE ON accounts WHEN OLD.id = 1
+    BEGIN SELECT RAISE(ABORT, 'value-canary'); END
+"""
+
+
+def refuse_to_store_account_1(database_url: str) -> None:
+    with contextlib.closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as database:
+        database.execute(REFUSE_TO_STORE_ACCOUNT_1)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_failure_of_the_database_for_one_account_stops_no_other(
+    browser: Browser, mesh: MockServer, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in (1, 2):
+        browser.link(f"token-{number}", f"account-{number}")
+        mesh.answers(f"token-{number}", cash={"USD": "7"})
+    refuse_to_store_account_1(database_url)
+
+    refused, stored = browser.read()
+
+    assert (cash_of(refused), cash_of(stored)) == ({}, {"USD": "7"})
+    [record] = [record for record in caplog.records if record.name == app.__name__]
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == "Account 1 could not be stored: IntegrityError"
+    assert "value-canary" not in caplog.text
+
+
+@pytest.mark.usefixtures("encryption_key")
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_failure_of_the_database_leaves_refused_client_keys_noted_on_the_others(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("MESH_CLIENT_SECRET", "not-the-secret")
+    with running() as browser:
+        for number in range(50):
+            browser.link(f"token-{number}", f"account-{number}")
+        refuse_to_store_account_1(database_url)
+
+        accounts = browser.read()
+
+    errors = [account["last_error"] for account in accounts]
+    assert errors == [None] + ["AuthenticationError"] * 49
+
+
 ALIVE = {"status": "ok", "content": {"balances": [{"currencyCode": "USD", "cash": 7}]}}
 DEAD = {"status": "badRequest", "errorType": "unauthorizedToken"}
 
@@ -372,18 +505,103 @@ def test_a_balance_read_after_all_with_the_same_token_unmarks_the_account(
 ) -> None:
     """Of two readings at a time, Mesh may refuse the token to the first one only."""
     browser.link()
-    other_process = store.Store(database_url, tokens.TokenCipher(encryption_key))
-    [read_twice] = other_process.readable_accounts()
-    mesh.fails("token-canary-1", "unauthorized-token", times=1)
-    assert browser.read()[0]["reconnect_required"] is True
-    with mesh.client() as client:
-        balance = client.get_account_balance(read_twice.auth_token, read_twice.broker)
+    with other_process(encryption_key, database_url) as other_store:
+        [read_twice] = other_store.readable_accounts()
+        mesh.fails("token-canary-1", "unauthorized-token", times=1)
+        assert browser.read()[0]["reconnect_required"] is True
+        with mesh.client() as client:
+            balance = client.get_account_balance(read_twice.auth_token, read_twice.broker)
 
-    other_process.record_balance(read_twice.key, balance)
-    other_process.close()
+        other_store.record_balance(read_twice.key, balance)
 
     [account] = browser.accounts()
     assert (account["reconnect_required"], account["last_error"]) == (False, None)
+
+
+def test_another_error_does_not_unmark_an_account_whose_token_is_dead(
+    browser: Browser, mesh: MockServer, encryption_key: str, database_url: str
+) -> None:
+    """Of two readings at a time, the first one finds the token dead; the second one times out."""
+    browser.link()
+    mesh.fails("token-canary-1", "unauthorized-token")
+    with other_process(encryption_key, database_url) as other_store:
+        [read_twice] = other_store.readable_accounts()
+        [before] = browser.read()
+
+        other_store.record_error(read_twice.key, MeshTimeoutError("no answer"))
+
+    [account] = browser.accounts()
+    assert (account["reconnect_required"], account["last_error"]) == (True, "BadRequestError")
+    assert account == before
+
+
+# --- removing -------------------------------------------------------------------------------------
+
+
+def remove(browser: Browser, name: str) -> None:
+    """Press the button beside the account's name."""
+    [number] = re.findall(f'<h2 id="account-([0-9]+)">{name}</h2>', browser.page())
+    path = f"/accounts/{number}/remove"
+    assert f'action="{path}"><button' in browser.page()
+    answer = browser.http.post(path)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+def test_a_removed_account_is_gone_and_the_others_stay(
+    browser: Browser, mesh: MockServer, encryption_key: str, database_url: str
+) -> None:
+    browser.link("token-1", "account-1", brokerName="First")
+    browser.link("token-2", "account-2", brokerName="Second")
+    mesh.answers("token-1", cash={"USD": "1"})
+    mesh.answers("token-2", cash={"USD": "2"})
+    browser.read()
+
+    remove(browser, "First · Main")
+
+    [account] = browser.accounts()
+    assert (account["account_id"], cash_of(account)) == ("account-2", {"USD": "2"})
+    with other_process(encryption_key, database_url) as other_store:
+        [left] = other_store.readable_accounts()
+    assert left.auth_token == "token-2"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_row_of_a_removed_account_is_left_in_sqlite(
+    browser: Browser, mesh: MockServer, database_url: str
+) -> None:
+    """PostgreSQL would refuse to leave one."""
+    mesh.answers("token-canary-1", cash={"USD": "1"})
+    browser.link()
+    browser.read()
+
+    remove(browser, "Coinbase · Main")
+
+    with contextlib.closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as database:
+        assert database.execute("SELECT * FROM balance_rows").fetchall() == []
+
+
+def test_removing_an_account_twice_is_no_error(browser: Browser) -> None:
+    browser.link()
+    remove(browser, "Coinbase · Main")
+
+    assert browser.http.post("/accounts/1/remove").status_code == 303
+    assert browser.accounts() == []
+
+
+def test_an_outcome_of_a_removed_account_does_not_touch_the_next_account(
+    browser: Browser, mesh: MockServer, encryption_key: str, database_url: str
+) -> None:
+    browser.link("token-1", "account-1")
+    with other_process(encryption_key, database_url) as other_store:
+        [removed] = other_store.readable_accounts()
+        remove(browser, "Coinbase · Main")
+        browser.link("token-2", "account-2")
+
+        other_store.record_balance(removed.key, balance_of(mesh, "7"))
+
+    [account] = browser.accounts()
+    assert (account["account_id"], account["balances"]) == ("account-2", [])
+    assert account["read_at"] is None
 
 
 # --- the page and the browser -------------------------------------------------------------------
@@ -411,7 +629,7 @@ def test_each_answer_forbids_scripts_and_caches(browser: Browser) -> None:
         assert headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("path", ["/", "/balances/read", "/accounts"])
+@pytest.mark.parametrize("path", ["/", "/balances/read", "/accounts", "/accounts/1/remove"])
 def test_a_form_of_another_site_is_refused(browser: Browser, path: str) -> None:
     headers = {"Sec-Fetch-Site": "cross-site"}
 

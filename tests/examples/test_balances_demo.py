@@ -60,6 +60,34 @@ def test_the_buttons_link_two_accounts_let_a_token_die_and_mend_it(browser: Brow
     assert (coinbase["last_error"], kraken["last_error"]) == (None, None)
 
 
+KRAKEN_BUTTONS = ["A user links a Kraken account", "The user links the Kraken account again"]
+
+
+@pytest.mark.parametrize("button", KRAKEN_BUTTONS)
+def test_the_token_dies_each_time_and_each_link_mends_it(browser: Browser, button: str) -> None:
+    for _ in range(2):
+        press(browser, button)
+        assert browser.read()[0]["last_error"] is None
+
+        press(browser, "The token of the Kraken account dies")
+        assert browser.read()[0]["reconnect_required"] is True
+
+
+def test_another_users_link_does_not_mend_a_dead_token(browser: Browser) -> None:
+    press(browser, "A user links a Kraken account")
+    press(browser, "The token of the Kraken account dies")
+
+    press(browser, "A user links a Coinbase account")
+
+    assert [account["reconnect_required"] for account in browser.read()] == [True, False]
+
+
+def test_the_token_button_does_no_harm_before_an_account_is_linked(browser: Browser) -> None:
+    press(browser, "The token of the Kraken account dies")
+
+    assert browser.read() == []
+
+
 def test_the_demo_page_shows_the_application_in_a_frame(browser: Browser) -> None:
     answer = browser.http.get("/demo")
 
@@ -86,13 +114,8 @@ def run(command: str) -> str:
     """Send what a curl command sends; return the accounts that the answer lists."""
     words = shlex.split(command)
     assert words[:2] == ["curl", "-sS"]
-    if "-d" in words:
-        body = words[words.index("-d") + 1]
-        headers = {"Content-Type": "application/json"}
-        answer = httpx.post(words[-1], content=body, headers=headers, trust_env=False)
-    else:
-        assert words[2:4] == ["-X", "POST"]
-        answer = httpx.post(words[-1], trust_env=False)
+    assert words[2:4] == ["-X", "POST"]
+    answer = httpx.post(words[-1], trust_env=False)
     assert answer.status_code in {200, 201, 303}
     if not words[-1].endswith("/balances/read"):
         return ""

@@ -116,10 +116,10 @@ def test_no_secret_is_in_a_log(
 
 def test_no_secret_is_in_an_error_of_the_database(secrets: list[str], database_url: str) -> None:
     store: Store = create_app().state.store
-    links = tokens.read_link_payload(PAYLOAD)
+    accounts = tokens.read_link_payload(PAYLOAD)
 
     with pytest.raises(SQLAlchemyError, match="accounts") as caught:
-        store.link(links)  # there is no table yet
+        store.link(accounts)  # there is no table yet
     store.close()
 
     error = caught.value
@@ -130,16 +130,16 @@ def test_no_secret_is_in_an_error_of_the_database(secrets: list[str], database_u
 
 
 def test_no_secret_is_in_a_repr(secrets: list[str]) -> None:
-    [link] = tokens.read_link_payload(PAYLOAD)
+    [account] = tokens.read_link_payload(PAYLOAD)
     app = create_app()
     store: Store = app.state.store
     cipher = tokens.TokenCipher(secrets[3])
     store.open()
-    store.link([link])
+    store.link([account])
     accounts = [*store.accounts(), *store.readable_accounts()]
     store.close()
 
-    text = repr([link, link.tokens, app, store, cipher, *accounts])
+    text = repr([account, app, store, cipher, *accounts])
 
     assert "LinkedAccount(" in text
     assert found_in(text, secrets) == []

@@ -10,9 +10,11 @@ from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
 from examples.balances.app import create_app, lifespan
-from examples.balances.tokens import SettingsError, TokenCipher, Tokens
+from examples.balances.store import DEFAULT_URL
+from examples.balances.tokens import SettingsError, TokenCipher
 from mesh_facade import MeshConfigurationError
 from mesh_facade.testing import MockServer
+from tests.docs.pages import ROOT
 from tests.examples.support import cash_of, running
 
 MAKE_A_KEY = "Fernet.generate_key().decode())"
@@ -65,6 +67,10 @@ def test_a_malformed_encryption_key_is_an_error_that_does_not_quote_it(wrong: st
         ("", "is not a database URL"),
         ("sqlite://", "must name a file"),
         ("sqlite:///:memory:", "must name a file"),
+        ("postgresql://user:p@ss:canary@host/db", "is not a database URL"),
+        ("postgresql://user:canary", "is not a database URL"),
+        ("postgresql://user:password@host:canary/db", "is not a database URL"),
+        ("sqlite://user:canary@host/file.db", "is not a database URL"),
     ],
 )
 def test_an_unusable_database_url_is_an_error_that_names_the_kinds(
@@ -79,6 +85,13 @@ def test_an_unusable_database_url_is_an_error_that_names_the_kinds(
     assert f"BALANCES_DATABASE_URL {reason}" in str(caught.value)
     assert "use sqlite:///file.db or postgresql://user:password@host/database" in str(caught.value)
     assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_git_ignores_the_files_of_the_default_database() -> None:
+    file = DEFAULT_URL.removeprefix("sqlite:///")
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+    assert f"{file}*" in ignored  # SQLite writes a journal beside it
 
 
 def start_and_stop(app: FastAPI) -> None:
@@ -142,10 +155,10 @@ def test_rotation_leaves_tokens_that_another_process_stored_meanwhile(
         browser.link("token-canary-1")
         real_encrypt = TokenCipher.encrypt
 
-        def encrypt_after_a_payload(cipher: TokenCipher, tokens: Tokens) -> str:
+        def encrypt_after_a_payload(cipher: TokenCipher, auth_token: str) -> str:
             monkeypatch.setattr(TokenCipher, "encrypt", real_encrypt)
             browser.link("token-canary-2")
-            return real_encrypt(cipher, tokens)
+            return real_encrypt(cipher, auth_token)
 
         monkeypatch.setenv("BALANCES_ENCRYPTION_KEYS", f"{newer},{encryption_key}")
         app = create_app()
@@ -158,10 +171,10 @@ def test_rotation_leaves_tokens_that_another_process_stored_meanwhile(
 def test_only_tokens_of_an_older_key_need_rotation() -> None:
     older = Fernet.generate_key().decode()
     newer = Fernet.generate_key().decode()
-    encrypted = TokenCipher(older).encrypt(Tokens("a", "b"))
+    encrypted = TokenCipher(older).encrypt("a")
 
     cipher = TokenCipher(f"{newer},{older}")
 
     assert cipher.needs_rotation(encrypted)
-    assert cipher.decrypt(encrypted) == Tokens("a", "b")
-    assert not cipher.needs_rotation(cipher.encrypt(Tokens("a", "b")))
+    assert cipher.decrypt(encrypted) == "a"
+    assert not cipher.needs_rotation(cipher.encrypt("a"))

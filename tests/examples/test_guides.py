@@ -23,7 +23,7 @@ QUOTES = blocks(GUIDES / "web.md", "py")
 
 
 def test_the_web_guide_quotes_the_example() -> None:
-    assert len(QUOTES) == 7
+    assert len(QUOTES) == 8
 
 
 @pytest.mark.parametrize("quote", QUOTES)
