@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
@@ -99,6 +100,8 @@ def _get_mesh(request: Request) -> AsyncMeshClient:
 
 StoreDependency = Annotated[Store, Depends(_get_store)]
 MeshDependency = Annotated[AsyncMeshClient, Depends(_get_mesh)]
+# Databases refuse larger numbers.
+AccountPk = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def link_accounts(payload: Annotated[Any, Body()], store: StoreDependency) -> di
 
 
 @router.post("/accounts/{account_pk}/remove")
-def remove_account(account_pk: int, store: StoreDependency) -> Response:
+def remove_account(account_pk: AccountPk, store: StoreDependency) -> Response:
     """Delete an account, its token and its balance, and show the page again."""
     store.remove(account_pk)
     return RedirectResponse("/", status_code=303)

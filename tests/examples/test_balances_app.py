@@ -565,6 +565,11 @@ def test_a_removed_account_is_gone_and_the_others_stay(
     assert left.auth_token == "token-2"
 
 
+@pytest.mark.parametrize("number", ["0", "-1", str(2**31), str(2**63), "first"])
+def test_number_that_no_account_can_have_is_refused(browser: Browser, number: str) -> None:
+    assert browser.http.post(f"/accounts/{number}/remove").status_code == 422
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_row_of_a_removed_account_is_left_in_sqlite(
     browser: Browser, mesh: MockServer, database_url: str
