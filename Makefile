@@ -15,11 +15,12 @@ PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
 # An update that was killed while it moved files is finished before anything else is done.
-ifneq ($(wildcard .make/update.ready),)
+ifneq ($(and $(wildcard .make/update.ready),$(wildcard $(VENV)/bin/python)),)
 $(info $(shell $(RUN) scripts/update.py --finish))
 ifneq ($(shell ls -d .make/update.ready 2>/dev/null),)
-$(error an update was killed while it moved files, and could not be finished (see above). Mend the \
-cause and run make again; or give the update up: rm -r .make/update.ready; git restore openapi generated)
+$(error an update is moving files, or was killed while it did, and could not be finished (see above). If \
+it runs, wait for its end. Otherwise mend the cause and run make again, or give the update up: \
+rm -r .make/update.ready; git restore openapi generated; git clean -fd openapi generated)
 endif
 endif
 

@@ -19,7 +19,7 @@ import httpx
 # CHANGE: the parts of your generated client.
 from mesh_connect_client import Client
 from mesh_connect_client.api.balance import get_account_balance
-from mesh_connect_client.models import B2BBrokerAccountBalance, BalanceBrokerBaseRequest
+from mesh_connect_client.models import BalanceBrokerBaseRequest
 
 TIMEOUT = 10.0  # seconds for one network wait
 DEADLINE = 30.0  # seconds after which no further attempt begins; it does not end one that runs
@@ -47,7 +47,8 @@ def check(response: httpx.Response) -> object:
     """Return the decoded body of a result; raise ApiError for anything else.
 
     CHANGE: what a result is. Here it is HTTP 200 (the only success that this spec documents, so the
-    only one that the generated parser reads), the status `ok`, and content.
+    only one that the generated parser reads), the status `ok`, and content with a list of
+    balances.
     """
     http_status = response.status_code
     try:
@@ -64,8 +65,12 @@ def check(response: httpx.Response) -> object:
     status = envelope.get("status")
     if http_status != httpx.codes.OK or status != "ok":
         raise ApiError(f"HTTP {http_status}: {status}", http_status)
-    if not isinstance(envelope.get("content"), dict):
+    content = envelope.get("content")
+    if not isinstance(content, dict):
         raise ApiError("the answer has no content", http_status)
+    rows = content.get("balances")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ApiError("the answer has no list of balances", http_status)
     return envelope
 
 
@@ -140,12 +145,8 @@ class SmallFacade:
         # The generated types allow for failures, and say float. `check` has let no failure through,
         # and has made each number a Decimal. But the generated parser accepts values of any type.
         result: Any = response.parsed
-        rows = result.content.balances
-        is_list = isinstance(rows, list)
-        if not is_list or not all(isinstance(row, B2BBrokerAccountBalance) for row in rows):
-            raise ApiError("the answer has no list of balances", response.status_code)
         cash: dict[str, Decimal | None] = {}
-        for row in rows:
+        for row in result.content.balances:
             if not isinstance(row.currency_code, str) or row.currency_code in cash:
                 raise ApiError("a currency is missing, or there twice", response.status_code)
             if not isinstance(row.cash, Decimal | None):

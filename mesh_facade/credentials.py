@@ -116,7 +116,7 @@ def _require_returned_key(value: object) -> str:
             "client_secret returned a coroutine instead of a key. With MeshClient, the function "
             "must return the key itself: only AsyncMeshClient can await an async function. With "
             "AsyncMeshClient, your function was awaited, and what it returned is also a coroutine: "
-            "write `return await …` in it."
+            "await the coroutine in your function."
         )
     return _require_key("client_secret", value)
 

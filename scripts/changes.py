@@ -38,15 +38,10 @@ from openapi_tools.references import pointer_parts
 
 REDOCLY = Path(sys.prefix, "node_modules/@redocly/cli/bin/cli.js")
 
-_PROMISED_MODULES = (
-    FACADE,
-    f"{FACADE}.testing",
-    f"{FACADE}.testing.pytest_plugin",  # its public names are the fixtures
-    f"{FACADE}.dask",
-)
+_PROMISED_MODULES = (FACADE, f"{FACADE}.testing", f"{FACADE}.dask")
 """The modules of the facade whose public names CHANGELOG.md promises.
 
-It also promises the command line, which is not compared.
+It also promises the fixtures of the pytest plugin and the command line, which are not compared.
 """
 
 _KINDS = ("breaking", "additive", "cosmetic")

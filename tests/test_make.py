@@ -80,7 +80,7 @@ def clean(checkout: Path, python: str) -> subprocess.CompletedProcess[str]:
     executable.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
     return subprocess.run(
-        ["make", "clean"],
+        ["make", "--no-print-directory", "clean"],
         cwd=checkout,
         env=environment,
         capture_output=True,

@@ -166,7 +166,7 @@ def _is_excluded_by_system(url: httpx.URL) -> bool:
         find_bypass: Callable[[str], bool] | None = getattr(urllib.request, name, None)
         if find_bypass is not None:
             # The settings may name the host in letters of any script, or encoded (`xn--…`).
-            return bool(find_bypass(url.host) or find_bypass(_encoded_host(url)))
+            return bool(find_bypass(_decoded_host(url)) or find_bypass(_encoded_host(url)))
     return False
 
 
@@ -323,6 +323,17 @@ def _encoded_host(url: httpx.URL) -> str:
     `url.host` has either spelling: httpx decodes it only if the first label is encoded.
     """
     return url.raw_host.decode("ascii")
+
+
+def _decoded_host(url: httpx.URL) -> str:
+    """Return the host of a URL with each of its labels in letters of any script."""
+    labels: list[str] = []
+    for label in _encoded_host(url).split("."):
+        try:
+            labels.append(httpx.URL(scheme="https", host=label).host)
+        except (ValueError, httpx.InvalidURL):
+            labels.append(label)  # it begins with `xn--`, but encodes nothing
+    return ".".join(labels)
 
 
 def _encode_domain(domain: str) -> str:

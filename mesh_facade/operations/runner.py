@@ -65,7 +65,7 @@ class Runner:
 
 
 class ThreadRunner(Runner):
-    """Runs operations in threads."""
+    """Runs each operation in the thread that calls it."""
 
     def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> CallResult[R]:
         """Run an operation; raise its error if it fails."""
@@ -83,7 +83,7 @@ class ThreadRunner(Runner):
 
 
 class TaskRunner(Runner):
-    """Runs operations in tasks of asyncio."""
+    """Runs each operation in the task of asyncio that calls it."""
 
     async def run(
         self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs

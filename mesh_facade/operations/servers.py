@@ -1,7 +1,7 @@
 """The spec's servers, and the names of the headers that carry the API keys.
 
 `options`, `credentials` and `cli/doctor.py` use them. They are read here because, in this package,
-only `operations/`, `client.py` and, for `BrokerType`, `__init__.py` may use the generated client.
+only `operations/`, `client.py` and, for `BrokerType`, `__init__.py` import the generated client.
 """
 
 from collections.abc import Iterable

@@ -123,9 +123,10 @@ def _check_classes(schemas: _Schemas) -> None:
 def _place_and_title(path: str, name: str, schema: JSONObject) -> tuple[str, str]:
     """Return the place of the schema that becomes a class, and the text that names the class.
 
-    Of an array, the items become a class. The title of the array itself has no effect then.
+    Of an array without an `enum`, the items become a class. The title of the array itself has no
+    effect then.
     """
-    while schema.get("type") == "array":
+    while schema.get("type") == "array" and "enum" not in schema:
         path = f"{path}.items"
         name = f"{name}_item"
         schema = expect_object(schema["items"], path)

@@ -7,6 +7,7 @@ from typing import cast
 
 import jsonpath
 from attrs import frozen
+from jsonpath.segments import JSONPathChildSegment
 from jsonpath.selectors import NameSelector
 
 from openapi_tools.documents import read_document
@@ -94,8 +95,9 @@ def _has_holder(target: jsonpath.JSONPath, document: JSONObject) -> bool:
     """Return True if the object or array that would hold the target exists."""
     *segments, last = target.segments
     holder_types: tuple[type, ...] = (dict, list)
-    if all(isinstance(selector, NameSelector) for selector in last.selectors):
-        holder_types = (dict,)  # no array has names
+    has_names_only = all(isinstance(selector, NameSelector) for selector in last.selectors)
+    if isinstance(last, JSONPathChildSegment) and has_names_only:
+        holder_types = (dict,)  # the items of an array have no names
     holders = jsonpath.JSONPath(env=_RFC_9535, segments=segments).findall(document)
     return any(isinstance(holder, holder_types) for holder in holders)
 

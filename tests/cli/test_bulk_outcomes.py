@@ -157,6 +157,22 @@ def test_progress_is_shown_on_a_terminal(mesh: MockServer, tmp_path: Path) -> No
     assert "0 failed" in result.stderr
 
 
+def test_progress_bar_of_a_resumed_run_begins_with_the_failures_of_earlier_runs(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 3)
+    output = tmp_path / "balances.jsonl"
+    mesh.fails(f"{TOKEN}-0", "unauthorized-token")
+    run("bulk", str(accounts), "-o", str(output))
+    write_accounts(accounts, 4)
+
+    result = run("bulk", str(accounts), "-o", str(output), env={"FORCE_COLOR": "1"})
+
+    assert "3/4" in result.stderr
+    assert "1 failed" in result.stderr
+    assert "0 failed" not in result.stderr
+
+
 def test_progress_bar_counts_unauthorized_answers_that_are_held_back(
     mesh: MockServer, tmp_path: Path
 ) -> None:

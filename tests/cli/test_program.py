@@ -17,7 +17,7 @@ import pytest
 
 import mesh_facade
 from mesh_facade import cli
-from mesh_facade.cli import doctor, results
+from mesh_facade.cli import bulk, doctor, results
 from mesh_facade.testing import MockServer
 from tests.cli.support import PROGRAM, run, skipped_on_windows
 
@@ -209,6 +209,17 @@ def test_broken_stderr_does_not_change_the_exit_code_of_a_failure(
     assert done.returncode == exit_code
     if arguments[0] == "bulk":
         assert len(done.stdout.splitlines()) == 2
+
+
+@skipped_on_windows("Windows reports a pipe without a reader as an invalid argument")
+def test_progress_bar_on_a_broken_stderr_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closed_pipe() as pipe, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", pipe)
+        console = bulk._StderrConsole(stderr=True, force_terminal=True)
+
+        console.print("lost")
+        console.print("lost too")
+        pipe.flush()
 
 
 @skipped_on_windows("Windows reports a pipe without a reader as an invalid argument")

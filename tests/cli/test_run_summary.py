@@ -593,6 +593,23 @@ def test_most_frequent_cause_is_named_first_and_advice_follows_the_causes(
 
 
 @pytest.mark.usefixtures("mesh")
+def test_control_characters_of_an_edited_output_are_not_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.jsonl"
+    script(monkeypatch, [make_outcome(0, ServerError("HTTP 500"))])
+    run("bulk", str(accounts), "-o", str(output))
+    text = output.read_text("utf-8")
+    output.write_text(text.replace('"ServerError"', '"Server\\u001b[31m\\nError"'), "utf-8")
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert "failures: 1 Server [31m Error" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+@pytest.mark.usefixtures("mesh")
 @pytest.mark.parametrize(
     ("count", "others"), [(4, " and 1 other cause"), (6, " and 3 other causes")]
 )

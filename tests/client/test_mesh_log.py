@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mesh_facade import MeshConfigurationError, ServerError
+from mesh_facade.logs import configure_logging
 from tests.support import OK, Script, response
 
 if TYPE_CHECKING:
@@ -158,6 +161,40 @@ def test_handler_that_the_program_adds_later_to_the_logger_prints_each_record_on
     lines = [line for line in capsys.readouterr().err.splitlines() if "attempt 1 failed" in line]
     assert len(lines) == 1
     assert lines[0].startswith("theirs: ")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_child_that_another_thread_forks_meanwhile_can_build_a_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A lock that the first thread held would stay held in the child."""
+
+    def fork() -> None:
+        child = os.fork()
+        if child == 0:  # pragma: no cover — measured in the parent alone
+            signal.alarm(10)  # ends a child that hangs
+            configure_logging()
+            os._exit(0)
+        statuses.append(os.waitpid(child, 0)[1])
+
+    def fork_in_another_thread(handler: logging.Handler) -> None:
+        monkeypatch.undo()
+        monkeypatch.setenv("MESH_LOG", "info")
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+        logger.addHandler(handler)
+
+    statuses: list[int] = []
+    monkeypatch.setenv("MESH_LOG", "info")
+
+    with unconfigured_logging() as logger:
+        monkeypatch.setattr(logger, "addHandler", fork_in_another_thread)
+        configure_logging()
+        assert len(logger.handlers) == 1
+
+    assert statuses == [0]
 
 
 PROGRAM = """

@@ -75,6 +75,9 @@ def test_null_cash_is_none_and_never_zero(module: ModuleType) -> None:
         pytest.param('{"status": "ok", "content": {}}', id="no balances"),
         pytest.param(envelope("{}"), id="balances in an object"),
         pytest.param(envelope('["?"]'), id="a row that is a text"),
+        pytest.param(
+            envelope('[[["currencyCode", "USD"], ["cash", 1]]]'), id="a row that is a list of pairs"
+        ),
         pytest.param(envelope('[{"cash": 1}]'), id="no currency"),
         pytest.param(envelope('[{"currencyCode": "USD"}]'), id="no cash"),
         pytest.param(envelope('[{"currencyCode": "USD", "cash": "1"}]'), id="cash in a text"),

@@ -33,6 +33,32 @@ def reads_own_balance_in_a_child(mesh: MeshClient) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_interruption_while_a_handshake_begins_leaves_no_lock_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C may come between any two lines of Python code, so also within Condition's own."""
+
+    def interrupted_enter(condition: threading.Condition) -> bool:
+        condition.acquire()
+        raise KeyboardInterrupt
+
+    def take_part_in_a_handshake() -> None:
+        with guard:
+            taken.append(True)
+
+    guard = HandshakeGuard()
+    taken: list[bool] = []
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(threading.Condition, "__enter__", interrupted_enter)
+        guard.__enter__()
+
+    thread = threading.Thread(target=take_part_in_a_handshake, daemon=True)
+    thread.start()
+    thread.join(10)
+
+    assert taken == [True]
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # which is tested here
 def test_forked_child_opens_its_own_connections(serve: Serve) -> None:
     server = serve(answer_with_number_in_token)

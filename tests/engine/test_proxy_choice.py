@@ -385,21 +385,37 @@ def test_exception_of_the_system_lets_a_call_connect_directly(
     assert find_proxy(httpx.URL("https://mesh.example"), None) is None
 
 
-@pytest.mark.parametrize("exception", ["bücher.example", "xn--bcher-kva.example"])
-@pytest.mark.parametrize("host", ["bücher.example", "xn--bcher-kva.example"])
+@pytest.mark.parametrize("label", ["bücher", "xn--bcher-kva"])
+@pytest.mark.parametrize("excepted_label", ["bücher", "xn--bcher-kva"])
+@pytest.mark.parametrize("subdomain", ["", "api."])
 def test_exception_of_the_system_names_an_international_host_in_either_spelling(
     set_system_proxy: SetSystemProxy,
     monkeypatch: pytest.MonkeyPatch,
-    host: str,
-    exception: str,
+    label: str,
+    excepted_label: str,
+    subdomain: str,
 ) -> None:
+    exception = f"{subdomain}{excepted_label}.example"
     set_system_proxy("http://proxy.example:3128")
     for system in SYSTEMS:
         monkeypatch.setattr(
             urllib.request, f"proxy_bypass_{system}", lambda host: host == exception, raising=False
         )
 
-    assert find_proxy(httpx.URL(f"https://{host}"), None) is None
+    assert find_proxy(httpx.URL(f"https://{subdomain}{label}.example"), None) is None
+
+
+def test_label_of_a_host_that_encodes_nothing_is_compared_as_it_is(
+    set_system_proxy: SetSystemProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_system_proxy("http://proxy.example:3128")
+    exception = "api.xn--a.bücher.example"
+    for system in SYSTEMS:
+        monkeypatch.setattr(
+            urllib.request, f"proxy_bypass_{system}", lambda host: host == exception, raising=False
+        )
+
+    assert find_proxy(httpx.URL("https://api.xn--a.xn--bcher-kva.example"), None) is None
 
 
 @pytest.mark.parametrize("value", ["ftp://proxy.example", ""])

@@ -126,6 +126,17 @@ def test_class_of_items_with_a_name_that_generated_code_imports_is_refused(
     assert_advice_helps(message, spec, tmp_path)
 
 
+@pytest.mark.parametrize("array", [{}, {"items": {"type": "string"}}])
+def test_array_with_an_enum_is_the_class_itself(tmp_path: Path, array: Any) -> None:
+    check_names(document(Foo={"type": "array", "enum": ["a"], **array}))
+    spec = document(Response={"type": "array", "enum": ["a"], **array})
+
+    message = refusal(spec)
+
+    assert message.startswith("$.components.schemas.Response: the generated code has a Response")
+    assert_advice_helps(message, spec, tmp_path)
+
+
 def test_class_of_items_takes_the_name_of_the_array_with_item_behind_it(tmp_path: Path) -> None:
     rows = {"type": "array", "items": OBJECT, "title": "Whatever"}
     check_names(document(Row=rows, row=OBJECT, Response=rows))

@@ -133,6 +133,18 @@ def test_action_without_effect_is_reported(overlay: Any) -> None:
     assert [note.split(": ")[1] for note in notes] == ["action 1", "action 2"]
 
 
+@pytest.mark.parametrize(
+    "target", ["$.schemas.One.gone", "$.tags[5]", "$.tags..externalDocs", "$..externalDocs"]
+)
+def test_removal_of_a_place_that_is_gone_already_has_no_effect(overlay: Any, target: str) -> None:
+    changed = {"tags": [{"name": "a"}], "schemas": {"One": {}}}
+
+    notes = apply_overlay(overlay({"target": target, "remove": True}), changed)
+
+    assert len(notes) == 1
+    assert "has no effect" in notes[0]
+
+
 @pytest.mark.parametrize(("old", "new"), [(True, 1), (0, False), (1, 1.0)])
 def test_action_that_changes_only_the_type_of_a_value_has_an_effect(
     overlay: Any, old: Any, new: Any
