@@ -116,7 +116,7 @@ class EngineClient(httpx.Client):
                 error = ConnectionFailedError(type(http_error).__name__)
             pause = 0.5 * attempts
             too_late = time.monotonic() + pause > give_up_at
-            # CHANGE: only operations that are safe to repeat may come back here.
+            # CHANGE: add to this condition that the operation is not safe to repeat, if one is not.
             if attempts == MAX_ATTEMPTS or too_late or not is_transient(error):
                 break
             time.sleep(pause)

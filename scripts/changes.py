@@ -47,9 +47,10 @@ It also promises the fixtures of the pytest plugin and the command line, which a
 _KINDS = ("breaking", "additive", "cosmetic")
 """The kinds of findings, in the order in which a report lists them.
 
-A breaking change makes callers adapt. An additive change lets them do or receive something new. A
-changed value of a keyword that no rule of redocly rates also counts as additive, unless only people
-read the keyword (`_TEXT_KEYWORDS`). A cosmetic change has no effect on callers.
+A breaking change makes callers adapt. An additive change lets them do or receive something new. If
+the value of a keyword changes and no rule of redocly covers that, the change also counts as
+additive, unless only people read the keyword (`_TEXT_KEYWORDS`). A cosmetic change has no effect on
+callers.
 """
 
 _IMPACTS = ("major", "minor", "patch")
@@ -150,13 +151,13 @@ class Report:
 
     def _describe_verdict(self) -> str:
         if self.is_breaking:
-            return f"This breaks callers: {_describe_release(self.version)}"
+            return f"This breaks callers: {_advise_release(self.version)}"
         if self.skipped_reason:
             return "Nothing that was compared breaks callers."
         return "Nothing breaks."
 
 
-def _describe_release(version: str) -> str:
+def _advise_release(version: str) -> str:
     """Return what to do about a change that breaks callers.
 
     The next version follows from what CHANGELOG.md promises about version numbers.

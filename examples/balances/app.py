@@ -76,7 +76,7 @@ def create_app() -> FastAPI:
     app = FastAPI(
         lifespan=lifespan,
         openapi_url=None,
-        exception_handlers={RequestValidationError: report_invalid_body},
+        exception_handlers={RequestValidationError: report_invalid_request},
     )
     app.state.store = Store(os.environ.get(URL_VARIABLE, DEFAULT_URL), cipher)
     app.include_router(router)
@@ -278,7 +278,7 @@ async def add_headers(
     return response
 
 
-async def report_invalid_body(_: Request, error: RequestValidationError) -> Response:
-    """Say what is wrong with a body. FastAPI's own answer would quote it, tokens included."""
+async def report_invalid_request(_: Request, error: RequestValidationError) -> Response:
+    """Say what is wrong with a request. FastAPI's own answer would quote it, tokens included."""
     reasons = [f"{item['loc'][0]}: {item['msg']}" for item in error.errors()]
     return JSONResponse({"detail": "; ".join(reasons)}, status_code=422)

@@ -85,7 +85,7 @@ KRAKEN_AGAIN = DemoAccount(
 
 @dataclass(frozen=True)
 class Step:
-    """A button of the demo page: a user links an account, or (without one) a token dies."""
+    """A button of the demo page: a user links `account`; if it is None, a token dies."""
 
     path: str
     button: str

@@ -138,7 +138,10 @@ class BalanceRow(Base):
 
 
 class AccountKey(NamedTuple):
-    """Identifies an account, and by the count of its links the token that was loaded with it."""
+    """Identifies an account and the token that was loaded with it.
+
+    `times_linked` changes when the account is linked again.
+    """
 
     id: int
     times_linked: int

@@ -40,7 +40,7 @@ class Failure:
 
     @property
     def is_unreachable(self) -> bool:
-        """True if no complete answer came."""
+        """True if a request was sent, but no complete answer came."""
         return self.error in _UNREACHABLE_ERRORS
 
     @property
@@ -61,8 +61,8 @@ class Failure:
 
     @property
     def is_missing_permission(self) -> bool:
-        """True for a 403."""
-        return self.error == "PermissionDeniedError"
+        """True for a 403 that is not about the user's token."""
+        return self.error == "PermissionDeniedError" and not self.is_dead_token
 
     def __str__(self) -> str:
         """Return the error and Mesh's reason: "BadRequestError (unauthorizedToken)"."""

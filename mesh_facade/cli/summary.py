@@ -32,11 +32,11 @@ from mesh_facade.cli.failures import Failure
 from mesh_facade.cli.results import STDOUT, StoredOutcome
 from mesh_facade.cli.terminal import one_line
 
-_MAX_KEYS_SHOWN = 3
+_MAX_ACCOUNT_KEYS_SHOWN = 3
 _MAX_CAUSES_SHOWN = 3
 _MAX_BROKERS_COMPARED = 3
 
-_ERRORS_ABOUT_ACCOUNTS = (
+_ERRORS_AFTER_KEY_CHECK = (
     BadRequestError,
     PermissionDeniedError,
     NotFoundError,
@@ -62,7 +62,7 @@ class Tally:
             accepts the API keys.
         keys_were_accepted_earlier: Whether an outcome in the output shows that Mesh accepted the
             API keys of an earlier run.
-        unreachable: The accounts for which no complete answer came in this run.
+        unreachable: The accounts for which this run sent requests, but got no complete answer.
         possible_key_refusals: The accounts that got a 401 which may mean that Mesh refuses the API
             keys.
         failed_now: The accounts that failed in this run.
@@ -151,13 +151,14 @@ class Tally:
     def exit_code(self) -> int:
         """The exit code of a run that was not interrupted.
 
-        UNREACHABLE and KEYS_REFUSED depend on this run alone. The code is KEYS_REFUSED if the run
+        UNREACHABLE and KEYS_REFUSED depend on this run alone. The code is UNREACHABLE if requests
+        were sent, and no complete answer came to any of them. It is KEYS_REFUSED if the run
         got a 401 that may be about the keys, and no answer that shows accepted keys. A failure of
         an earlier run only makes the code FAILED instead of 0.
         """
         if self.failed == 0:
             return 0
-        if self.tried > 0 and self.unreachable == self.tried:
+        if self.unreachable > 0 and self.answered == 0:
             return UNREACHABLE
         if self.possible_key_refusals > 0 and self.answers_that_show_accepted_keys == 0:
             return KEYS_REFUSED
@@ -284,9 +285,9 @@ class Summary:
         keys = self.tally.orphaned_keys
         if not keys:
             return None
-        shown = ", ".join(one_line(key) for key in keys[:_MAX_KEYS_SHOWN])
-        if len(keys) > _MAX_KEYS_SHOWN:
-            shown += f" and {len(keys) - _MAX_KEYS_SHOWN} more"
+        shown = ", ".join(one_line(key) for key in keys[:_MAX_ACCOUNT_KEYS_SHOWN])
+        if len(keys) > _MAX_ACCOUNT_KEYS_SHOWN:
+            shown += f" and {len(keys) - _MAX_ACCOUNT_KEYS_SHOWN} more"
         if len(keys) == 1:
             return (
                 f"1 outcome in {self.output} belongs to no account of {self.accounts_name} "
@@ -406,10 +407,10 @@ class Summary:
 def shows_accepted_api_keys(outcome: Outcome) -> bool:
     """Return True if this outcome shows that Mesh accepts the API keys.
 
-    A balance shows it, and so does an error that Mesh reports about the account: a dead token, or a
-    status such as `notFound`. Other errors show nothing, because they may arise before Mesh checks
-    the keys. An answer whose body has no `status` may come from a gateway or a proxy. A status such
-    as `tooManyRequest` or `serverFailure` is about Mesh itself.
+    A balance shows it, and so does an error that Mesh reports only after it has checked the keys: a
+    dead token, or a status such as `notFound`. Other errors show nothing, because they may arise
+    before Mesh checks the keys. An answer whose body has no `status` may come from a gateway or a
+    proxy. A status such as `tooManyRequest` or `serverFailure` is about Mesh itself.
     """
     error = outcome.error
     if error is None:
@@ -418,7 +419,7 @@ def shows_accepted_api_keys(outcome: Outcome) -> bool:
         return False
     if error.reconnect_required:
         return True
-    return error.status is not None and isinstance(error, _ERRORS_ABOUT_ACCOUNTS)
+    return error.status is not None and isinstance(error, _ERRORS_AFTER_KEY_CHECK)
 
 
 def _is_answered(outcome: Outcome) -> bool:

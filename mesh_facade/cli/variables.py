@@ -23,9 +23,9 @@ def check_api_keys_are_set() -> None:
 
 
 def name_key_variables(message: str) -> str:
-    """Return an error message of `MeshClient` that names the variables of the API keys.
+    """Return an error message of `MeshClient` with the variables of the API keys for its arguments.
 
-    `MeshClient` names its arguments, client_id and client_secret. But no command has an option for
+    The message names the arguments client_id and client_secret. But no command has an option for
     them: their values come from MESH_CLIENT_ID and MESH_CLIENT_SECRET.
     """
     return _KEY_ARGUMENTS.sub(lambda match: f"MESH_{match.group().upper()}", message)

@@ -244,7 +244,7 @@ def _check_functions(document: JSONObject) -> None:
 
 
 def _find_operation_id(operation: JSONObject, path: str, method: str, place: str) -> str:
-    """Return the text that names the function of an operation, at this place of the document."""
+    """Return the text that names the function of an operation; `place` is for an error message."""
     if "operationId" in operation:
         return expect_text(operation["operationId"], f"{place}.operationId")
     return generate_operation_id(path=UntrustedString(path), method=method, prefix=_FIELD_PREFIX)
@@ -272,9 +272,9 @@ def _leaves_a_name(name: str) -> bool:
     return any(character.isalnum() for character in sanitize(name))
 
 
-def _is_too_long(module: str) -> bool:
-    """Return True if no file can have the name of a module."""
-    return len(f"{module}.py".encode()) > _MAX_FILE_NAME
+def _is_too_long(name: str) -> bool:
+    """Return True if a name is too long for the name of a file."""
+    return len(f"{name}.py".encode()) > _MAX_FILE_NAME
 
 
 def _normalised(identifier: str) -> str:

@@ -14,8 +14,8 @@ from openapi_tools.references import schema_reference
 def split_nullable_enums(document: JSONObject) -> dict[str, str]:
     """Take null out of each enum, and allow it wherever the enum is used, in place.
 
-    An enum that has no schema of its own moves into an `anyOf`. Return the earlier path of each
-    enum that moved, by its path in the changed document.
+    An enum that is not in `components.schemas` moves into an `anyOf`. Return the earlier path of
+    each enum that moved, by its path in the changed document.
     """
     objects = find_objects(document)
     references: set[str] = set()
@@ -80,7 +80,7 @@ def _allow_null_beside_reference(holder: JSONObject, references: set[str]) -> No
 
 
 def _move_into_union(schema: SpecObject) -> None:
-    """Turn an enum that has no schema of its own into a union with null."""
+    """Turn an enum that is not in `components.schemas` into a union with null."""
     node = schema.node
     name = node.get("title") or schema.name
     if not name:

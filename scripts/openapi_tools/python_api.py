@@ -339,7 +339,7 @@ def _compare_requirements(
 ) -> Iterator[Change]:
     """Yield changes in whether callers must give a value, and in how they can give it.
 
-    If callers can no longer give a parameter by position, its path is another: `compare_packages`
+    If callers can no longer give a parameter by position, it has another path. `_compare` then
     reports that the old path is no longer there.
     """
     if now.is_required and not was.is_required:
@@ -468,14 +468,14 @@ def _load_names(folder: Path, modules: Sequence[str]) -> _NamesOfModules:
         if module is not None:
             loaded.names[path] = _Definition("module", "")
             _collect_public_names(path, module, loaded.names, objects)
-    public_classes = {target.path for target in objects.values()}
+    public_paths = {target.path for target in objects.values()}
     for path, target in objects.items():
-        loaded.names |= _walk_member(path, target, public_classes)
+        loaded.names |= _walk_member(path, target, public_paths)
     unread = list(loaded.names.values())
     while unread:
         for target in _find_mentioned_types(root, unread.pop()):
-            if target.path not in public_classes and target.path not in loaded.mentioned_types:
-                definitions = dict(_walk_member(target.path, target, public_classes))
+            if target.path not in public_paths and target.path not in loaded.mentioned_types:
+                definitions = dict(_walk_member(target.path, target, public_paths))
                 loaded.mentioned_types[target.path] = definitions
                 unread += definitions.values()
     return loaded
@@ -489,7 +489,8 @@ def _collect_public_names(
 ) -> None:
     """Add the objects behind the public names of a module to `objects`, by the paths of the names.
 
-    Add a name whose content is not compared to `names` instead. Leave out the modules inside.
+    If the content of a name is not compared, add the name to `names` instead. Leave out the modules
+    inside.
     """
     for name, member in module.members.items():
         if not member.is_public:
@@ -509,7 +510,8 @@ def _find_mentioned_types(
 ) -> Iterator[griffe.Object]:
     """Yield the classes and the type aliases of the package that the content of a definition names.
 
-    The bases of a class are left out: their members are compared as those of the class.
+    Yield nothing for a class: its definition has no module, and the members of its bases are
+    compared as its own.
     """
     if definition.module is None:
         return

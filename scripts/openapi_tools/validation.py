@@ -144,8 +144,8 @@ def _find_circle(schemas: JSONObject, start: str) -> list[str]:
 def _included_names(schema: JSONObject) -> Iterator[str]:
     """Yield the names of the schemas that a schema includes through $ref, allOf, anyOf and oneOf.
 
-    A value of the schema has to pass them itself. The schemas of its properties and items are for
-    other values.
+    The value that is checked against the schema is also checked against these. The schemas of
+    properties and items are left out, because other values are checked against them.
     """
     name = schema_name(str(schema.get("$ref", "")))
     if name is not None:

@@ -593,6 +593,36 @@ def test_most_frequent_cause_is_named_first_and_advice_follows_the_causes(
 
 
 @pytest.mark.usefixtures("mesh")
+def test_token_that_cannot_be_sent_does_not_hide_that_mesh_could_not_be_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 2)
+    output = tmp_path / "balances.jsonl"
+    errors = [MeshConnectionError("reset"), ValueError("auth_token holds a line break")]
+    script(monkeypatch, [make_outcome(number, error) for number, error in enumerate(errors)])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert result.exit_code == 4
+    assert "Mesh could not be reached" in result.stderr
+
+
+@pytest.mark.usefixtures("mesh")
+def test_dead_token_with_http_403_is_not_told_as_a_missing_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.jsonl"
+    error = PermissionDeniedError("HTTP 403", error_type="unauthorizedToken")
+    script(monkeypatch, [make_outcome(0, error)])
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert "1 dead token" in result.stderr
+    assert "permission to read" not in result.stderr
+
+
+@pytest.mark.usefixtures("mesh")
 def test_control_characters_of_an_edited_output_are_not_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

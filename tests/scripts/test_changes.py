@@ -530,7 +530,7 @@ def test_markdown_report_is_a_table(
         "| cosmetic | wire | paths > /a~b > get | `summary` was modified |",
         "| cosmetic | wire | paths > /a~b > get | `x-note` was removed |",
         "",
-        f"This breaks callers: {changes._describe_release(__version__)}",
+        f"This breaks callers: {changes._advise_release(__version__)}",
     ]
 
 
