@@ -54,13 +54,14 @@ class BodyReader:
 
     Attributes:
         problem: Why the body is refused; empty if it is not.
+        bytes_received: How many bytes were taken so far, as sent.
     """
 
     def __init__(self, response: httpx.Response) -> None:
         self.problem = ""
         self._response = response
         self._content = bytearray()
-        self._bytes_received = 0
+        self.bytes_received = 0
         self._gzip: _Decompressor | None = None
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding == "gzip":
@@ -72,12 +73,12 @@ class BodyReader:
         """Take a chunk as sent; return False if the body is refused, so that no more is wanted."""
         if self.problem:
             return False
-        self._bytes_received += len(chunk)
+        self.bytes_received += len(chunk)
         if self._gzip is None:
             self._content += chunk
         else:
             self._decompress(self._gzip, chunk)
-        if max(self._bytes_received, len(self._content)) > MAX_BODY_BYTES:
+        if max(self.bytes_received, len(self._content)) > MAX_BODY_BYTES:
             self.problem = f"its body is larger than {MAX_BODY_BYTES} bytes"
         return not self.problem
 

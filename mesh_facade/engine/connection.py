@@ -42,6 +42,7 @@ small as this is normally taken whole, so that one timeout bounds it.
 # How the head and the chunks of an answer end. In the head, h11 accepts bare line feeds too.
 _ANSWER_HEAD_END = re.compile(rb"\n\r?\n")
 _ANSWER_LAST_CHUNK = b"\r\n0\r\n\r\n"
+_STATUSES_WITHOUT_CONTENT = {204, 304}
 # How the head and the chunks of a request end, as h11 writes them.
 _REQUEST_HEAD_END = b"\r\n\r\n"
 _REQUEST_LAST_CHUNK = b"0\r\n\r\n"
@@ -125,17 +126,25 @@ class Connection:
     def close(self) -> None:
         """Close it; never raises."""
 
-    def record_cleanliness(self, response: httpx.Response) -> None:
+    def record_cleanliness(self, response: httpx.Response, content_size: int) -> None:
         """Set `is_clean` if the answer's last byte is the last byte that came in.
 
         If more bytes might follow, the connection is not used again: the next call, perhaps another
         user's, would take them for its answer.
+
+        Args:
+            response: The answer; its content was read.
+            content_size: How many bytes of content the HTTP library took from the connection. It
+                takes none after the head of a 204 or a 304, whatever Content-Length says, and keeps
+                what follows for the next answer.
 
         After an answer with `Connection: close`, httpcore has closed the connection already. It
         may get `is_clean` all the same: `Home.take` finds it closed, and does not lend it.
         """
         if self.is_nested:
             return
+        if response.status_code in _STATUSES_WITHOUT_CONTENT:
+            return  # anything that came in after the head was not read
         if len(self._received) > MOST_BYTES_KEPT:
             return  # the end was not kept
         end_of_head = _ANSWER_HEAD_END.search(self._received)
@@ -144,7 +153,7 @@ class Connection:
         body = self._received[end_of_head.end() :]
         lengths = response.headers.get_list("content-length")
         if "transfer-encoding" not in response.headers:
-            self.is_clean = lengths == [str(len(body))]
+            self.is_clean = lengths == [str(len(body))] and content_size == len(body)
         elif not lengths:  # with both headers, it would be doubtful where the answer ends
             # A further answer could end in a last chunk as well, but it would begin with HTTP/.
             self.is_clean = body.endswith(_ANSWER_LAST_CHUNK) and b"HTTP/" not in body

@@ -281,7 +281,7 @@ class ThreadWaiting(Waiting):
                 if not body.feed(chunk):
                     break
         if not body.problem:
-            connection.record_cleanliness(response)
+            connection.record_cleanliness(response, body.bytes_received)
         return body.finish()
 
     async def pause(self, seconds: float, stop: StopSignal) -> bool:
@@ -333,7 +333,7 @@ class TaskWaiting(Waiting):
                 if not body.feed(chunk):
                     break
         if not body.problem:
-            connection.record_cleanliness(response)
+            connection.record_cleanliness(response, body.bytes_received)
         return body.finish()
 
     async def pause(self, seconds: float, stop: StopSignal) -> bool:

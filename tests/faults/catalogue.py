@@ -123,6 +123,12 @@ def _with_head(answer: Answer, *headers: str) -> bytes:
     return head(*headers) + answer.body
 
 
+def _with_length_of_another_answer(answer: Answer, status: str) -> bytes:
+    """Return a head whose status has no content, and the other user's answer as its content."""
+    length = len(answer.for_another_user)
+    return head(f"Content-Length: {length}", status=f"HTTP/1.1 {status}") + answer.for_another_user
+
+
 def _head_of(answer: Answer) -> bytes:
     return head(f"Content-Length: {len(answer.body)}")
 
@@ -257,6 +263,14 @@ _SMUGGLED = (
     ),
     _bad_answer("length-zero", lambda a: [_with_head(a, "Content-Length: 0"), a.for_another_user]),
     _bad_answer("content-after-204", lambda a: [_NO_CONTENT + a.for_another_user]),
+    _bad_answer(
+        "content-after-204-with-its-length",
+        lambda a: [_with_length_of_another_answer(a, "204 No Content")],
+    ),
+    _bad_answer(
+        "content-after-304-with-its-length",
+        lambda a: [_with_length_of_another_answer(a, "304 Not Modified")],
+    ),
     Fault(
         "two-lengths",
         lambda a: [_with_head(a, f"Content-Length: {len(a.body)}", "Content-Length: 9")],
