@@ -287,15 +287,30 @@ def _check_max_pause(
     return seconds
 
 
+class _PathOrDash(click.Path):
+    """A path, or `-` for stdin or stdout. `./-` is a file with that name."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        path = super().convert(value, param, ctx)
+        if path == Path("-") and value != "-":
+            return Path.cwd() / "-"  # Path drops the `./`, so the two would be equal
+        return path
+
+
 @main.command()
 @click.argument(
     "accounts",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    type=_PathOrDash(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=_PathOrDash(dir_okay=False, allow_dash=True, path_type=Path),
     help="A file, or - for stdout. Without it, stdout is used, unless it is a terminal.",
 )
 @click.option(

@@ -1,8 +1,9 @@
 """Tells where TLS records end, in the bytes that a connection receives.
 
-A connection may be used again only if nothing came in after the last answer. OpenSSL keeps the
-beginning of a record to itself until its end has come too. It can be the beginning of an answer,
-which the next call would take for its own.
+A connection may be used again only if nothing came in after the last answer. `tls_in_memory` passes
+all bytes to OpenSSL as they come in, and OpenSSL keeps the beginning of a record to itself until
+the record's end has come too. It can be the beginning of an answer, which the next call would take
+for its own.
 """
 
 _SIZE_OF_HEADER = 5  # type, version, and in the last two bytes the length of the rest (RFC 8446)

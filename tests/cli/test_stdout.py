@@ -131,6 +131,21 @@ def test_terminal_that_shows_outcomes_shows_no_progress_bar(
     assert capsys.readouterr().err == "1 account read, 0 failed\n"
 
 
+def test_file_whose_name_is_a_dash_can_be_named_with_its_folder(
+    mesh: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_accounts(tmp_path / "accounts.csv", 2).rename("-")
+
+    result = run("bulk", "./-")
+
+    assert (result.exit_code, len(mesh.calls)) == (0, 2)
+    assert len(result.stdout.splitlines()) == 2
+    refused = run("bulk", "./-", "-o", "./-")
+    assert refused.exit_code == 2
+    assert "is the input: choose another output" in refused.stderr
+
+
 def test_retry_failed_needs_an_output_file(mesh: MockServer, tmp_path: Path) -> None:
     accounts = write_accounts(tmp_path / "accounts.csv", 1)
 
