@@ -66,7 +66,7 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
         for row in self.rows:
             if not row.currency:
                 continue
-            code = row.currency.upper()
+            code = _upper_case(row.currency)
             if code in by_code:
                 by_code[code] = _add(by_code[code], row)
             elif code == row.currency:
@@ -83,7 +83,7 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
         """
         balance = None
         if isinstance(code, str):  # `in` and `get` of Mapping call this with any object
-            balance = self._by_code.get(code.upper())
+            balance = self._by_code.get(_upper_case(code))
         if balance is None:
             listed = ", ".join(self._by_code) or "no currency"
             raise KeyError(f"{code!r}: this account lists {listed}")
@@ -139,6 +139,17 @@ class AccountBalance(Mapping[str, CurrencyBalance]):
     def to_records(self) -> list[dict[str, Any]]:
         """Return a dict for each row as sent, amounts as Decimal: for pandas.DataFrame, say."""
         return [attrs.asdict(row) for row in self.rows]
+
+
+def _upper_case(code: str) -> str:
+    """Return a currency code in upper case.
+
+    A code with other letters than ASCII's stays as it is: the upper case of such a letter may be
+    the letter of another currency's code.
+    """
+    if code.isascii():
+        return code.upper()
+    return code
 
 
 def _fixed_point(amount: Decimal | None) -> str | None:

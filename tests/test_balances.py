@@ -117,6 +117,18 @@ def test_lower_case_code_of_a_row_is_a_key_in_upper_case() -> None:
     assert balance.rows[0].currency == "usd"
 
 
+@pytest.mark.parametrize("code", ["u\u017fd", "\u0131nr", "\ufb00"])
+def test_code_with_letters_beyond_ascii_is_a_currency_of_its_own(code: str) -> None:
+    """Their upper case is made of ASCII letters: USD, INR, FF."""
+    rows = [f'{{"currencyCode": "{each}", "cash": 1}}' for each in (code, code.upper())]
+
+    balance = read(balance_body(*rows))
+
+    assert list(balance) == [code, code.upper()]
+    assert balance.cash(code.upper()) == 1
+    assert balance.cash(code) == 1
+
+
 def test_unlisted_currency_raises_key_error_with_the_listed_ones(
     balance: AccountBalance,
 ) -> None:

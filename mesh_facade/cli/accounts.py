@@ -21,7 +21,7 @@ from typing import IO, TypeAlias
 import attrs
 
 from mesh_facade import LinkedAccount
-from mesh_facade.cli.broker_names import is_listed_broker
+from mesh_facade.cli.broker_names import names_a_broker
 
 JSON: TypeAlias = str | int | float | bool | list["JSON"] | dict[str, "JSON"] | None
 
@@ -319,7 +319,7 @@ class AccountsFile:
         """
         auth_token = self._require_text(row, "auth_token")
         broker = self._require_text(row, "broker")
-        if is_listed_broker(auth_token) and not is_listed_broker(broker):
+        if names_a_broker(auth_token) and not names_a_broker(broker):
             # Else the token would be sent, logged and written into the output as a broker.
             raise self._error(
                 "'auth_token' is the name of a broker. Are the columns auth_token and broker in "

@@ -285,8 +285,15 @@ def _write_unless_an_older_failure_stays(
     """
     for outcome in held_back:
         older = resumption.outcomes.get(outcome.account.key)
-        if older is None or older.failure is None or older.failure.may_mean_refused_keys:
-            writer.add(outcome)
-        else:
+        if older is not None and _says_more_than_a_401(older, outcome.account):
             tally.kept += 1
+        else:
+            writer.add(outcome)
         tally.add_outcome(outcome)
+
+
+def _says_more_than_a_401(older: StoredOutcome, account: LinkedAccount) -> bool:
+    """Return True for a failure of this very account that is not about the API keys."""
+    if older.failure is None or older.failure.may_mean_refused_keys:
+        return False
+    return older.was_read_with(account)

@@ -238,7 +238,7 @@ class OutputFile:
         """Read the outcomes, remove an incomplete last line, and write a missing header.
 
         Raises:
-            ValueError: A line is not an outcome.
+            ValueError: A line is not an outcome, or a key has two outcomes.
         """
         self._file.seek(0)
         complete_length = 0  # the length in bytes of the lines that are not cut off
@@ -247,6 +247,12 @@ class OutputFile:
                 break
             if not self._is_header(line, COLUMNS):
                 outcome = self._read_outcome(line, number)
+                if outcome.key in self.outcomes:
+                    raise ValueError(
+                        f"{self.path}: line {number} is a second outcome with the key "
+                        f"{one_line(outcome.key)}: another program has joined two files or changed "
+                        "keys. Choose another output, or remove the wrong line."
+                    )
                 self.outcomes[outcome.key] = outcome
             complete_length += len(line)
         self._file.truncate(complete_length)

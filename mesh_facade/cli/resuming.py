@@ -87,6 +87,7 @@ class Resumption:
         # By key. The loop removes the outcomes that belong to an account: the orphans remain.
         unclaimed = dict(self.outcomes)
         mismatched: list[StoredOutcome] = []  # read with another token or broker than the account's
+        trusted: list[StoredOutcome] = []  # the mismatched outcomes that `--trust-keys` accepts
         accounts_without_outcome = 0
         for record in accounts.read_records():
             outcome = unclaimed.pop(record.account.key, None)
@@ -104,18 +105,30 @@ class Resumption:
                 continue
             if not is_match and not self._is_trusted(record, outcome):
                 raise ValueError(self._describe_mismatch(accounts, record, outcome))
+            if not is_match:
+                trusted.append(outcome)
             tally.add_stored(outcome)
         orphans = list(unclaimed.values())
-        if self.outcomes and len(orphans) == len(self.outcomes):
-            raise ValueError(self._describe_output_without_accounts(accounts))
-        if self._would_mix_two_files(tally.total, len(orphans)):
-            raise ValueError(self._describe_mix_of_two_files(accounts, len(orphans)))
+        self._check_orphans(accounts, orphans, tally)
         accounts_without_match = accounts_without_outcome + len(mismatched)
         # Each group has a limit of its own, so that a large group does not crowd out the other.
         outcomes_to_compare = _limit_comparisons(orphans, accounts_without_match)
         outcomes_to_compare += _limit_comparisons(mismatched, accounts_without_match)
-        self._check_for_changed_keys(accounts, outcomes_to_compare)
+        self._check_for_changed_keys(accounts, outcomes_to_compare, with_match=False)
+        # A trusted outcome may also be of an account whose own outcome matches: two keys may have
+        # had one token.
+        trusted = _limit_comparisons(trusted, tally.total - accounts_without_match)
+        self._check_for_changed_keys(accounts, trusted, with_match=True)
         tally.orphaned_keys = list(unclaimed)
+
+    def _check_orphans(
+        self, accounts: AccountsFile, orphans: Sequence[StoredOutcome], tally: Tally
+    ) -> None:
+        """Raise ValueError if the output was evidently written for other accounts."""
+        if self.outcomes and len(orphans) == len(self.outcomes):
+            raise ValueError(self._describe_output_without_accounts(accounts))
+        if self._would_mix_two_files(tally.total, len(orphans)):
+            raise ValueError(self._describe_mix_of_two_files(accounts, len(orphans)))
 
     def _has_outcome_that_shows_accepted_keys(self) -> bool:
         """Return True if an outcome shows that Mesh accepted the API keys of an earlier run."""
@@ -149,18 +162,20 @@ class Resumption:
         return self.trust_keys and record.has_key and outcome.broker == record.account.broker
 
     def _check_for_changed_keys(
-        self, accounts: AccountsFile, outcomes: Sequence[StoredOutcome]
+        self, accounts: AccountsFile, outcomes: Sequence[StoredOutcome], *, with_match: bool
     ) -> None:
-        """Raise ValueError if one of these outcomes was read for an account with another key."""
+        """Raise ValueError if one of these outcomes was read for an account with another key.
+
+        The outcomes are compared with the accounts whose own outcome matches, or with the others.
+        """
         if not outcomes:
             return  # saves reading the file
         outcome_by_fingerprint = {outcome.fingerprint: outcome for outcome in outcomes}
         for record in accounts.read_records():
-            outcome_with_same_key = self.outcomes.get(record.account.key)
-            if outcome_with_same_key is not None and outcome_with_same_key.was_read_with(
-                record.account
-            ):
-                continue  # it matches, so the key of this account was not changed
+            own_outcome = self.outcomes.get(record.account.key)
+            is_match = own_outcome is not None and own_outcome.was_read_with(record.account)
+            if is_match != with_match:
+                continue
             fingerprint = fingerprints.find_match(outcome_by_fingerprint, record.account)
             if fingerprint is not None:
                 old_key = outcome_by_fingerprint[fingerprint].key
@@ -239,15 +254,12 @@ class Resumption:
         )
 
 
-def _limit_comparisons(
-    outcomes: list[StoredOutcome], accounts_without_match: int
-) -> list[StoredOutcome]:
+def _limit_comparisons(outcomes: list[StoredOutcome], account_count: int) -> list[StoredOutcome]:
     """Return the outcomes to search for changed keys: only the first ones if there are too many.
 
-    Each of them will be compared with `accounts_without_match` accounts: those that have no outcome
-    or a mismatched one.
+    Each of them will be compared with `account_count` accounts.
     """
-    if accounts_without_match == 0:
+    if account_count == 0:
         return []
-    limit = max(_MAX_COMPARISONS // accounts_without_match, _MIN_OUTCOMES_COMPARED)
+    limit = max(_MAX_COMPARISONS // account_count, _MIN_OUTCOMES_COMPARED)
     return outcomes[:limit]

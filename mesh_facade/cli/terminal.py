@@ -71,7 +71,7 @@ def print_table(balance: AccountBalance) -> None:
     table = Table(*_COLUMNS, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
-    # Wider than any table: on a narrower console, rich would cut off digits.
+    # Wider than any real table: on a narrower console, rich would cut off digits.
     console = Console(width=10_000, markup=False, highlight=False)
     # rich only formats the table. If it printed it to a broken pipe, it would exit with 1.
     with console.capture() as capture:

@@ -109,6 +109,7 @@ def _spellings(secret: str) -> set[str]:
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
     url_safe = encoded.replace("+", "-").replace("/", "_")
     spellings = {secret, quote(secret, ""), quote(secret), quote_plus(secret), encoded, url_safe}
+    spellings.add(quote(secret, "!~*'()"))  # as JavaScript's encodeURIComponent writes it
     for in_json in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
         spellings.add(in_json)
         spellings.add(in_json.replace("/", "\\/"))  # as PHP writes it

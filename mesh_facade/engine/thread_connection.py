@@ -163,10 +163,17 @@ class ThreadConnection(SocketConnection, httpcore.NetworkBackend, httpcore.Netwo
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         data = self._head_joiner.feed(buffer)
-        if self._nested is not None:
-            self._nested.write(data, timeout)
-        else:
-            self.write_raw(data, timeout)
+        try:
+            if self._nested is not None:
+                self._nested.write(data, timeout)
+            else:
+                self.write_raw(data, timeout)
+        except httpcore.WriteError as error:
+            if not self.is_reused:
+                raise
+            # After a WriteError, httpcore reads an answer all the same. On a connection that was
+            # used before, that may be an answer that nobody asked for.
+            raise httpcore.ReadError("the request could not be sent") from error
 
     def write_raw(self, data: bytes, timeout: float | None) -> None:
         """Write on the connection itself, beneath any nested TLS."""

@@ -59,6 +59,14 @@ def test_blank_key_in_json_is_none(mesh: MockServer, tmp_path: Path) -> None:
         ("auth_token,broker\n", "holds no account: CSV or JSON lines are expected"),
         (",\n ,\n", "missing columns 'auth_token' and 'broker'"),
         (
+            "auth_token,broker\nCoinbase,a-secret-token\n",
+            "line 2: 'auth_token' is the name of a broker.",
+        ),
+        (
+            '{"auth_token": "coinbase ", "broker": "a-secret-token"}\n',
+            "line 1: 'auth_token' is the name of a broker.",
+        ),
+        (
             "auth_token,broker\ncoinbase,a-secret-token\n",
             (
                 "line 2: 'auth_token' is the name of a broker. Are the columns auth_token and "

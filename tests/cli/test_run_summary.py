@@ -549,6 +549,26 @@ def test_one_older_failure_that_is_kept_is_named_in_the_singular(
 
 
 @pytest.mark.usefixtures("mesh")
+def test_older_failure_of_another_token_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the failure of another account, whose line was replaced."""
+    accounts = write_accounts(tmp_path / "accounts.csv", 1)
+    output = tmp_path / "balances.jsonl"
+    script(monkeypatch, [make_outcome(0, NotFoundError("HTTP 404"))])
+    run("bulk", str(accounts), "-o", str(output))
+    accounts.write_text(accounts.read_text().replace(f"{TOKEN}-0", f"{TOKEN}-new"))
+    account = LinkedAccount(f"{TOKEN}-new", "coinbase", "account-0")
+    script(monkeypatch, [FailedOutcome(account, None, AuthenticationError("HTTP 401"), 1, 0.1)])
+
+    result = run("bulk", str(accounts), "-o", str(output), "--retry-failed")
+
+    assert result.exit_code == 3
+    assert "older failure" not in result.stderr
+    assert read_errors(output) == {"account-0": ("AuthenticationError", None)}
+
+
+@pytest.mark.usefixtures("mesh")
 def test_timeout_does_not_release_the_unauthorized_answers_that_are_held_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -637,3 +637,41 @@ def test_fingerprint_recognizes_the_account_and_shows_nothing_of_its_token() -> 
 @pytest.mark.parametrize("fingerprint", ["", "hmac-sha256", "hmac-sha256:00", "é:é:é"])
 def test_damaged_fingerprint_matches_no_account(fingerprint: str) -> None:
     assert not fingerprints.matches(fingerprint, LinkedAccount(TOKEN, "coinbase"))
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_output_with_two_outcomes_of_one_key_is_refused(
+    mesh: MockServer, tmp_path: Path, suffix: str
+) -> None:
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / f"balances.{suffix}"
+    write(accounts, WITH_KEYS)
+    run("bulk", str(accounts), "-o", str(output))
+    joined = output.read_text("utf-8").replace("bob", "alice")
+    output.write_text(joined, "utf-8")
+    mesh.calls.clear()
+
+    result = run("bulk", str(accounts), "-o", str(output))
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert "is a second outcome with the key alice: another program has joined two" in result.stderr
+    assert output.read_text("utf-8") == joined
+
+
+def test_outcome_of_an_account_that_matches_is_not_trusted_under_another_key(
+    mesh: MockServer, tmp_path: Path
+) -> None:
+    """Both keys had one token by mistake, and one of them was corrected later."""
+    accounts = tmp_path / "accounts.csv"
+    output = tmp_path / "balances.jsonl"
+    write(accounts, [WITH_KEYS[0], WITH_KEYS[1], f"{TOKEN}-1,coinbase,bob"])
+    run("bulk", str(accounts), "-o", str(output))
+    write(accounts, [WITH_KEYS[0], WITH_KEYS[1], f"{TOKEN}-2,coinbase,bob"])
+    mesh.calls.clear()
+
+    result = run("bulk", str(accounts), "-o", str(output), "--trust-keys")
+
+    assert (result.exit_code, mesh.calls) == (2, [])
+    assert f"line 2: {output} holds the outcome of this account under another key: bob" in (
+        result.stderr
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
+import math
 import socket
 import ssl
 import threading
@@ -505,3 +506,24 @@ def test_connection_that_was_never_opened_raises_connect_error(
 
     with pytest.raises(httpcore.ConnectError, match="is not open"):
         asyncio.run(write())
+
+
+class BrokenStream(httpcore.NetworkStream):
+    """Takes no bytes."""
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        del buffer, timeout
+        raise httpcore.WriteError("broken pipe")
+
+
+def test_answer_is_not_read_after_a_failed_write_on_a_used_connection() -> None:
+    connection = ThreadConnection(httpx.URL("http://127.0.0.1"), ssl.create_default_context(), None)
+    connection._stream = BrokenStream()
+    connection.lend_to_call(math.inf, Home(ThreadSlots(1)))
+
+    with pytest.raises(httpcore.WriteError):  # a server may answer before it has read all
+        connection.write(b"POST / HTTP/1.1\r\n\r\n{}")
+    connection.has_begun_opening = True
+    connection.lend_to_call(math.inf, Home(ThreadSlots(1)))
+    with pytest.raises(httpcore.ReadError, match="could not be sent"):
+        connection.write(b"POST / HTTP/1.1\r\n\r\n{}")

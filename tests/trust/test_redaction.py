@@ -36,6 +36,7 @@ def _spellings_of(sent: str) -> dict[str, str]:
         "quoted": urllib.parse.quote(sent, safe=""),
         "quoted for a form": urllib.parse.quote_plus(sent),
         "quoted by Python": urllib.parse.quote(sent),
+        "quoted by JavaScript": urllib.parse.quote(sent, safe="!~*'()"),
         "escaped": json.dumps(sent),
         "escaped, with letters as they are": json.dumps(sent, ensure_ascii=False),
         "escaped by PHP": json.dumps(sent).replace("/", "\\/"),
