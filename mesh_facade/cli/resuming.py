@@ -28,12 +28,13 @@ from mesh_facade.cli.results import StoredOutcome
 from mesh_facade.cli.summary import Tally
 
 _MAX_COMPARISONS = 200_000
-"""How many comparisons the search for changed keys may make in each of two groups of outcomes.
+"""How many comparisons the search for changed keys may make in each of three groups of outcomes.
 
 The first group are the orphans. The second are the mismatched outcomes, which have an account's
-key, but were read with another token or broker. Each outcome of a group is compared with each
-account that has no outcome or a mismatched one. Each fingerprint has its own salt, so there is no
-faster search than this one.
+key, but were read with another token or broker. Each outcome of these two is compared with each
+account that has no outcome or a mismatched one. The third are the mismatched outcomes that
+`--trust-keys` accepts: they are also compared with each account whose own outcome matches. Each
+fingerprint has its own salt, so there is no faster search than this one.
 
 100,000 comparisons take a quarter of a second. So in a large file, only the first outcomes of a
 group are compared. They usually suffice, because either all keys were changed or none.
@@ -103,9 +104,9 @@ class Resumption:
             if is_selected:
                 # Only with --retry-failed: the new outcome replaces this one, which need not match.
                 continue
-            if not is_match and not self._is_trusted(record, outcome):
-                raise ValueError(self._describe_mismatch(accounts, record, outcome))
             if not is_match:
+                if not self._is_trusted(record, outcome):
+                    raise ValueError(self._describe_mismatch(accounts, record, outcome))
                 trusted.append(outcome)
             tally.add_stored(outcome)
         orphans = list(unclaimed.values())
